@@ -1,0 +1,321 @@
+//! Who asks, and whether they may. Tokens are 256 random bits, so guessing is hopeless and a
+//! plain SHA-256 at rest is enough; the limit on failed log-ins only keeps the noise down and
+//! never locks out somebody who holds a right token.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::ConnectInfo;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::{HeaderMap, Method, StatusCode, header, request};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use weir_model::project::{Scope, Token};
+use weir_model::{ProjectId, TokenId, UnixMillis};
+use weir_store::Store;
+
+use super::error::ApiError;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::context::Context;
+use crate::secrets::{Secret, hex, random_bytes, write_private};
+
+/// Begins every token, so that tools that look for leaked secrets know it.
+const PREFIX: &str = "weir_";
+/// The user of basic authentication.
+const USER: &str = "weir";
+/// Failed log-ins of one address in [`WINDOW_MS`] after which the answer is 429.
+const FAILURES: u32 = 20;
+const WINDOW_MS: i64 = 60_000;
+/// Most addresses that are remembered.
+const ADDRESSES: usize = 10_000;
+/// Names the row of the token in `DIR/admin-token`.
+const ADMIN_SETTING: &str = "admin-token-id";
+
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Nothing: anybody may ask.
+    Open,
+    /// A token that may look.
+    Read,
+    /// A token that may push, deploy, configure, scale and run commands.
+    Deploy,
+    /// A token that may do everything.
+    Admin,
+}
+
+impl Need {
+    fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Open => None,
+            Self::Read => Some(Scope::Read),
+            Self::Deploy => Some(Scope::Deploy),
+            Self::Admin => Some(Scope::Admin),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The token that came with the request.
+    pub token: Token,
+}
+
+impl Caller {
+    /// Fails unless the token may do this.
+    pub fn require(&self, need: Need) -> Result<(), ApiError> {
+        match need.scope() {
+            Some(scope) if self.token.scope < scope => Err(ApiError::forbidden(format!(
+                "the token `{}` may only {}; this needs the scope `{}`",
+                self.token.name,
+                self.token.scope.as_str(),
+                scope.as_str()
+            ))
+            .with_hint(format!("an administrator makes such a token: `weir token create NAME --scope {}`", scope.as_str()))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails unless the token is for all projects.
+    pub fn require_all_projects(&self) -> Result<(), ApiError> {
+        if self.token.project.is_none() {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(format!("the token `{}` is for one project only", self.token.name))
+            .with_hint("use a token for all projects, for example the one in DIR/admin-token"))
+    }
+
+    /// Whether the token may know of this project at all.
+    pub fn sees(&self, project: ProjectId) -> bool {
+        self.token.project.is_none_or(|own| own == project)
+    }
+}
+
+/// Finds out who asks from `Authorization: Bearer TOKEN` or basic authentication (user `weir`,
+/// the token as password). Fails with 401, or 429 after many failures of one address.
+pub async fn authenticate(context: &Context, limiter: &Limiter, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
+    let now_ms = context.clock.now_ms();
+    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized("a token is needed"));
+    };
+    let secret = authorization.to_str().ok().and_then(token_of);
+    let token = match secret {
+        Some(secret) => token_by_secret(&context.store, &secret).await?,
+        None => None,
+    };
+    match token {
+        Some(token) if token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms) => Ok(Caller { token }),
+        other => {
+            limiter.failed(peer, now_ms)?;
+            let reason = if other.is_some() { "the token has expired" } else { "the token is not known here" };
+            Err(unauthorized(reason))
+        }
+    }
+}
+
+fn unauthorized(reason: &str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", reason.to_owned())
+        .with_detail("send `Authorization: Bearer TOKEN`, or basic authentication with user `weir` and the token as password")
+        .with_hint("`weir login` stores a token; on the machine itself the admin token is in DIR/admin-token")
+}
+
+/// The token in the value of an `Authorization` header.
+fn token_of(authorization: &str) -> Option<Secret> {
+    let (scheme, rest) = authorization.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Secret::new(rest.to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    (user == USER).then(|| Secret::new(password.to_owned()))
+}
+
+async fn token_by_secret(store: &Store, secret: &Secret) -> Result<Option<Token>, ApiError> {
+    // 43 characters of base64 are 32 bytes; anything else need not bother the store.
+    if !secret.expose().starts_with(PREFIX) || secret.expose().len() != PREFIX.len() + 43 {
+        return Ok(None);
+    }
+    let hash = hash_of(secret);
+    let token = store.token_by_secret_sha256(&hash).await?;
+    Ok(token.filter(|token| bool::from(token.secret_sha256.as_bytes().ct_eq(hash.as_bytes()))))
+}
+
+/// SHA-256 of a token, in hex, as it is kept.
+pub fn hash_of(secret: &Secret) -> String {
+    hex(&Sha256::digest(secret.expose().as_bytes()))
+}
+
+/// A new token: `weir_` and 43 characters.
+pub fn new_secret() -> Secret {
+    Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>())))
+}
+
+/// Sees to it that the token in `DIR/admin-token` exists and works: makes it on the first
+/// start, and takes over one that was put there by hand.
+pub async fn ensure_admin_token(config: &Config, store: &Store, clock: &dyn Clock) -> anyhow::Result<()> {
+    let secret = read_or_create(&config.admin_token_file())?;
+    let hash = hash_of(&secret);
+    if store.token_by_secret_sha256(&hash).await?.is_some() {
+        return Ok(());
+    }
+    if let Some(old) = store.setting_get(ADMIN_SETTING).await?.and_then(|id| id.parse::<TokenId>().ok()) {
+        store.token_delete(old).await?;
+    }
+    let now_ms = clock.now_ms();
+    let token = Token {
+        id: TokenId::from_parts(now_ms, clock.random()),
+        name: "admin".to_owned(),
+        secret_sha256: hash,
+        scope: Scope::Admin,
+        project: None,
+        created_ms: now_ms,
+        expires_ms: None,
+    };
+    store.token_insert(&token).await?;
+    store.setting_set(ADMIN_SETTING, &token.id.to_string()).await?;
+    Ok(())
+}
+
+/// Whether this is the token in `DIR/admin-token`, which cannot be deleted.
+pub async fn is_admin_file_token(store: &Store, id: TokenId) -> Result<bool, ApiError> {
+    Ok(store.setting_get(ADMIN_SETTING).await?.as_deref() == Some(id.to_string().as_str()))
+}
+
+fn read_or_create(path: &Path) -> anyhow::Result<Secret> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let secret = Secret::new(text.trim().to_owned());
+            anyhow::ensure!(
+                secret.expose().starts_with(PREFIX) && secret.expose().len() == PREFIX.len() + 43,
+                "{} does not hold a token; remove the file and start again to get a new one",
+                path.display()
+            );
+            Ok(secret)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = new_secret();
+            write_private(path, format!("{}\n", secret.expose()).as_bytes())
+                .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
+            Ok(secret)
+        }
+        Err(error) => Err(anyhow::anyhow!("cannot read {}: {error}", path.display())),
+    }
+}
+
+/// Counts failed log-ins by address.
+#[derive(Debug, Default)]
+pub struct Limiter {
+    failures: Mutex<HashMap<IpAddr, (UnixMillis, u32)>>,
+}
+
+impl Limiter {
+    /// Counts a failure. Fails with 429 where there were too many.
+    fn failed(&self, peer: IpAddr, now_ms: UnixMillis) -> Result<(), ApiError> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= ADDRESSES {
+            failures.retain(|_, (since_ms, _)| now_ms - *since_ms < WINDOW_MS);
+        }
+        if failures.len() >= ADDRESSES {
+            failures.clear();
+        }
+        let entry = failures.entry(peer).or_insert((now_ms, 0));
+        if now_ms - entry.0 >= WINDOW_MS {
+            *entry = (now_ms, 0);
+        }
+        entry.1 += 1;
+        if entry.1 <= FAILURES {
+            return Ok(());
+        }
+        let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "too many log-ins failed");
+        error.retry_after_s = u32::try_from((entry.0 + WINDOW_MS - now_ms) / 1000 + 1).ok();
+        Err(error.with_hint("check the token (`weir login`), and try again in a minute"))
+    }
+}
+
+/// The address that a request came from.
+pub fn peer_of(parts: &request::Parts) -> IpAddr {
+    parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+/// A browser that shows somebody else's page must not change anything here, whatever it has
+/// remembered: what changes state, or opens a terminal, must come from a page of this server or
+/// from no page at all.
+pub fn check_origin(parts: &request::Parts) -> Result<(), ApiError> {
+    let upgrade = parts.headers.contains_key(header::UPGRADE);
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && !upgrade {
+        return Ok(());
+    }
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let foreign_site = matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"));
+    let host = text("host").or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+    let foreign_origin = text("origin").is_some_and(|origin| {
+        origin.split_once("://").map(|(_, authority)| authority.to_ascii_lowercase()) != host.map(str::to_ascii_lowercase)
+    });
+    if foreign_site || foreign_origin {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "cross-origin", "a page of another origin may not change anything here")
+            .with_hint("call the API from a program, or from a page of the same origin"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(method: Method, headers: &[(&str, &str)]) -> request::Parts {
+        let mut request = http::Request::builder().method(method).uri("/v1/projects");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_foreign_page_may_look_but_not_change() {
+        let foreign = [("host", "127.0.0.1:8081"), ("origin", "http://evil.example")];
+        assert!(check_origin(&parts(Method::GET, &foreign)).is_ok());
+        assert!(check_origin(&parts(Method::POST, &foreign)).is_err());
+        assert!(check_origin(&parts(Method::POST, &[("host", "a:1"), ("origin", "null")])).is_err());
+        assert!(check_origin(&parts(Method::DELETE, &[("host", "a:1"), ("sec-fetch-site", "cross-site")])).is_err());
+        assert!(check_origin(&parts(Method::GET, &[("host", "a:1"), ("origin", "http://b"), ("upgrade", "websocket")])).is_err());
+        assert!(check_origin(&parts(Method::POST, &[("host", "a:1"), ("origin", "http://A:1")])).is_ok());
+        assert!(check_origin(&parts(Method::POST, &[("host", "a:1")])).is_ok());
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_password_of_weir() {
+        let token = |text: &str| token_of(text).map(Secret::into_exposed);
+        assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(token("bearer  abc ").as_deref(), Some("abc"));
+        assert_eq!(token(&format!("Basic {}", STANDARD.encode("weir:abc"))).as_deref(), Some("abc"));
+        assert_eq!(token(&format!("Basic {}", STANDARD.encode("root:abc"))), None);
+        assert_eq!(token("Basic %%%"), None);
+        assert_eq!(token("Digest abc"), None);
+        let secret = new_secret();
+        assert_eq!(secret.expose().len(), PREFIX.len() + 43);
+    }
+
+    #[test]
+    fn many_failures_are_slowed_down_and_forgotten_after_a_minute() {
+        let limiter = Limiter::default();
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        for _ in 0..FAILURES {
+            assert!(limiter.failed(peer, 1_000).is_ok());
+        }
+        assert_eq!(limiter.failed(peer, 1_000).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+        assert!(limiter.failed(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1_000).is_ok());
+        assert!(limiter.failed(peer, 1_000 + WINDOW_MS).is_ok());
+    }
+}

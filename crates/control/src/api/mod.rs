@@ -1,0 +1,175 @@
+//! The HTTP API under `/v1`, as `weir-api` describes its shapes.
+//!
+//! A handler extracts, calls one function and maps the answer; what happens is in the rooms
+//! beside (`projects`, `configuration`, `hosts`, `tokens`, `status`). Every route is entered
+//! once, in [`build`], with what a token needs for it: nothing is reachable by forgetting.
+
+pub mod auth;
+mod environments;
+mod error;
+mod extract;
+mod guard;
+mod idempotency;
+mod logs;
+pub mod openapi;
+mod platform;
+pub mod present;
+mod projects;
+mod sessions;
+mod source;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, on};
+use http::{Method, StatusCode, Uri};
+
+use crate::context::Context;
+pub use auth::Need;
+pub use error::ApiError;
+pub use guard::BodyKind;
+pub use source::spool_folder;
+use guard::Guard;
+
+/// Largest body of a request, other than the upload of a source.
+const BODY_BYTES: usize = 4 << 20;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The parts of control.
+    pub context: Context,
+    /// Counts failed log-ins.
+    pub limiter: Arc<auth::Limiter>,
+}
+
+/// A route, for the tests that go through all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Method.
+    pub method: Method,
+    /// Path with `{…}` where something is to be filled in.
+    pub path: &'static str,
+    /// What a token needs.
+    pub need: Need,
+}
+
+/// Routes and the list of them, grown together.
+struct Routes {
+    api: Api,
+    router: Router<Api>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Routes {
+    fn add<H, T>(self, method: Method, path: &'static str, need: Need, handler: H) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        self.add_with(method, path, need, BodyKind::Small, handler)
+    }
+
+    fn add_with<H, T>(mut self, method: Method, path: &'static str, need: Need, body: BodyKind, handler: H) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let limit = match body {
+            BodyKind::Small => DefaultBodyLimit::max(BODY_BYTES),
+            BodyKind::Streamed => DefaultBodyLimit::disable(),
+        };
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
+        let guard = from_fn_with_state(Guard { api: self.api.clone(), need, body }, guard::guard);
+        self.router = self.router.route(path, on(filter, handler).route_layer(guard).route_layer(limit));
+        self.endpoints.push(Endpoint { method, path, need });
+        self
+    }
+}
+
+/// The routes of `/v1`.
+pub fn router(context: Context) -> Router {
+    build(context).0
+}
+
+/// The routes of `/v1`, and the list of them.
+pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
+    let api = Api { context, limiter: Arc::default() };
+    let routes = Routes { api: api.clone(), router: Router::new(), endpoints: Vec::new() };
+    let routes = environment_routes(platform_routes(routes));
+    let router = routes
+        .router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_path)
+        .with_state(api);
+    (router, routes.endpoints)
+}
+
+fn platform_routes(routes: Routes) -> Routes {
+    const TOKENS: &str = "/v1/tokens";
+    const PROJECTS: &str = "/v1/projects";
+    const PROJECT: &str = "/v1/projects/{project}";
+    const ENVIRONMENTS: &str = "/v1/projects/{project}/environments";
+    routes
+        .add(Method::GET, "/v1/health", Need::Open, platform::get_health)
+        .add(Method::GET, "/v1/openapi.json", Need::Open, platform::get_openapi)
+        .add(Method::GET, "/v1/whoami", Need::Read, platform::get_whoami)
+        .add(Method::GET, TOKENS, Need::Admin, platform::list_tokens)
+        .add(Method::POST, TOKENS, Need::Admin, platform::create_token)
+        .add(Method::DELETE, "/v1/tokens/{token}", Need::Admin, platform::delete_token)
+        .add(Method::GET, "/v1/tasks", Need::Read, tasks::list_tasks)
+        .add(Method::GET, "/v1/tasks/{task}", Need::Read, tasks::get_task)
+        .add(Method::GET, "/v1/tasks/{task}/log", Need::Read, tasks::get_task_log)
+        .add(Method::GET, "/v1/events", Need::Read, tasks::watch_changes)
+        .add(Method::GET, PROJECTS, Need::Read, projects::list_projects)
+        .add(Method::POST, PROJECTS, Need::Admin, projects::create_project)
+        .add(Method::GET, PROJECT, Need::Read, projects::get_project)
+        .add(Method::DELETE, PROJECT, Need::Admin, projects::destroy_project)
+        .add(Method::GET, ENVIRONMENTS, Need::Read, projects::list_environments)
+        .add(Method::POST, ENVIRONMENTS, Need::Deploy, projects::create_environment)
+}
+
+fn environment_routes(routes: Routes) -> Routes {
+    // `concat!` wants literals; this one is the beginning of all of them.
+    macro_rules! within {
+        ($rest:literal) => {
+            concat!("/v1/projects/{project}/environments/{environment}", $rest)
+        };
+    }
+    use environments as at;
+    routes
+        .add(Method::GET, within!(""), Need::Read, projects::get_environment)
+        .add(Method::PATCH, within!(""), Need::Deploy, projects::update_environment)
+        .add(Method::DELETE, within!(""), Need::Deploy, projects::destroy_environment)
+        .add(Method::GET, within!("/variables"), Need::Read, at::list_variables)
+        .add(Method::PATCH, within!("/variables"), Need::Deploy, at::update_variables)
+        .add(Method::GET, within!("/releases"), Need::Read, at::list_releases)
+        .add(Method::GET, within!("/deployments"), Need::Read, at::list_deployments)
+        .add(Method::POST, within!("/deployments"), Need::Deploy, at::create_deployment)
+        .add(Method::POST, within!("/promote"), Need::Deploy, at::promote_environment)
+        .add(Method::PUT, within!("/scale"), Need::Deploy, at::set_scale)
+        .add(Method::POST, within!("/pause"), Need::Deploy, at::pause_environment)
+        .add(Method::POST, within!("/resume"), Need::Deploy, at::resume_environment)
+        .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
+        .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
+        .add(Method::DELETE, within!("/domains/{host}"), Need::Deploy, at::remove_domain)
+        .add_with(Method::POST, within!("/source"), Need::Deploy, BodyKind::Streamed, source::upload_source)
+        .add(Method::GET, within!("/logs"), Need::Read, logs::read_logs)
+        .add(Method::GET, within!("/run"), Need::Deploy, sessions::run_command)
+        .add(Method::GET, within!("/exec"), Need::Deploy, sessions::exec_command)
+}
+
+async fn no_such_path(uri: Uri) -> ApiError {
+    let shown: String = uri.path().chars().take(200).collect();
+    ApiError::not_found("no-such-path", format!("there is nothing at {shown}")).with_hint("the API is described at /v1/openapi.json")
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    let shown: String = uri.path().chars().take(200).collect();
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("{method} is not possible at {shown}"))
+        .with_hint("the API is described at /v1/openapi.json")
+}

@@ -1,0 +1,90 @@
+//! The description of the API, made from the handlers and the types themselves.
+
+use utoipa::OpenApi;
+use utoipa::openapi::path::{HttpMethod, Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
+
+use super::{environments, logs, platform, projects, sessions, source, tasks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Weir",
+        description = "A cloud of one's own: everything that the CLI does, it does through this API. What takes time is answered with a task to watch. Errors are application/problem+json and say what to do next.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        platform::get_health, platform::get_whoami, platform::get_openapi,
+        platform::list_tokens, platform::create_token, platform::delete_token,
+        projects::list_projects, projects::create_project, projects::get_project, projects::destroy_project,
+        projects::list_environments, projects::create_environment, projects::get_environment,
+        projects::update_environment, projects::destroy_environment,
+        environments::list_variables, environments::update_variables, environments::list_releases,
+        environments::list_deployments, environments::create_deployment, environments::promote_environment,
+        environments::set_scale, environments::pause_environment, environments::resume_environment,
+        environments::list_domains, environments::add_domain, environments::remove_domain,
+        source::upload_source, logs::read_logs, sessions::run_command, sessions::exec_command,
+        tasks::list_tasks, tasks::get_task, tasks::get_task_log, tasks::watch_changes,
+    ),
+    components(schemas(weir_api::Problem, weir_api::SessionMessage, weir_api::Change, weir_api::TaskLine, weir_api::LogLine))
+)]
+struct Document;
+
+/// The document: what holds for every operation (errors, tokens, idempotency) is added here
+/// once instead of at each handler.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let components = document.components.get_or_insert_default();
+    for (name, scheme) in [("bearer", HttpAuthScheme::Bearer), ("basic", HttpAuthScheme::Basic)] {
+        components.add_security_scheme(name, SecurityScheme::Http(HttpBuilder::new().scheme(scheme).build()));
+    }
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            (HttpMethod::Get, &mut item.get),
+            (HttpMethod::Put, &mut item.put),
+            (HttpMethod::Post, &mut item.post),
+            (HttpMethod::Patch, &mut item.patch),
+            (HttpMethod::Delete, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                complete(path, &method, operation);
+            }
+        }
+    }
+    document
+}
+
+fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let problem = ContentBuilder::new().schema(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name("Problem")))).build();
+    let response = ResponseBuilder::new().description("What went wrong, and what to do next").content("application/problem+json", problem).build();
+    operation.responses.responses.insert("default".to_owned(), response.into());
+    if path != "/v1/health" && path != "/v1/openapi.json" {
+        let need = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+        operation.security = Some(vec![need("bearer"), need("basic")]);
+    }
+    let parameters = operation.parameters.get_or_insert_default();
+    let mut add = |name: &str, place: ParameterIn, required: Required, description: &str| {
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).build();
+        let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(required).description(Some(description));
+        parameters.push(parameter.schema(Some(text)).build());
+    };
+    if path.contains("{project}") {
+        add("project", ParameterIn::Path, Required::True, "Name of the project");
+    }
+    if path.contains("{environment}") {
+        add("environment", ParameterIn::Path, Required::True, "Name of the environment");
+    }
+    if !matches!(method, HttpMethod::Get) {
+        let words = "1 to 200 characters; the same request under the same key is done once";
+        add("Idempotency-Key", ParameterIn::Header, Required::False, words);
+    }
+}
+
+/// The document as it is served and as it is kept in the repository.
+pub fn text() -> Result<String, serde_json::Error> {
+    document().to_pretty_json().map(|text| text + "\n")
+}

@@ -1,0 +1,91 @@
+//! Projects and their environments.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use weir_api::{Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment};
+
+use super::Api;
+use super::auth::Caller;
+use super::error::ApiError;
+use super::extract::{InEnvironment, InProject, JsonBody};
+use super::present;
+use crate::{projects, status};
+
+/// Lists the projects that the token may know of.
+#[utoipa::path(get, path = "/v1/projects", tag = "projects", responses((status = 200, body = Vec<Project>)))]
+pub(super) async fn list_projects(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<Project>>, ApiError> {
+    let mut answer = Vec::new();
+    for project in api.context.store.project_list().await?.iter().filter(|project| caller.sees(project.id)) {
+        answer.push(present::project(&api.context, project).await?);
+    }
+    Ok(Json(answer))
+}
+
+/// Makes a project with its production environment and its git repository.
+#[utoipa::path(post, path = "/v1/projects", tag = "projects", request_body = CreateProject, responses((status = 201, body = Project)))]
+pub(super) async fn create_project(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(request): JsonBody<CreateProject>,
+) -> Result<(StatusCode, Json<Project>), ApiError> {
+    caller.require_all_projects()?;
+    let project = projects::create_project(&api.context, &request).await?;
+    Ok((StatusCode::CREATED, Json(present::project(&api.context, &project).await?)))
+}
+
+/// One project.
+#[utoipa::path(get, path = "/v1/projects/{project}", tag = "projects", responses((status = 200, body = Project)))]
+pub(super) async fn get_project(State(api): State<Api>, at: InProject) -> Result<Json<Project>, ApiError> {
+    Ok(Json(present::project(&api.context, &at.project).await?))
+}
+
+/// Removes a project with everything it has: containers, images, networks, volumes, files.
+#[utoipa::path(delete, path = "/v1/projects/{project}", tag = "projects", responses((status = 202, body = Accepted)))]
+pub(super) async fn destroy_project(State(api): State<Api>, at: InProject) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    let task = projects::destroy_project(&api.context, &at.project).await?;
+    let message = format!("{} is being destroyed", at.project.name);
+    Ok((StatusCode::ACCEPTED, Json(Accepted { task: Some(task.id.to_string()), message })))
+}
+
+/// Lists the environments of a project.
+#[utoipa::path(get, path = "/v1/projects/{project}/environments", tag = "environments", responses((status = 200, body = Vec<Environment>)))]
+pub(super) async fn list_environments(State(api): State<Api>, at: InProject) -> Result<Json<Vec<Environment>>, ApiError> {
+    Ok(Json(present::project(&api.context, &at.project).await?.environments))
+}
+
+/// Makes an environment with its own variables, network and address.
+#[utoipa::path(post, path = "/v1/projects/{project}/environments", tag = "environments", request_body = CreateEnvironment, responses((status = 201, body = Environment)))]
+pub(super) async fn create_environment(
+    State(api): State<Api>,
+    at: InProject,
+    JsonBody(request): JsonBody<CreateEnvironment>,
+) -> Result<(StatusCode, Json<Environment>), ApiError> {
+    let environment = projects::create_environment(&api.context, &at.project, &request).await?;
+    Ok((StatusCode::CREATED, Json(present::environment(&api.context, &at.project, &environment).await?)))
+}
+
+/// What runs in an environment, from reality.
+#[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 200, body = EnvironmentStatus)))]
+pub(super) async fn get_environment(State(api): State<Api>, at: InEnvironment) -> Result<Json<EnvironmentStatus>, ApiError> {
+    Ok(Json(status::of_environment(&api.context, &at.project, &at.environment).await?))
+}
+
+/// Lets an environment follow another branch.
+#[utoipa::path(patch, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", request_body = UpdateEnvironment, responses((status = 200, body = Environment)))]
+pub(super) async fn update_environment(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<UpdateEnvironment>,
+) -> Result<Json<Environment>, ApiError> {
+    let environment = projects::follow_branch(&api.context, &at.project, &at.environment, &request.branch).await?;
+    Ok(Json(present::environment(&api.context, &at.project, &environment).await?))
+}
+
+/// Removes an environment with everything it has. Production goes only with its project.
+#[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 202, body = Accepted)))]
+pub(super) async fn destroy_environment(State(api): State<Api>, at: InEnvironment) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    let task = projects::destroy_environment(&api.context, &at.project, &at.environment).await?;
+    let message = format!("{} is being destroyed", at.environment.name);
+    Ok((StatusCode::ACCEPTED, Json(Accepted { task: Some(task.id.to_string()), message })))
+}

@@ -1,0 +1,63 @@
+//! The configuration of control: parsed once by the binary, passed down, read nowhere else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What control needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of everything that Weir keeps.
+    pub data: PathBuf,
+    /// Address of the API, the git remotes and, later, the console.
+    pub control: SocketAddr,
+    /// Address of the ingress, as people reach it.
+    pub http: SocketAddr,
+    /// Suffix of the hosts that Weir gives: `localhost`.
+    pub domain: String,
+    /// `sqlite:PATH` or `postgres://…`.
+    pub database: String,
+    /// The machine's bundle of certificate authorities, handed to builds; `None` if it has none.
+    pub ca_bundle: Option<PathBuf>,
+    /// Path of this binary, for git's hooks.
+    pub executable: PathBuf,
+    /// How many builds run at once.
+    pub concurrent_builds: usize,
+    /// Most bytes kept of the logs of one app of one environment.
+    pub log_bytes_per_app: u64,
+    /// Most bytes of the builder's cache.
+    pub build_cache_bytes: u64,
+    /// How many releases of an environment keep their images.
+    pub releases_kept: i64,
+    /// How long the release before stays frozen for a quick rollback, in seconds.
+    pub keep_previous_s: u32,
+}
+
+impl Config {
+    /// Socket on which nodes ask for snapshots.
+    pub fn node_socket(&self) -> PathBuf {
+        self.data.join("run/control.sock")
+    }
+
+    /// Bare repositories, `NAME.git` each.
+    pub fn repositories(&self) -> PathBuf {
+        self.data.join("git")
+    }
+
+    /// The admin token, mode 0600.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.data.join("admin-token")
+    }
+
+    /// Address under which a host is reached by people.
+    pub fn url_of(&self, host: &str) -> String {
+        match self.http.port() {
+            80 => format!("http://{host}"),
+            port => format!("http://{host}:{port}"),
+        }
+    }
+
+    /// Where a project is pushed to.
+    pub fn git_url(&self, project: &weir_model::ProjectName) -> String {
+        format!("http://{}/git/{project}.git", self.control)
+    }
+}

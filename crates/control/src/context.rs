@@ -1,0 +1,40 @@
+//! What the parts of control share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use weir_engine::Engine;
+use weir_store::Store;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::logs::Logs;
+use crate::push::Pushes;
+use crate::reconcile::Reconciler;
+use crate::secrets::Sealer;
+use crate::tasks::Tasks;
+
+/// What the parts of control share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Configuration.
+    pub config: Arc<Config>,
+    /// Desired state.
+    pub store: Store,
+    /// Reality.
+    pub engine: Arc<dyn Engine>,
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock>,
+    /// Lines and ends of tasks, and changes of state, for those who watch.
+    pub tasks: Tasks,
+    /// What instances and builds wrote.
+    pub logs: Logs,
+    /// Pushes and uploads that are under way, and the builds that wait for their turn.
+    pub pushes: Pushes,
+    /// Seals and opens secrets.
+    pub sealer: Sealer,
+    /// Drives reality; is woken after every change of desired state.
+    pub reconciler: Reconciler,
+    /// Cancelled when control is to stop.
+    pub stop: CancellationToken,
+}

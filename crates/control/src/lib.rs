@@ -1,0 +1,29 @@
+//! Decides: the API, git, builds, desired state, and the reconciler that drives reality
+//! towards it. May crash, restart or be upgraded at any moment; no user's request notices,
+//! because the node serves from its last snapshot.
+//!
+//! Handlers write down what is asked for, wake the reconciler and answer with a task. Only the
+//! reconciler acts on running instances, and a task is done when reality shows it (C3, C4).
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod configuration;
+pub mod context;
+pub mod deploy;
+pub mod git;
+pub mod hosts;
+pub mod logs;
+pub mod node_link;
+pub mod projects;
+pub mod push;
+pub mod reconcile;
+pub mod secrets;
+pub mod serve;
+pub mod status;
+pub mod tasks;
+pub mod tokens;
+
+pub use config::Config;
+pub use context::Context;
+pub use serve::serve;

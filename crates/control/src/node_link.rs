@@ -1,0 +1,55 @@
+//! Control's end of the link to the nodes: plain HTTP on a Unix socket. A node asks for the
+//! newest snapshot and waits; it tells what it serves by and what goes on. Either side may
+//! vanish for a while.
+
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use weir_model::route::NodeReport;
+
+use crate::context::Context;
+
+/// Longest wait of a node for a newer snapshot.
+const LONGEST_POLL: Duration = Duration::from_secs(20);
+/// Reports grow with the number of instances; this is room for a hundred thousand.
+const LONGEST_REPORT_BYTES: usize = 16 << 20;
+
+#[derive(Debug, Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+/// `GET /node/snapshot?after=GENERATION` and `POST /node/report`.
+pub fn router(context: Context) -> Router {
+    Router::new()
+        .route("/node/snapshot", get(snapshot))
+        .route("/node/report", post(report))
+        .layer(DefaultBodyLimit::max(LONGEST_REPORT_BYTES))
+        .with_state(context)
+}
+
+async fn snapshot(State(context): State<Context>, Query(After { after }): Query<After>) -> Response {
+    let mut snapshots = context.reconciler.snapshots();
+    // Not equal instead of greater: a node whose snapshot comes from a control with a clock
+    // that was ahead must get ours at once; it reports, and the numbers go on above its own.
+    let newer = snapshots.wait_for(|snapshot| snapshot.generation != 0 && snapshot.generation != after);
+    let result = tokio::select! {
+        waited = tokio::time::timeout(LONGEST_POLL, newer) => waited,
+        () = context.stop.cancelled() => return StatusCode::NO_CONTENT.into_response(),
+    };
+    match result {
+        Ok(Ok(snapshot)) => Json(&*snapshot).into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn report(State(context): State<Context>, Json(report): Json<NodeReport>) -> StatusCode {
+    context.reconciler.node_reported(report, context.clock.now_ms());
+    StatusCode::NO_CONTENT
+}

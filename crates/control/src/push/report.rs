@@ -1,0 +1,61 @@
+//! How a push looks in a terminal.
+
+use weir_model::project::{Environment, Project, Scale};
+use weir_model::release::Release;
+use weir_model::task::LineKind;
+
+use super::Live;
+use crate::context::Context;
+
+/// A line of a task as the person who pushes sees it.
+pub fn line_for_terminal(kind: LineKind, text: &str) -> String {
+    match kind {
+        LineKind::Step => format!("-----> {text}"),
+        LineKind::Info | LineKind::Output => format!("       {text}"),
+        LineKind::Error => format!(" !     {text}"),
+        LineKind::Hint => format!("       hint: {text}"),
+    }
+    .trim_end()
+    .to_owned()
+}
+
+/// The last lines of a push: what runs, how long it took, and where it is.
+pub async fn summary(context: &Context, project: &Project, environment: &Environment, live: &Live) -> Vec<String> {
+    let scale = context.store.scale_list(environment.id).await.unwrap_or_default();
+    let domains = context.store.domain_list(environment.id).await.unwrap_or_default();
+    let place = match environment.name.is_production() {
+        true => project.name.to_string(),
+        false => format!("{} ({})", project.name, environment.name),
+    };
+    let seconds = |ms: i64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    let total = seconds(live.build_ms + live.deploy_ms);
+    let mut lines = vec![
+        format!("-----> Release {} of {place} is live after {total}", live.release.number),
+        format!("       build {}, deployment {}", seconds(live.build_ms), seconds(live.deploy_ms)),
+    ];
+    lines.extend(processes(&live.release, &scale).into_iter().map(|line| format!("       {line}")));
+    lines.push(String::new());
+    let (main, others): (Vec<_>, Vec<_>) = domains.iter().partition(|domain| domain.app.is_none());
+    for domain in main.into_iter().chain(others) {
+        let app = domain.app.as_ref().map(|app| format!("  ({app})")).unwrap_or_default();
+        lines.push(format!("       {}{app}", context.config.url_of(&domain.host)));
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// `web: 2 instances of 512 MiB`, for each process.
+fn processes(release: &Release, scale: &[Scale]) -> Vec<String> {
+    let several = release.apps.len() > 1;
+    let mut lines = Vec::new();
+    for (app, release_app) in &release.apps {
+        for (process, spec) in &release_app.spec.processes {
+            let scaled = scale.iter().find(|scale| scale.app == *app && scale.process == *process);
+            let count = scaled.map_or(spec.instances, |scale| scale.instances);
+            let name = if several { format!("{app}.{process}") } else { process.to_string() };
+            let instances = if count == 1 { "instance" } else { "instances" };
+            lines.push(format!("{name}: {count} {instances} of {} MiB", spec.memory_bytes >> 20));
+        }
+    }
+    lines
+}

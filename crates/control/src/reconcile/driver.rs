@@ -1,0 +1,478 @@
+//! A worker: the passes over one environment. See the room's page for their order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use weir_engine::{EngineError, InstanceLabels, InstanceRole, InstanceState, Network};
+use weir_model::deployment::{Deployment, DeploymentState};
+use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
+use weir_model::release::Release;
+use weir_model::route::Backend;
+use weir_model::task::{LineKind, TaskKind, TaskState};
+use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
+use weir_store::StoreError;
+
+use super::plan::{AppTarget, Crashes, Desired, Fact, Observed, Plan, Probe, Target, plan};
+use super::probe::Probes;
+use super::routing::EnvironmentRoutes;
+use super::{InstanceView, lock};
+use crate::context::Context;
+
+/// Passes that follow each other at once because each changed something; more mean a bug, and
+/// the worker takes a breath.
+const MOST_PASSES: u32 = 50;
+/// Pause after a pass that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// What was started counts as there for so long, even if the engine does not show it yet.
+const RECENT_MS: i64 = 5_000;
+
+/// Why a pass could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PassError {
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+}
+
+/// What is to follow a pass.
+pub(super) enum Next {
+    /// Something was done: look again at once.
+    Again,
+    /// Wait until something happens, or until this instant.
+    Wait(Option<UnixMillis>),
+    /// The environment is gone.
+    Gone,
+}
+
+/// The passes over one environment, with what they remember of each other. All of it may be
+/// lost: it saves work and counts crashes, nothing else.
+pub(super) struct Worker {
+    pub(super) context: Context,
+    pub(super) environment: EnvironmentId,
+    pub(super) network: Option<Network>,
+    pub(super) releases: HashMap<ReleaseId, Arc<Release>>,
+    probes: Probes,
+    pub(super) crashes: BTreeMap<(AppName, ProcessName), Crashes>,
+    pub(super) refused: BTreeMap<DeploymentId, String>,
+    /// Being stopped or removed by a task of `background`.
+    pub(super) stopping: BTreeSet<InstanceId>,
+    /// Started lately.
+    pub(super) recent: HashMap<InstanceId, (InstanceLabels, UnixMillis)>,
+    left_pool: HashMap<InstanceId, UnixMillis>,
+    /// Reported as ready in the deployment's task.
+    announced: BTreeSet<InstanceId>,
+    /// Output of release commands on its way into the deployment's task.
+    pub(super) forwarding: HashMap<InstanceId, tokio::task::JoinHandle<()>>,
+    /// Stops and removals, which take as long as the app's grace.
+    pub(super) background: JoinSet<(InstanceId, Result<(), EngineError>)>,
+}
+
+/// What the store says about an environment.
+pub(super) struct Wanted {
+    pub(super) project: Project,
+    pub(super) environment: Environment,
+    pub(super) deployments: BTreeMap<DeploymentId, Deployment>,
+    pub(super) desired: Desired,
+}
+
+impl Wanted {
+    /// `shop` for production, else `shop (staging)`.
+    pub(super) fn title(&self) -> String {
+        match self.environment.name.is_production() {
+            true => self.project.name.to_string(),
+            false => format!("{} ({})", self.project.name, self.environment.name),
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn new(context: Context, environment: EnvironmentId) -> Self {
+        Self {
+            context,
+            environment,
+            network: None,
+            releases: HashMap::new(),
+            probes: Probes::default(),
+            crashes: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            recent: HashMap::new(),
+            left_pool: HashMap::new(),
+            announced: BTreeSet::new(),
+            forwarding: HashMap::new(),
+            background: JoinSet::new(),
+        }
+    }
+
+    /// Passes until the environment is gone or control stops.
+    pub(super) async fn run(mut self, notify: Arc<Notify>) {
+        let mut passes = 0;
+        loop {
+            let next = self.pass().await;
+            let answer = match &next {
+                Err(PassError::Engine(error @ EngineError::Unreachable(_))) => Err(error.to_string()),
+                _ => Ok(()),
+            };
+            *lock(&self.context.reconciler.shared.engine) = answer;
+            let wake_at = match next {
+                Ok(Next::Gone) => return self.forget(),
+                Ok(Next::Again) if passes < MOST_PASSES => {
+                    passes += 1;
+                    None
+                }
+                Ok(Next::Again) => {
+                    tracing::error!(environment.id = %self.environment, "the environment does not come to rest; looking again in a second");
+                    Some(AFTER_FAILURE)
+                }
+                Ok(Next::Wait(at_ms)) => Some(self.until(at_ms)),
+                Err(error) => {
+                    tracing::warn!(environment.id = %self.environment, %error, "cannot bring the environment up to date; trying again in a second");
+                    Some(AFTER_FAILURE)
+                }
+            };
+            let Some(wait) = wake_at else { continue };
+            passes = 0;
+            tokio::select! {
+                () = self.context.stop.cancelled() => return,
+                () = notify.notified() => {}
+                Some(ended) = self.background.join_next() => self.stopped(ended),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn until(&self, at_ms: Option<UnixMillis>) -> Duration {
+        let wait_ms = at_ms.map_or(3_600_000, |at_ms| (at_ms - self.context.clock.now_ms()).clamp(5, 3_600_000));
+        Duration::from_millis(u64::try_from(wait_ms).unwrap_or(1000))
+    }
+
+    fn stopped(&mut self, ended: Result<(InstanceId, Result<(), EngineError>), tokio::task::JoinError>) {
+        match ended {
+            Ok((instance, result)) => {
+                self.stopping.remove(&instance);
+                if let Err(error) = result {
+                    tracing::warn!(instance.id = %instance, %error, "cannot stop the instance; trying again");
+                }
+            }
+            Err(error) => tracing::error!(%error, "a task that stopped an instance broke off"),
+        }
+    }
+
+    fn forget(&mut self) {
+        let shared = &self.context.reconciler.shared;
+        shared.routing.withdraw(self.environment, self.context.clock.now_ms());
+        lock(&shared.views).remove(&self.environment);
+    }
+
+    /// One pass: desire, observe, decide, publish, act, conclude.
+    async fn pass(&mut self) -> Result<Next, PassError> {
+        while let Some(ended) = self.background.try_join_next() {
+            self.stopped(ended);
+        }
+        let Some(wanted) = self.desire().await? else { return Ok(Next::Gone) };
+        let observed = self.observe(&wanted).await?;
+        let now_ms = self.context.clock.now_ms();
+        let plan = plan(&wanted.desired, &observed, now_ms);
+        self.publish(&wanted, &plan, &observed, now_ms).await?;
+        self.view(&wanted, &observed, &plan);
+        self.announce(&wanted, &observed).await;
+        let acted = self.act(&wanted, &observed, plan.actions).await?;
+        if acted {
+            return Ok(Next::Again);
+        }
+        if wanted.desired.mode == EnvironmentMode::Destroying && self.destroy(&wanted, &observed).await? {
+            return Ok(Next::Gone);
+        }
+        self.conclude(&wanted, &observed).await?;
+        Ok(Next::Wait(plan.wake_at_ms))
+    }
+
+    // --- desire ---
+
+    async fn desire(&mut self) -> Result<Option<Wanted>, PassError> {
+        let store = self.context.store.clone();
+        let Some(environment) = store.environment_by_id(self.environment).await? else { return Ok(None) };
+        let Some(project) = store.project_by_id(environment.project).await? else { return Ok(None) };
+        let scale = store.scale_list(self.environment).await?;
+        let mut deployments = BTreeMap::new();
+        let mut in_progress = Vec::new();
+        for deployment in store.deployment_list_in_progress(self.environment).await? {
+            in_progress.extend(self.target(&deployment, &scale).await?);
+            deployments.insert(deployment.id, deployment);
+        }
+        let mut served = Vec::new();
+        for id in [environment.live, environment.previous] {
+            let deployment = match id {
+                Some(id) => store.deployment_by_id(id).await?,
+                None => None,
+            };
+            served.push(match deployment {
+                Some(deployment) => {
+                    let target = self.target(&deployment, &scale).await?;
+                    deployments.insert(deployment.id, deployment);
+                    target
+                }
+                None => None,
+            });
+        }
+        let previous = served.pop().flatten().map(|target| (target, environment.previous_until_ms));
+        let live = served.pop().flatten();
+        let desired = Desired { environment: environment.id, mode: environment.mode, live, previous, in_progress };
+        Ok(Some(Wanted { project, environment, deployments, desired }))
+    }
+
+    async fn target(&mut self, deployment: &Deployment, scale: &[Scale]) -> Result<Option<Target>, PassError> {
+        let Some(release) = self.release(deployment.release).await? else { return Ok(None) };
+        let apps = release.apps.iter().map(|(name, app)| (name.clone(), app_target(name, &app.spec, scale))).collect();
+        Ok(Some(Target {
+            deployment: deployment.id,
+            release: deployment.release,
+            kind: deployment.kind,
+            state: deployment.state,
+            entered_ms: deployment.entered_ms,
+            apps,
+        }))
+    }
+
+    /// A release; they are immutable, so the few that matter are kept.
+    pub(super) async fn release(&mut self, id: ReleaseId) -> Result<Option<Arc<Release>>, PassError> {
+        if let Some(release) = self.releases.get(&id) {
+            return Ok(Some(Arc::clone(release)));
+        }
+        let Some(release) = self.context.store.release_by_id(id).await? else { return Ok(None) };
+        if self.releases.len() >= 8 {
+            self.releases.clear();
+        }
+        let release = Arc::new(release);
+        self.releases.insert(id, Arc::clone(&release));
+        Ok(Some(release))
+    }
+
+    // --- observe ---
+
+    async fn observe(&mut self, wanted: &Wanted) -> Result<Observed, PassError> {
+        let now_ms = self.context.clock.now_ms();
+        let seen = self.context.engine.observe(Some(self.environment)).await?;
+        let routing = &self.context.reconciler.shared.routing;
+        let applied = routing.applied(self.environment);
+        let loads = routing.load();
+        let sessions = lock(&self.context.reconciler.shared.sessions).clone();
+        self.recent.retain(|_, (_, at_ms)| now_ms - *at_ms < RECENT_MS);
+        let mut instances = Vec::new();
+        for instance in seen {
+            let id = instance.labels.instance;
+            self.recent.remove(&id);
+            let address = instance.address.zip(instance.labels.port);
+            let backend = address.map(|(ip, port)| Backend { instance: id, address: (ip, port).into() });
+            instances.push(Fact {
+                state: instance.state,
+                backend,
+                started_ms: instance.started_ms,
+                probe: self.probes.state(id),
+                load: loads.get(&id).copied().unwrap_or_default(),
+                stopping: self.stopping.contains(&id),
+                left_pool_ms: self.left_pool.get(&id).copied(),
+                in_session: sessions.contains(&id),
+                labels: instance.labels,
+            });
+        }
+        instances.extend(self.recent.values().map(|(labels, at_ms)| Fact {
+            labels: labels.clone(),
+            state: InstanceState::Created,
+            backend: None,
+            started_ms: *at_ms,
+            probe: Probe::Waiting(None),
+            load: weir_model::route::BackendLoad::default(),
+            stopping: self.stopping.contains(&labels.instance),
+            left_pool_ms: None,
+            in_session: false,
+        }));
+        instances.sort_by_key(|fact| fact.labels.instance);
+        self.watch_probes(wanted, &instances);
+        Ok(Observed { instances, applied, crashes: self.crashes.clone(), refused: self.refused.clone() })
+    }
+
+    /// Checks what runs and is routed; ends the checks of the rest, so that what is thawed is
+    /// checked anew.
+    fn watch_probes(&mut self, wanted: &Wanted, facts: &[Fact]) {
+        let host = format!("{}.{}", wanted.project.name, self.context.config.domain);
+        let mut checked = BTreeSet::new();
+        for fact in facts {
+            let Some(backend) = fact.backend.as_ref().filter(|_| fact.state == InstanceState::Running && !fact.stopping) else { continue };
+            let Some(release) = self.releases.get(&fact.labels.release) else { continue };
+            let spec = release.apps.get(&fact.labels.app).and_then(|app| app.spec.processes.get(&fact.labels.process));
+            let Some(spec) = spec else { continue };
+            checked.insert(fact.labels.instance);
+            let (reconciler, environment) = (self.context.reconciler.clone(), self.environment);
+            self.probes.watch(fact.labels.instance, backend.address, &host, &spec.check, move || reconciler.wake(environment));
+        }
+        self.probes.retain(|instance| checked.contains(&instance));
+    }
+
+    // --- publish ---
+
+    async fn publish(&mut self, wanted: &Wanted, plan: &Plan, observed: &Observed, now_ms: UnixMillis) -> Result<(), PassError> {
+        if self.network.is_none() && wanted.desired.mode != EnvironmentMode::Destroying {
+            self.network = Some(self.context.engine.network_ensure(self.environment).await?);
+        }
+        let switching = wanted.desired.in_progress.first().filter(|target| target.state == DeploymentState::Switching);
+        let serving = switching.or(wanted.desired.live.as_ref()).or(wanted.desired.in_progress.last());
+        let routes = EnvironmentRoutes {
+            title: wanted.title(),
+            main_app: serving.and_then(|target| main_app(&wanted.project, target.apps.keys(), |app| target.apps[app].spec.processes.contains_key(&ProcessName::web()))),
+            domains: match wanted.desired.mode {
+                EnvironmentMode::Destroying => Vec::new(),
+                _ => self.context.store.domain_list(self.environment).await?,
+            },
+            gateway: self.network.map(|network| network.gateway),
+            routes: plan.routes.clone(),
+        };
+        for fact in &observed.instances {
+            let id = fact.labels.instance;
+            if plan.routes.serves(id) {
+                self.left_pool.remove(&id);
+            } else {
+                self.left_pool.entry(id).or_insert(now_ms);
+            }
+        }
+        self.left_pool.retain(|id, _| observed.instances.iter().any(|fact| fact.labels.instance == *id));
+        self.context.reconciler.shared.routing.publish(self.environment, routes, now_ms);
+        Ok(())
+    }
+
+    fn view(&self, wanted: &Wanted, observed: &Observed, plan: &Plan) {
+        let views = observed.instances.iter().filter(|fact| fact.labels.role == InstanceRole::Instance).map(|fact| {
+            let crashes = self.crashes.get(&(fact.labels.app.clone(), fact.labels.process.clone())).map_or(0, |crashes| crashes.count);
+            let (state, reason) = describe(wanted, fact, plan);
+            InstanceView { labels: fact.labels.clone(), state, reason, started_ms: fact.started_ms, crashes }
+        });
+        let views = views.collect();
+        lock(&self.context.reconciler.shared.views).insert(self.environment, views);
+    }
+
+    /// Tells the task of a deployment which instances are ready.
+    async fn announce(&mut self, wanted: &Wanted, observed: &Observed) {
+        self.announced.retain(|id| observed.instances.iter().any(|fact| fact.labels.instance == *id));
+        let Some(target) = wanted.desired.in_progress.last() else { return };
+        let Some(task) = wanted.deployments.get(&target.deployment).map(|deployment| deployment.task) else { return };
+        for fact in &observed.instances {
+            let mine = fact.labels.release == target.release && fact.labels.role == InstanceRole::Instance;
+            let ready = fact.state == InstanceState::Running && fact.probe == Probe::Ready;
+            if mine && ready && self.announced.insert(fact.labels.instance) {
+                let took_ms = self.context.clock.now_ms() - fact.started_ms.max(target.entered_ms);
+                let text = format!("{}.{} answers after {:.1} s", fact.labels.app, fact.labels.process, took_ms as f64 / 1000.0);
+                self.context.tasks.line(task, LineKind::Info, &text).await;
+            }
+        }
+    }
+
+    // --- conclude ---
+
+    /// Ends the tasks whose goal reality shows.
+    async fn conclude(&mut self, wanted: &Wanted, observed: &Observed) -> Result<(), PassError> {
+        for task in self.context.store.task_list_unfinished_of(self.environment).await? {
+            let outcome = match task.kind {
+                TaskKind::Push | TaskKind::Deploy => self.outcome_of_deployment(task.id).await?,
+                TaskKind::Pause => {
+                    let quiet = observed.instances.iter().all(|fact| matches!(fact.state, InstanceState::Exited { .. }));
+                    (wanted.desired.mode == EnvironmentMode::Paused && quiet).then_some((TaskState::Done, None))
+                }
+                TaskKind::Resume | TaskKind::Scale => scaled(wanted, observed),
+                TaskKind::Destroy => None,
+            };
+            if let Some((state, error)) = outcome {
+                self.context.tasks.end(task.id, state, error.as_deref()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A deployment may have ended right before control was killed, its task not.
+    async fn outcome_of_deployment(&self, task: weir_model::TaskId) -> Result<Option<(TaskState, Option<String>)>, PassError> {
+        let deployments = self.context.store.deployment_list(self.environment, 50).await?;
+        let deployment = deployments.into_iter().find(|deployment| deployment.task == task);
+        Ok(deployment.and_then(|deployment| match deployment.state {
+            DeploymentState::Live | DeploymentState::Retired => Some((TaskState::Done, None)),
+            DeploymentState::Failed => Some((TaskState::Failed, deployment.reason)),
+            DeploymentState::Superseded => Some((TaskState::Superseded, deployment.reason)),
+            _ => None,
+        }))
+    }
+}
+
+fn app_target(name: &AppName, spec: &weir_model::spec::AppSpec, scale: &[Scale]) -> AppTarget {
+    let instances = spec.processes.iter().map(|(process, process_spec)| {
+        let scaled = scale.iter().find(|scale| scale.app == *name && scale.process == *process);
+        let wanted = scaled.map_or(process_spec.instances, |scale| scale.instances);
+        (process.clone(), if spec.is_exclusive() { wanted.min(1) } else { wanted })
+    });
+    AppTarget { instances: instances.collect(), spec: spec.clone() }
+}
+
+/// The app that answers under the environment's plain host name: the one that is called like
+/// the project, or else the first that has a `web` process.
+pub(crate) fn main_app<'a>(
+    project: &Project,
+    apps: impl Iterator<Item = &'a AppName> + Clone,
+    has_web: impl Fn(&AppName) -> bool,
+) -> Option<AppName> {
+    let named = apps.clone().find(|app| app.as_str() == project.name.as_str());
+    named.or_else(|| apps.clone().find(|app| has_web(app))).cloned()
+}
+
+/// State and reason of an instance, in the words of the API.
+fn describe(wanted: &Wanted, fact: &Fact, plan: &Plan) -> (&'static str, Option<String>) {
+    let routed = fact.labels.port.is_some();
+    match (&fact.state, &fact.probe) {
+        (InstanceState::Exited { status, out_of_memory }, _) => {
+            let words = super::plan::exit_words(*status, *out_of_memory);
+            (if *status == 0 { "exited" } else { "crashed" }, Some(words))
+        }
+        (InstanceState::Frozen, _) => ("frozen", Some("kept for a quick rollback".to_owned())),
+        (InstanceState::Created, _) => ("starting", None),
+        (InstanceState::Running, _) if fact.stopping => ("draining", Some("it is being stopped".to_owned())),
+        (InstanceState::Running, Probe::Unhealthy(why)) => ("unhealthy", Some(why.clone())),
+        (InstanceState::Running, Probe::Waiting(None)) if routed => (super::UNCHECKED, None),
+        (InstanceState::Running, Probe::Waiting(Some(why))) if routed => ("starting", Some(why.clone())),
+        (InstanceState::Running, _) => {
+            let serves = plan.routes.serves(fact.labels.instance);
+            let old = wanted.desired.live.as_ref().is_some_and(|live| live.release != fact.labels.release);
+            if serves || !routed || !old { ("ready", None) } else { ("draining", Some("another release serves".to_owned())) }
+        }
+    }
+}
+
+/// Whether as many instances are ready as are wanted; failed if a process crashes in a loop.
+fn scaled(wanted: &Wanted, observed: &Observed) -> Option<(TaskState, Option<String>)> {
+    if wanted.desired.mode != EnvironmentMode::Active {
+        return Some((TaskState::Superseded, Some("the environment was paused".to_owned())));
+    }
+    let Some(live) = &wanted.desired.live else { return Some((TaskState::Done, None)) };
+    for (name, app) in &live.apps {
+        for (process, &count) in &app.instances {
+            let key = (name.clone(), process.clone());
+            if observed.crashes.get(&key).is_some_and(|crashes| crashes.count >= 3) {
+                let error = format!("{name}.{process} crashes again and again: see `weir logs --process {process}`");
+                return Some((TaskState::Failed, Some(error)));
+            }
+            let routed = app.spec.is_routed(process);
+            let ready = observed.instances.iter().filter(|fact| {
+                let labels = &fact.labels;
+                labels.role == InstanceRole::Instance
+                    && labels.release == live.release
+                    && (&labels.app, &labels.process) == (name, process)
+                    && fact.state == InstanceState::Running
+                    && !fact.stopping
+                    && (!routed || fact.probe == Probe::Ready)
+            });
+            if ready.count() != count as usize {
+                return None;
+            }
+        }
+    }
+    Some((TaskState::Done, None))
+}

@@ -1,0 +1,240 @@
+//! The reconciler: compares all of what is wanted with all of what is there, and acts on the
+//! difference. One worker per environment, woken by changes of the store, of the engine, of
+//! checks and of nodes' reports, and by the clock; each pass reads everything anew, decides by
+//! the pure [`plan`], publishes the routes and performs the actions. It keeps nothing that
+//! could not be lost: after a restart the first passes find out what is the case.
+//!
+//! A pass, in order (`driver::Worker::pass`): desire, observe, decide, publish, act, conclude.
+
+mod act;
+mod driver;
+mod facts;
+mod housekeeping;
+pub mod plan;
+mod probe;
+mod routing;
+#[cfg(test)]
+mod simulation;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use weir_engine::EngineEvent;
+use weir_model::route::{NodeReport, RouteSnapshot};
+use weir_model::{EnvironmentId, InstanceId, UnixMillis};
+
+use crate::context::Context;
+pub(crate) use act::{Place, container, public_url, variables};
+pub(crate) use driver::main_app;
+use routing::Routing;
+
+/// A node that has said nothing for so long counts as away.
+const NODE_SILENT_MS: i64 = 5_000;
+/// Environments are looked at at least this often, whatever happened.
+const RESYNC: Duration = Duration::from_secs(30);
+/// The state of an instance that runs and was not checked yet; not shown outside.
+const UNCHECKED: &str = "unchecked";
+/// So long the first snapshot waits at most for a first look at every environment.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Handle to the reconciler; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    routing: Routing,
+    /// Environments that are to be looked at.
+    dirty: Mutex<BTreeSet<EnvironmentId>>,
+    woken: Notify,
+    views: Mutex<HashMap<EnvironmentId, Vec<InstanceView>>>,
+    sessions: Mutex<BTreeSet<InstanceId>>,
+    /// `Err` with the engine's words while it does not answer.
+    engine: Mutex<Result<(), String>>,
+    /// Whether every environment was looked at once.
+    observed: watch::Sender<bool>,
+}
+
+/// An instance as the reconciler sees it, for status pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Identity and place.
+    pub labels: weir_engine::InstanceLabels,
+    /// `starting`, `ready`, `unhealthy`, `draining`, `frozen`, `exited`, `crashed`.
+    pub state: &'static str,
+    /// Why, if it is not ready.
+    pub reason: Option<String>,
+    /// When it was started.
+    pub started_ms: UnixMillis,
+    /// How often its process crashed in a row.
+    pub crashes: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is replaced as a whole, so it is good after a panic too.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Reconciler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reconciler {
+    /// A reconciler that does nothing until [`run`] runs.
+    pub fn new() -> Self {
+        let shared = Shared {
+            routing: Routing::new(),
+            dirty: Mutex::default(),
+            woken: Notify::new(),
+            views: Mutex::default(),
+            sessions: Mutex::default(),
+            engine: Mutex::new(Err("it was not asked yet".to_owned())),
+            observed: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Something about this environment's desired state changed.
+    pub fn wake(&self, environment: EnvironmentId) {
+        lock(&self.shared.dirty).insert(environment);
+        self.shared.woken.notify_one();
+    }
+
+    /// What really runs of an environment, as last observed.
+    pub fn instances(&self, environment: EnvironmentId) -> Vec<InstanceView> {
+        let mut views = lock(&self.shared.views).get(&environment).cloned().unwrap_or_default();
+        // Whether a first check was made is nobody's business outside.
+        views.iter_mut().filter(|view| view.state == UNCHECKED).for_each(|view| view.state = "starting");
+        views
+    }
+
+    /// What is ready, with the reason where not. Keys `engine`, `node`, `observed`.
+    pub fn health(&self, now_ms: UnixMillis) -> BTreeMap<String, Result<(), String>> {
+        let node = match self.shared.routing.reported_ms() {
+            None => Err("no node has reported yet".to_owned()),
+            Some(at_ms) if now_ms - at_ms > NODE_SILENT_MS => Err("the node does not report".to_owned()),
+            Some(_) => Ok(()),
+        };
+        let observed = match *self.shared.observed.borrow() {
+            true => Ok(()),
+            false => Err("not all environments were looked at yet".to_owned()),
+        };
+        BTreeMap::from([
+            ("engine".to_owned(), lock(&self.shared.engine).clone()),
+            ("node".to_owned(), node),
+            ("observed".to_owned(), observed),
+        ])
+    }
+
+    /// A session (`weir run`) owns this one-off container: the reconciler leaves it alone.
+    pub fn session_started(&self, instance: InstanceId) {
+        lock(&self.shared.sessions).insert(instance);
+    }
+
+    /// The session has ended; its container may be removed.
+    pub fn session_ended(&self, instance: InstanceId, environment: EnvironmentId) {
+        lock(&self.shared.sessions).remove(&instance);
+        self.wake(environment);
+    }
+
+    /// Snapshots for nodes, as they are made.
+    pub fn snapshots(&self) -> watch::Receiver<RouteSnapshot> {
+        self.shared.routing.subscribe()
+    }
+
+    /// Takes in what a node says.
+    pub fn node_reported(&self, report: NodeReport, now_ms: UnixMillis) {
+        for environment in self.shared.routing.report(report, now_ms) {
+            self.wake(environment);
+        }
+    }
+}
+
+/// Runs the reconciler until control stops. Workers finish the pass that they are in.
+pub async fn run(context: Context) {
+    let mut workers: HashMap<EnvironmentId, Arc<Notify>> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(housekeeping::run(context.clone()));
+    tasks.spawn(open_routing(context.clone()));
+    let shared = Arc::clone(&context.reconciler.shared);
+    let mut events = context.engine.watch();
+    let mut resync = tokio::time::interval(RESYNC);
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => break,
+            () = shared.woken.notified() => {}
+            _ = resync.tick() => wake_all(&context).await,
+            event = events.next() => match event {
+                Some(EngineEvent::Changed(environment)) => context.reconciler.wake(environment),
+                Some(EngineEvent::Resync) => wake_all(&context).await,
+                None => {
+                    events = context.engine.watch();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            },
+        }
+        for environment in std::mem::take(&mut *lock(&shared.dirty)) {
+            let worker = workers.entry(environment).or_insert_with(|| {
+                let notify = Arc::new(Notify::new());
+                tasks.spawn(driver::Worker::new(context.clone(), environment).run(Arc::clone(&notify)));
+                notify
+            });
+            // A worker that ended with its environment holds the other end no more.
+            if Arc::strong_count(worker) == 1 {
+                workers.remove(&environment);
+            } else {
+                worker.notify_one();
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Wakes every environment. The engine's state is asked first, so that `health` is right even
+/// where there is no environment at all.
+async fn wake_all(context: &Context) {
+    let answer = context.engine.ping().await.map_err(|error| error.to_string());
+    *lock(&context.reconciler.shared.engine) = answer;
+    match context.store.environment_list_all().await {
+        Ok(environments) => environments.iter().for_each(|environment| context.reconciler.wake(environment.id)),
+        Err(error) => tracing::error!(%error, "cannot list the environments; trying again in {} s", RESYNC.as_secs()),
+    }
+}
+
+/// Lets nodes have snapshots once every environment was looked at and its instances were
+/// checked, or after a while: until then the nodes' last snapshot is the better one.
+async fn open_routing(context: Context) {
+    let shared = &context.reconciler.shared;
+    let mut deadline = tokio::time::Instant::now() + FIRST_LOOK;
+    while !context.stop.is_cancelled() {
+        let ready = lock(&shared.engine).is_ok() && first_look_done(&context).await;
+        let engine_away = lock(&shared.engine).is_err();
+        if engine_away {
+            // With the engine away nothing is known, and what the nodes have is all there is.
+            deadline = tokio::time::Instant::now() + FIRST_LOOK;
+        }
+        if ready || tokio::time::Instant::now() >= deadline {
+            shared.routing.open();
+            shared.observed.send_replace(true);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn first_look_done(context: &Context) -> bool {
+    let Ok(environments) = context.store.environment_list_all().await else { return false };
+    let views = lock(&context.reconciler.shared.views);
+    environments.iter().all(|environment| {
+        views.get(&environment.id).is_some_and(|views| views.iter().all(|view| view.state != UNCHECKED))
+    })
+}

@@ -1,0 +1,647 @@
+//! The decisions of the reconciler, pure: `plan(desired, observed, now) -> routes, actions`.
+//!
+//! It is level-triggered: it looks at all of what is wanted and all of what is there, never at
+//! what happened. It may therefore be killed anywhere, repeated any number of times, and fed
+//! with stale or partial observations; what it gets wrong once it corrects when it sees more.
+//!
+//! Rules that hold whatever comes in (the simulation in `simulation.rs` checks them):
+//! - An instance is stopped or frozen only when every node routes without it and it is drained.
+//! - A route's pool holds instances of one release only, and only ready ones.
+//! - A deployment that failed or was superseded never gets into a pool.
+//! - Two releases of an app with a one-writer volume never run at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_engine::{InstanceLabels, InstanceRole, InstanceState};
+use weir_model::deployment::{DeploymentEvent, DeploymentKind, DeploymentState};
+use weir_model::project::EnvironmentMode;
+use weir_model::route::{Backend, RouteState};
+use weir_model::spec::ProcessSpec;
+use weir_model::{AppName, InstanceId, ProcessName, UnixMillis};
+
+pub use super::facts::*;
+
+/// A process that is not routed counts as ready after it has run for so long.
+pub const WORKER_READY_MS: i64 = 2_000;
+/// Longest time that a request may keep an instance that no longer gets new ones.
+pub const REQUEST_DRAIN_MS: i64 = 300_000;
+/// So long may requests go on at an instance that no longer answers its checks.
+pub const UNHEALTHY_DRAIN_MS: i64 = 5_000;
+/// Longest wait of a request in a held route while one release replaces another.
+pub const HOLD_TIMEOUT_MS: u64 = 120_000;
+/// Longest wait of a request for an instance that is starting.
+pub const START_HOLD_TIMEOUT_MS: u64 = 30_000;
+/// Longest time for starting what the engine does not start, beyond the readiness time-out.
+const START_SLACK_MS: i64 = 60_000;
+/// From so many crashes in a row a process is shown as crashed instead of starting.
+const CRASHES_SHOWN: u32 = 3;
+
+/// Decides. Pure.
+pub fn plan(desired: &Desired, observed: &Observed, now_ms: UnixMillis) -> Plan {
+    let mut planner = Planner::new(desired, observed, now_ms);
+    let routes = planner.routes();
+    planner.settled = observed.applied.as_ref() == Some(&routes);
+    if desired.mode == EnvironmentMode::Active {
+        planner.supersede_older();
+        planner.carry_candidate();
+        planner.carry_live();
+    } else {
+        planner.abandon_candidates();
+    }
+    planner.retire_others(&routes);
+    Plan { routes, actions: planner.actions, wake_at_ms: planner.wake_at_ms }
+}
+
+/// The instances of a target that count, by app and process.
+type Chosen<'a> = BTreeMap<(AppName, ProcessName), Vec<&'a Fact>>;
+
+struct Planner<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    now_ms: UnixMillis,
+    /// The deployment that is being carried towards serving.
+    candidate: Option<&'a Target>,
+    chosen_live: Chosen<'a>,
+    chosen_candidate: Chosen<'a>,
+    /// Whether every node serves by the routes that are wanted now.
+    settled: bool,
+    actions: Vec<Action>,
+    wake_at_ms: Option<UnixMillis>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(desired: &'a Desired, observed: &'a Observed, now_ms: UnixMillis) -> Self {
+        // A switch that has begun is finished first; otherwise the newest wins.
+        let candidate = match desired.in_progress.first() {
+            Some(first) if first.state == DeploymentState::Switching => Some(first),
+            _ => desired.in_progress.last(),
+        };
+        let active = desired.mode == EnvironmentMode::Active;
+        let choose = |target: Option<&'a Target>| match target {
+            Some(target) if active => choose(target, observed),
+            _ => Chosen::new(),
+        };
+        Self {
+            desired,
+            observed,
+            now_ms,
+            candidate,
+            chosen_live: choose(desired.live.as_ref()),
+            chosen_candidate: choose(candidate),
+            settled: false,
+            actions: Vec::new(),
+            wake_at_ms: None,
+        }
+    }
+
+    fn wake_at(&mut self, at_ms: UnixMillis) {
+        self.wake_at_ms = Some(self.wake_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
+    }
+
+    fn advance(&mut self, target: &Target, event: DeploymentEvent, reason: Option<String>) {
+        self.actions.push(Action::Advance { deployment: target.deployment, from: target.state, event, reason });
+    }
+
+    // --- routes ---
+
+    fn routes(&self) -> Routes {
+        if self.desired.mode == EnvironmentMode::Destroying {
+            return Routes::default();
+        }
+        let switching = self.candidate.filter(|target| target.state == DeploymentState::Switching);
+        let (serving, chosen) = match switching {
+            Some(target) => (Some(target), &self.chosen_candidate),
+            None => (self.desired.live.as_ref(), &self.chosen_live),
+        };
+        // Before anything ever served, the routes of the first deployment are known already, so
+        // that its visitors wait instead of being told that there is nothing.
+        let mut entries = BTreeMap::new();
+        if let Some(target) = serving.or(self.candidate) {
+            for (app, app_target) in &target.apps {
+                for (process, spec) in &app_target.spec.processes {
+                    if app_target.spec.is_routed(process) {
+                        let key = (app.clone(), process.clone());
+                        let entry = self.entry(app_target, &key, spec, chosen.get(&key), serving.is_some());
+                        entries.insert(key, entry);
+                    }
+                }
+            }
+        }
+        let mut routes = Routes { entries, draining: BTreeSet::new() };
+        routes.draining = self
+            .observed
+            .instances
+            .iter()
+            .filter(|fact| fact.state == InstanceState::Running && fact.labels.role == InstanceRole::Instance)
+            .filter(|fact| !routes.serves(fact.labels.instance) && !self.is_drained(fact))
+            .filter_map(|fact| fact.backend.clone())
+            .collect();
+        routes
+    }
+
+    fn entry(
+        &self,
+        app: &AppTarget,
+        key: &(AppName, ProcessName),
+        spec: &ProcessSpec,
+        chosen: Option<&Vec<&Fact>>,
+        serving: bool,
+    ) -> Entry {
+        let prefixes = app.spec.routes.iter().filter(|route| route.process == key.1).map(|route| route.path_prefix.clone()).collect();
+        let mut pool: Vec<Backend> = chosen
+            .into_iter()
+            .flatten()
+            .filter(|fact| serving && fact.state == InstanceState::Running && fact.probe == Probe::Ready && !fact.stopping)
+            .filter_map(|fact| fact.backend.clone())
+            .collect();
+        pool.sort();
+        let crashes = self.observed.crashes.get(key).copied().unwrap_or_default();
+        let state = if self.desired.mode == EnvironmentMode::Paused {
+            RouteState::Paused
+        } else if self.is_held(&key.0) {
+            RouteState::Hold { timeout_ms: HOLD_TIMEOUT_MS }
+        } else if !pool.is_empty() {
+            RouteState::Serve
+        } else if app.instances.get(&key.1) == Some(&0) {
+            RouteState::Crashed { message: format!("{}.{} is scaled to 0 instances.", key.0, key.1) }
+        } else if serving && crashes.count >= CRASHES_SHOWN {
+            RouteState::Crashed { message: format!("{}.{} crashed {} times in a row.", key.0, key.1, crashes.count) }
+        } else {
+            RouteState::Hold { timeout_ms: START_HOLD_TIMEOUT_MS }
+        };
+        if state != RouteState::Serve {
+            pool.clear();
+        }
+        Entry { state, pool, process: spec.clone(), prefixes }
+    }
+
+    /// Whether requests to an app wait while one release replaces another.
+    fn is_held(&self, app: &AppName) -> bool {
+        self.candidate.is_some_and(|target| target.state == DeploymentState::Holding && self.is_exclusive(app))
+    }
+
+    /// Whether two releases of an app must not run at once, by its old or its new specification.
+    fn is_exclusive(&self, app: &AppName) -> bool {
+        [self.desired.live.as_ref(), self.candidate]
+            .into_iter()
+            .flatten()
+            .filter_map(|target| target.apps.get(app))
+            .any(|app| app.spec.is_exclusive())
+    }
+
+    /// Whether an instance that is not wanted in a pool has nothing left to finish, or has had
+    /// its time. Only what a node said *after* it stopped routing there counts: before that,
+    /// zero requests in flight means nothing.
+    fn is_drained(&self, fact: &Fact) -> bool {
+        if self.desired.mode == EnvironmentMode::Destroying {
+            return true;
+        }
+        let Some(applied) = &self.observed.applied else { return false };
+        if applied.serves(fact.labels.instance) {
+            return false;
+        }
+        if fact.load.in_flight == 0 && fact.load.upgraded == 0 {
+            return true;
+        }
+        let waited_ms = fact.left_pool_ms.map_or(0, |left| self.now_ms - left);
+        if matches!(fact.probe, Probe::Unhealthy(_)) {
+            return waited_ms >= UNHEALTHY_DRAIN_MS;
+        }
+        // Held requests wait for this one: its websockets are not waited for.
+        if self.is_held(&fact.labels.app) && fact.load.in_flight == 0 {
+            return true;
+        }
+        let window_ms = i64::from(self.drain_s(&fact.labels)) * 1000;
+        (fact.load.in_flight == 0 && waited_ms >= window_ms) || waited_ms >= window_ms.max(REQUEST_DRAIN_MS)
+    }
+
+    fn drain_s(&self, labels: &InstanceLabels) -> u32 {
+        self.spec_of(labels).map_or(30, |app| app.spec.drain_s)
+    }
+
+    fn grace_s(&self, labels: &InstanceLabels) -> u32 {
+        self.spec_of(labels).and_then(|app| app.spec.processes.get(&labels.process)).map_or(10, |process| process.grace_s)
+    }
+
+    fn spec_of(&self, labels: &InstanceLabels) -> Option<&'a AppTarget> {
+        let previous = self.desired.previous.as_ref().map(|(target, _)| target);
+        [self.desired.live.as_ref(), self.candidate, previous]
+            .into_iter()
+            .flatten()
+            .filter(|target| target.release == labels.release)
+            .find_map(|target| target.apps.get(&labels.app))
+    }
+
+    // --- a deployment on its way ---
+
+    fn supersede_older(&mut self) {
+        let Some(candidate) = self.candidate else { return };
+        let desired = self.desired;
+        for older in desired.in_progress.iter().take_while(|target| target.deployment != candidate.deployment) {
+            self.advance(older, DeploymentEvent::Superseded, Some("a newer deployment took its place".to_owned()));
+        }
+    }
+
+    fn abandon_candidates(&mut self) {
+        let desired = self.desired;
+        for target in &desired.in_progress {
+            if target.state == DeploymentState::Switching {
+                // It has won already; pausing or destroying goes on from there.
+                self.advance(target, DeploymentEvent::RoutesSwitched, None);
+            } else {
+                let reason = match desired.mode {
+                    EnvironmentMode::Paused => "the environment was paused",
+                    _ => "the environment is being destroyed",
+                };
+                self.advance(target, DeploymentEvent::Failed, Some(reason.to_owned()));
+            }
+        }
+    }
+
+    fn carry_candidate(&mut self) {
+        let Some(target) = self.candidate else { return };
+        match target.state {
+            DeploymentState::Pending => {
+                let due = target.kind == DeploymentKind::Release && target.apps.values().any(|app| app.spec.release.is_some());
+                let event = if due { DeploymentEvent::ReleaseCommandsDue } else { DeploymentEvent::ReleaseCommandsDone };
+                self.advance(target, event, None);
+            }
+            DeploymentState::Releasing => self.run_release_commands(target),
+            DeploymentState::Starting => self.start_beside(target),
+            DeploymentState::Holding => self.replace_held(target),
+            DeploymentState::Switching => {
+                if self.settled {
+                    self.advance(target, DeploymentEvent::RoutesSwitched, None);
+                }
+                self.keep_running(target);
+            }
+            DeploymentState::Live | DeploymentState::Retired | DeploymentState::Failed | DeploymentState::Superseded => {}
+        }
+    }
+
+    fn run_release_commands(&mut self, target: &Target) {
+        for (name, app) in &target.apps {
+            let Some(release) = &app.spec.release else { continue };
+            let fact = self.observed.instances.iter().find(|fact| {
+                fact.labels.role == InstanceRole::Release && fact.labels.deployment == target.deployment && fact.labels.app == *name
+            });
+            let Some(fact) = fact else {
+                if let Some(refusal) = self.observed.refused.get(&target.deployment) {
+                    let reason = format!("the release command of {name} could not be started: {refusal}");
+                    return self.advance(target, DeploymentEvent::Failed, Some(reason));
+                }
+                return self.actions.push(Action::StartRelease { deployment: target.deployment, app: name.clone() });
+            };
+            let deadline_ms = fact.started_ms + i64::from(release.timeout_s) * 1000;
+            match fact.state {
+                InstanceState::Exited { status: 0, .. } => {}
+                InstanceState::Exited { status, out_of_memory } => {
+                    let reason = format!("the release command of {name} {}", exit_words(status, out_of_memory));
+                    return self.advance(target, DeploymentEvent::Failed, Some(reason));
+                }
+                _ if self.now_ms >= deadline_ms => {
+                    let reason = format!("the release command of {name} did not end within {} s", release.timeout_s);
+                    return self.advance(target, DeploymentEvent::Failed, Some(reason));
+                }
+                _ => return self.wake_at(deadline_ms),
+            }
+        }
+        self.advance(target, DeploymentEvent::ReleaseCommandsDone, None);
+    }
+
+    /// Starts what may run beside the old release.
+    fn start_beside(&mut self, target: &Target) {
+        let held: BTreeSet<AppName> = target.apps.keys().filter(|app| self.needs_hold(app)).cloned().collect();
+        if self.bring_up(target, |app| !held.contains(app)) {
+            let event = if held.is_empty() { DeploymentEvent::AllReady } else { DeploymentEvent::HoldDue };
+            self.advance(target, event, None);
+        }
+    }
+
+    /// While requests wait: the old instances of exclusive apps end, the new ones start.
+    fn replace_held(&mut self, target: &Target) {
+        if !self.settled {
+            return;
+        }
+        // The old ones are stopped by `retire_others` as soon as they are drained; `bring_up`
+        // starts a new one only once none of another release is left.
+        if self.bring_up(target, |_| true) {
+            self.advance(target, DeploymentEvent::AllReady, None);
+        }
+    }
+
+    /// Whether instances of another release have to end before those of this one start. Also
+    /// if none is there at the moment: the live release might be about to start one.
+    fn needs_hold(&self, app: &AppName) -> bool {
+        self.is_exclusive(app) && self.desired.live.as_ref().is_some_and(|live| live.apps.contains_key(app))
+    }
+
+    /// Starts what is missing of a target's apps; fails the deployment if something will not
+    /// come up. Returns whether all of it is ready.
+    fn bring_up(&mut self, target: &Target, wanted: impl Fn(&AppName) -> bool) -> bool {
+        if let Some(reason) = self.failure_of(target) {
+            self.advance(target, DeploymentEvent::Failed, Some(reason));
+            return false;
+        }
+        let mut all_ready = true;
+        for (name, app) in target.apps.iter().filter(|(name, _)| wanted(name)) {
+            for (process, &count) in &app.instances {
+                let key = (name.clone(), process.clone());
+                let spec = &app.spec.processes[process];
+                let facts = self.chosen_candidate.get(&key).cloned().unwrap_or_default();
+                all_ready &= facts.len() >= count as usize;
+                for fact in &facts {
+                    all_ready &= self.is_ready(app, fact);
+                    let deadline_ms = fact.started_ms.max(target.entered_ms) + i64::from(spec.check.ready_timeout_s) * 1000;
+                    self.wake_at(deadline_ms);
+                }
+                self.start_missing(target, &key, count as usize, &facts);
+            }
+        }
+        let slowest_s = target.apps.values().flat_map(|app| app.spec.processes.values()).map(|spec| spec.check.ready_timeout_s).max();
+        self.wake_at(target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS);
+        all_ready
+    }
+
+    /// Why a deployment that is starting cannot succeed, if so.
+    fn failure_of(&self, target: &Target) -> Option<String> {
+        if let Some(refusal) = self.observed.refused.get(&target.deployment) {
+            return Some(format!("an instance could not be started: {refusal}"));
+        }
+        for fact in &self.observed.instances {
+            let labels = &fact.labels;
+            if labels.role != InstanceRole::Instance || labels.deployment != target.deployment || fact.stopping {
+                continue;
+            }
+            let name = format!("{}.{}", labels.app, labels.process);
+            let spec = target.apps.get(&labels.app).and_then(|app| app.spec.processes.get(&labels.process));
+            let timeout_s = spec.map_or(60, |spec| spec.check.ready_timeout_s);
+            match (&fact.state, &fact.probe) {
+                (InstanceState::Exited { status, out_of_memory }, _) => {
+                    return Some(format!("{name} {} before it was ready", exit_words(*status, *out_of_memory)));
+                }
+                (_, Probe::Unhealthy(why)) => return Some(format!("{name} stopped answering: {why}")),
+                (InstanceState::Running, Probe::Waiting(why))
+                    if labels.port.is_some() && self.now_ms >= fact.started_ms + i64::from(timeout_s) * 1000 =>
+                {
+                    let why = why.clone().unwrap_or_else(|| "no answer".to_owned());
+                    return Some(format!("{name} was not ready within {timeout_s} s: {why}"));
+                }
+                _ => {}
+            }
+        }
+        let slowest_s = target.apps.values().flat_map(|app| app.spec.processes.values()).map(|spec| spec.check.ready_timeout_s).max();
+        let deadline_ms = target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS;
+        (self.now_ms >= deadline_ms).then(|| "not all instances came up in time".to_owned())
+    }
+
+    fn is_ready(&mut self, app: &AppTarget, fact: &Fact) -> bool {
+        if fact.state != InstanceState::Running {
+            return false;
+        }
+        if app.spec.is_routed(&fact.labels.process) {
+            return fact.probe == Probe::Ready && fact.backend.is_some();
+        }
+        let ready_at_ms = fact.started_ms + WORKER_READY_MS;
+        if self.now_ms < ready_at_ms {
+            self.wake_at(ready_at_ms);
+        }
+        self.now_ms >= ready_at_ms
+    }
+
+    // --- what serves ---
+
+    fn carry_live(&mut self) {
+        let Some(target) = &self.desired.live else { return };
+        self.keep_running(target);
+    }
+
+    /// Keeps as many instances of a target running as are wanted. An exclusive app is left
+    /// alone while another release of it takes over.
+    fn keep_running(&mut self, target: &Target) {
+        let is_live = self.desired.live.as_ref().is_some_and(|live| live.deployment == target.deployment);
+        for (name, app) in &target.apps {
+            let taken_over = is_live && self.candidate.is_some_and(|candidate| {
+                matches!(candidate.state, DeploymentState::Holding | DeploymentState::Switching) && self.is_exclusive(name)
+            });
+            if taken_over {
+                continue;
+            }
+            for (process, &count) in &app.instances {
+                let key = (name.clone(), process.clone());
+                let chosen = if is_live { &self.chosen_live } else { &self.chosen_candidate };
+                let facts = chosen.get(&key).cloned().unwrap_or_default();
+                self.start_missing(target, &key, count as usize, &facts);
+            }
+        }
+        if is_live {
+            self.count_crashes(target);
+        }
+    }
+
+    fn start_missing(&mut self, target: &Target, key: &(AppName, ProcessName), wanted: usize, facts: &[&Fact]) {
+        for fact in facts.iter().filter(|fact| fact.state == InstanceState::Frozen) {
+            self.actions.push(Action::Thaw { instance: fact.labels.instance });
+        }
+        let missing = wanted.saturating_sub(facts.len());
+        if missing == 0 || self.is_blocked(target, key) {
+            return;
+        }
+        let crashes = self.observed.crashes.get(key).copied().unwrap_or_default();
+        let is_live = target.state == DeploymentState::Live;
+        if is_live && self.now_ms < crashes.not_before_ms {
+            return self.wake_at(crashes.not_before_ms);
+        }
+        for _ in 0..missing {
+            let (app, process) = key.clone();
+            self.actions.push(Action::Start { deployment: target.deployment, app, process });
+        }
+    }
+
+    /// Whether something that must not run beside a new instance is still there.
+    fn is_blocked(&self, target: &Target, (app, process): &(AppName, ProcessName)) -> bool {
+        self.is_exclusive(app)
+            && self.observed.instances.iter().any(|fact| {
+                let labels = &fact.labels;
+                labels.role == InstanceRole::Instance
+                    && labels.app == *app
+                    && !matches!(fact.state, InstanceState::Exited { .. })
+                    && (fact.stopping || !is_mine(target, fact) || labels.process == *process)
+            })
+    }
+
+    fn count_crashes(&mut self, target: &Target) {
+        for fact in &self.observed.instances {
+            if !is_mine(target, fact) || fact.stopping || fact.labels.role != InstanceRole::Instance {
+                continue;
+            }
+            let reason = match (&fact.state, &fact.probe) {
+                (InstanceState::Exited { status, out_of_memory }, _) => exit_words(*status, *out_of_memory),
+                (InstanceState::Running, Probe::Unhealthy(why)) => format!("stopped answering ({why})"),
+                _ => match self.overdue(target, fact) {
+                    Some(reason) => reason,
+                    None => continue,
+                },
+            };
+            self.actions.push(Action::Crashed { instance: fact.labels.instance, reason });
+        }
+    }
+
+    /// A replacement that never gets ready is as dead as one that exits.
+    fn overdue(&mut self, target: &Target, fact: &Fact) -> Option<String> {
+        let spec = target.apps.get(&fact.labels.app)?.spec.processes.get(&fact.labels.process)?;
+        let waiting = matches!(fact.probe, Probe::Waiting(_)) && fact.state == InstanceState::Running;
+        if !waiting || fact.labels.port.is_none() {
+            return None;
+        }
+        // A thawed instance started long ago: its time counts from the switch.
+        let deadline_ms = fact.started_ms.max(target.entered_ms) + i64::from(spec.check.ready_timeout_s) * 1000;
+        if self.now_ms < deadline_ms {
+            self.wake_at(deadline_ms);
+            return None;
+        }
+        Some(format!("was not ready within {} s", spec.check.ready_timeout_s))
+    }
+
+    // --- what is not wanted ---
+
+    fn retire_others(&mut self, routes: &Routes) {
+        let kept: BTreeSet<InstanceId> = self
+            .chosen_live
+            .values()
+            .chain(self.chosen_candidate.values())
+            .flatten()
+            .map(|fact| fact.labels.instance)
+            .collect();
+        let observed = self.observed;
+        for fact in &observed.instances {
+            let wanted = kept.contains(&fact.labels.instance) && !self.is_dead(fact);
+            if !wanted && !fact.stopping && !fact.in_session {
+                self.retire(fact, routes);
+            } else if wanted && self.must_give_way(fact) {
+                self.retire(fact, routes);
+            }
+        }
+        if let Some((previous, until_ms)) = &self.desired.previous {
+            if self.now_ms >= *until_ms {
+                self.actions.push(Action::ForgetPrevious { deployment: previous.deployment });
+            } else {
+                self.wake_at(*until_ms);
+            }
+        }
+    }
+
+    /// Whether an instance of the live release has to end so that the next one can start.
+    fn must_give_way(&self, fact: &Fact) -> bool {
+        self.is_held(&fact.labels.app)
+            && !fact.stopping
+            && self.candidate.is_some_and(|target| !is_mine(target, fact))
+    }
+
+    /// Whether an instance counts as dead although it runs.
+    fn is_dead(&self, fact: &Fact) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Crashed { instance, .. } if *instance == fact.labels.instance))
+    }
+
+    fn retire(&mut self, fact: &Fact, routes: &Routes) {
+        let instance = fact.labels.instance;
+        if matches!(fact.state, InstanceState::Exited { .. }) {
+            // A release command's end is read until its deployment has gone on.
+            let awaited = fact.labels.role == InstanceRole::Release
+                && self.desired.in_progress.iter().any(|target| target.deployment == fact.labels.deployment);
+            if !awaited {
+                self.actions.push(Action::Remove { instance });
+            }
+            return;
+        }
+        if fact.labels.role == InstanceRole::Release {
+            let awaited = self.candidate.is_some_and(|target| {
+                target.deployment == fact.labels.deployment && target.state == DeploymentState::Releasing
+            }) && self.desired.mode == EnvironmentMode::Active;
+            if !awaited {
+                self.actions.push(Action::Stop { instance, grace_s: 5 });
+            }
+            return;
+        }
+        let running = fact.state == InstanceState::Running;
+        if let Some(backend) = fact.backend.as_ref().filter(|_| running) {
+            if !self.settled || routes.draining.contains(backend) {
+                return self.wake_for_drain(fact);
+            }
+        }
+        match self.keeps_frozen(fact) {
+            true if running => self.actions.push(Action::Freeze { instance }),
+            true => {}
+            false => self.actions.push(Action::Stop { instance, grace_s: self.grace_s(&fact.labels) }),
+        }
+    }
+
+    /// Whether an instance of the release before is kept for a quick rollback. Only routed ones
+    /// are: a frozen worker could sit on a job or a lock that others wait for.
+    fn keeps_frozen(&self, fact: &Fact) -> bool {
+        let labels = &fact.labels;
+        let Some((previous, until_ms)) = &self.desired.previous else { return false };
+        let live_release = self.desired.live.as_ref().map(|live| live.release);
+        self.desired.mode == EnvironmentMode::Active
+            && previous.release == labels.release
+            && live_release != Some(labels.release)
+            && self.now_ms < *until_ms
+            && labels.port.is_some()
+            && !self.is_exclusive(&labels.app)
+            && (fact.state == InstanceState::Frozen || fact.probe == Probe::Ready)
+    }
+
+    fn wake_for_drain(&mut self, fact: &Fact) {
+        let Some(left_ms) = fact.left_pool_ms else { return };
+        for wait_ms in [UNHEALTHY_DRAIN_MS, i64::from(self.drain_s(&fact.labels)) * 1000, REQUEST_DRAIN_MS] {
+            if left_ms + wait_ms > self.now_ms {
+                return self.wake_at(left_ms + wait_ms);
+            }
+        }
+    }
+}
+
+/// The instances of a target that count: alive, not dead by their checks, at most as many as
+/// are wanted, the ready and then the oldest first.
+fn choose<'a>(target: &Target, observed: &'a Observed) -> Chosen<'a> {
+    let mut chosen = Chosen::new();
+    for fact in &observed.instances {
+        let unhealthy = matches!(fact.probe, Probe::Unhealthy(_));
+        if is_mine(target, fact) && is_alive(fact) && !unhealthy {
+            chosen.entry((fact.labels.app.clone(), fact.labels.process.clone())).or_default().push(fact);
+        }
+    }
+    chosen.retain(|(app, process), facts| {
+        let wanted = target.apps.get(app).and_then(|app| app.instances.get(process)).copied().unwrap_or(0);
+        facts.sort_by_key(|fact| {
+            let running = fact.state == InstanceState::Running;
+            (!(running && fact.probe == Probe::Ready), !running, fact.started_ms, fact.labels.instance)
+        });
+        facts.truncate(wanted as usize);
+        wanted > 0
+    });
+    chosen
+}
+
+/// Whether an instance may serve for a target. A restart wants new ones.
+fn is_mine(target: &Target, fact: &Fact) -> bool {
+    fact.labels.role == InstanceRole::Instance
+        && fact.labels.release == target.release
+        && (target.kind != DeploymentKind::Restart || fact.labels.deployment == target.deployment)
+}
+
+fn is_alive(fact: &Fact) -> bool {
+    !fact.stopping && !matches!(fact.state, InstanceState::Exited { .. })
+}
+
+/// `exited with status 1`, for the end of a sentence.
+pub fn exit_words(status: i64, out_of_memory: bool) -> String {
+    match status {
+        _ if out_of_memory => "ran out of memory".to_owned(),
+        0 => "exited with status 0".to_owned(),
+        126 | 127 => format!("exited with status {status} (its command could not be found or run)"),
+        137 => "was killed (SIGKILL)".to_owned(),
+        139 => "crashed (SIGSEGV)".to_owned(),
+        status => format!("exited with status {status}"),
+    }
+}

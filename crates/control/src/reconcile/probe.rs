@@ -1,0 +1,165 @@
+//! Checks of instances: quickly until the first one passes, then at the pace of the app's
+//! specification. Each routed instance that runs has one task; it ends with the instance.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use weir_model::InstanceId;
+use weir_model::spec::Check;
+
+use super::plan::Probe;
+
+/// First pause between checks of an instance that is not ready; doubles up to `SLOWEST`.
+const QUICKEST: Duration = Duration::from_millis(15);
+const SLOWEST: Duration = Duration::from_millis(400);
+/// Pause after a failed check of an instance that was ready: a dead one is found within
+/// seconds, whatever its regular interval.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+
+/// What the checks of one environment's instances say.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    running: HashMap<InstanceId, (SocketAddr, Arc<Mutex<Probe>>, AbortHandle)>,
+}
+
+impl Probes {
+    /// The state of an instance's checks.
+    pub(super) fn state(&self, instance: InstanceId) -> Probe {
+        self.running.get(&instance).map_or(Probe::Waiting(None), |(_, state, _)| {
+            state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        })
+    }
+
+    /// Begins to check an instance, unless it is being checked at this address already. `changed`
+    /// is called after every change of its state.
+    pub(super) fn watch(
+        &mut self,
+        instance: InstanceId,
+        address: SocketAddr,
+        host: &str,
+        check: &Check,
+        changed: impl Fn() + Send + 'static,
+    ) {
+        if self.running.get(&instance).is_some_and(|(known, _, _)| *known == address) {
+            return;
+        }
+        let state = Arc::new(Mutex::new(Probe::Waiting(None)));
+        let task = tokio::spawn(watch(address, host.to_owned(), check.clone(), Arc::clone(&state), changed));
+        if let Some((_, _, old)) = self.running.insert(instance, (address, state, task.abort_handle())) {
+            old.abort();
+        }
+    }
+
+    /// Ends the checks of all instances but these. An instance that comes back (thawed) is
+    /// checked anew.
+    pub(super) fn retain(&mut self, keep: impl Fn(InstanceId) -> bool) {
+        self.running.retain(|instance, (_, _, task)| {
+            let keep = keep(*instance);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+    }
+
+    /// Whether some instance has not been checked once.
+    pub(super) fn any_unchecked(&self) -> bool {
+        self.running.keys().any(|instance| self.state(*instance) == Probe::Waiting(None))
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.retain(|_| false);
+    }
+}
+
+async fn watch(address: SocketAddr, host: String, check: Check, state: Arc<Mutex<Probe>>, changed: impl Fn() + Send) {
+    let mut failures = 0;
+    let mut pause = QUICKEST;
+    loop {
+        let outcome = ask(address, &host, &check).await;
+        let before = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let next = match (&before, outcome) {
+            (_, Ok(())) => {
+                failures = 0;
+                Probe::Ready
+            }
+            (Probe::Waiting(_), Err(why)) => Probe::Waiting(Some(why)),
+            (_, Err(why)) => {
+                failures += 1;
+                if failures >= check.failures { Probe::Unhealthy(why) } else { before.clone() }
+            }
+        };
+        let wait = match &next {
+            Probe::Waiting(_) => {
+                pause = (pause * 2).min(SLOWEST);
+                pause
+            }
+            Probe::Ready if failures == 0 => Duration::from_secs(u64::from(check.interval_s.max(1))),
+            _ => SUSPICIOUS,
+        };
+        if next != before {
+            *state.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = next;
+            changed();
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One check. Fails with words for people.
+async fn ask(address: SocketAddr, host: &str, check: &Check) -> Result<(), String> {
+    let limit = Duration::from_secs(u64::from(check.timeout_s.max(1)));
+    match tokio::time::timeout(limit, exchange(address, host, check)).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+async fn exchange(address: SocketAddr, host: &str, check: &Check) -> Result<(), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        let port = address.port();
+        match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => format!("nothing listens on port {port} (it is in the variable PORT; listen on 0.0.0.0)"),
+            _ => format!("port {port} cannot be reached: {error}"),
+        }
+    })?;
+    let path = check.path.as_deref().unwrap_or("/");
+    let broken = |error: hyper::Error| format!("GET {path} got no HTTP answer: {error}");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = http::Request::builder()
+        .uri(path)
+        .header("host", host)
+        .header("user-agent", "weir-check")
+        .header("connection", "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("the check's path `{path}` is not valid: {error}"))?;
+    let response = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status().as_u16();
+        // The answer is read a little, so that an app does not see a reset for a small page.
+        let mut body = response.into_body();
+        let mut left = 64 * 1024_usize;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+        Ok::<u16, String>(status)
+    };
+    let status = tokio::select! {
+        biased;
+        status = response => status?,
+        Err(error) = connection => return Err(broken(error)),
+    };
+    let passed = if check.path.is_some() { (200..400).contains(&status) } else { status < 500 };
+    if passed { Ok(()) } else { Err(format!("GET {path} answered {status}")) }
+}

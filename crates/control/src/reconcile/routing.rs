@@ -1,0 +1,216 @@
+//! From the routes of each environment to the one snapshot that nodes serve by, and back: which
+//! routes the nodes have said they serve by, and what goes on at each instance.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use tokio::sync::watch;
+use weir_model::project::Domain;
+use weir_model::route::{BackendLoad, HostRoutes, NodeReport, Route, RouteSnapshot, RouteState};
+use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
+
+use super::plan::Routes;
+
+/// What one environment contributes to the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EnvironmentRoutes {
+    pub(super) title: String,
+    pub(super) main_app: Option<AppName>,
+    pub(super) domains: Vec<Domain>,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) routes: Routes,
+}
+
+#[derive(Debug)]
+struct Published {
+    current: EnvironmentRoutes,
+    /// Generations and routes that no node has confirmed to have left behind yet, oldest first.
+    history: VecDeque<(u64, Routes)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    environments: BTreeMap<EnvironmentId, Published>,
+    generation: u64,
+    report: Option<NodeReport>,
+    reported_ms: UnixMillis,
+    /// Until every environment was looked at once, nodes go on with what they have.
+    open: bool,
+}
+
+/// The routes of all environments and the nodes' answers.
+#[derive(Debug)]
+pub(super) struct Routing {
+    state: Mutex<State>,
+    snapshot: watch::Sender<RouteSnapshot>,
+}
+
+impl Routing {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), snapshot: watch::Sender::new(RouteSnapshot::default()) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Every section below leaves the state whole, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Snapshots as they are made; generation 0 means that there is none yet.
+    pub(super) fn subscribe(&self) -> watch::Receiver<RouteSnapshot> {
+        self.snapshot.subscribe()
+    }
+
+    /// Sets what an environment contributes. Makes a new snapshot only if something changed.
+    pub(super) fn publish(&self, environment: EnvironmentId, routes: EnvironmentRoutes, now_ms: UnixMillis) {
+        let mut state = self.lock();
+        if state.environments.get(&environment).is_some_and(|published| published.current == routes) {
+            return;
+        }
+        state.generation = next_generation(state.generation, now_ms);
+        let generation = state.generation;
+        let entry = (generation, routes.routes.clone());
+        match state.environments.get_mut(&environment) {
+            Some(published) => {
+                published.current = routes;
+                published.history.push_back(entry);
+            }
+            None => {
+                state.environments.insert(environment, Published { current: routes, history: VecDeque::from([entry]) });
+            }
+        }
+        self.send(&state);
+    }
+
+    /// Forgets an environment that is gone.
+    pub(super) fn withdraw(&self, environment: EnvironmentId, now_ms: UnixMillis) {
+        let mut state = self.lock();
+        if state.environments.remove(&environment).is_some() {
+            state.generation = next_generation(state.generation, now_ms);
+            self.send(&state);
+        }
+    }
+
+    /// From now on nodes are told. Before that they serve by what they had from an earlier
+    /// control, which knew more than one that has just begun to look.
+    pub(super) fn open(&self) {
+        let mut state = self.lock();
+        state.open = true;
+        self.send(&state);
+    }
+
+    fn send(&self, state: &State) {
+        if state.open {
+            self.snapshot.send_replace(compose(state));
+        }
+    }
+
+    /// Takes in a node's report. Returns the environments that have to be looked at again.
+    pub(super) fn report(&self, report: NodeReport, now_ms: UnixMillis) -> Vec<EnvironmentId> {
+        let mut state = self.lock();
+        state.reported_ms = now_ms;
+        if report.applied_generation > state.generation {
+            // The node's snapshot is from a control whose clock was ahead: go on above it.
+            state.generation = report.applied_generation + 1;
+            for published in state.environments.values_mut() {
+                published.history = VecDeque::from([(report.applied_generation + 1, published.current.routes.clone())]);
+            }
+            self.send(&state);
+        }
+        let applied = report.applied_generation;
+        let newer = state.report.as_ref().is_none_or(|old| old.applied_generation < applied);
+        let mut changed = Vec::new();
+        for (environment, published) in &mut state.environments {
+            let before = published.history.len();
+            while published.history.get(1).is_some_and(|(generation, _)| *generation <= applied) {
+                published.history.pop_front();
+            }
+            let waiting = before > 1 || !published.current.routes.draining.is_empty();
+            let first = published.history.front().is_some_and(|(generation, _)| *generation <= applied);
+            if waiting || (first && newer) {
+                changed.push(*environment);
+            }
+        }
+        state.report = Some(report);
+        changed
+    }
+
+    /// The routes by which the node serves an environment, if it has said so.
+    pub(super) fn applied(&self, environment: EnvironmentId) -> Option<Routes> {
+        let state = self.lock();
+        let applied = state.report.as_ref()?.applied_generation;
+        let history = &state.environments.get(&environment)?.history;
+        history.iter().rev().find(|(generation, _)| *generation <= applied).map(|(_, routes)| routes.clone())
+    }
+
+    /// What goes on at the instances, by the last report.
+    pub(super) fn load(&self) -> BTreeMap<InstanceId, BackendLoad> {
+        self.lock().report.as_ref().map(|report| report.load.clone()).unwrap_or_default()
+    }
+
+    /// When a node last reported.
+    pub(super) fn reported_ms(&self) -> Option<UnixMillis> {
+        let state = self.lock();
+        state.report.as_ref().map(|_| state.reported_ms)
+    }
+}
+
+/// Rises with every snapshot, also over restarts of control, without being stored: it follows
+/// the clock where the clock is ahead.
+fn next_generation(generation: u64, now_ms: UnixMillis) -> u64 {
+    (generation + 1).max(u64::try_from(now_ms).unwrap_or(0))
+}
+
+fn compose(state: &State) -> RouteSnapshot {
+    let mut snapshot = RouteSnapshot { generation: state.generation, ..RouteSnapshot::default() };
+    for (environment, published) in &state.environments {
+        let current = &published.current;
+        snapshot.gateways.extend(current.gateway);
+        snapshot.draining.extend(current.routes.draining.iter().cloned());
+        for domain in &current.domains {
+            if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
+                snapshot.hosts.insert(domain.host.clone(), host_routes(*environment, current, app));
+            } else {
+                snapshot.hosts.insert(domain.host.clone(), undeployed(*environment, current));
+            }
+        }
+    }
+    snapshot
+}
+
+fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &AppName) -> HostRoutes {
+    let mut routes = Vec::new();
+    for ((entry_app, process), entry) in &current.routes.entries {
+        if entry_app != app {
+            continue;
+        }
+        let whole = process.is_web().then(|| "/".to_owned());
+        for path_prefix in entry.prefixes.iter().cloned().chain(whole) {
+            routes.push(Route {
+                path_prefix,
+                target: format!("{entry_app}.{process}"),
+                state: entry.state.clone(),
+                pool: entry.pool.clone(),
+                concurrency: entry.process.concurrency,
+                first_byte_timeout_ms: u64::from(entry.process.request_timeout_s) * 1000,
+            });
+        }
+    }
+    if routes.is_empty() {
+        return undeployed(environment, current);
+    }
+    routes.sort_by(|a, b| b.path_prefix.len().cmp(&a.path_prefix.len()).then_with(|| a.path_prefix.cmp(&b.path_prefix)));
+    HostRoutes { environment, title: current.title.clone(), routes }
+}
+
+fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRoutes {
+    let route = Route {
+        path_prefix: "/".to_owned(),
+        target: String::new(),
+        state: RouteState::Undeployed,
+        pool: Vec::new(),
+        concurrency: 1,
+        first_byte_timeout_ms: 60_000,
+    };
+    HostRoutes { environment, title: current.title.clone(), routes: vec![route] }
+}

@@ -1,0 +1,244 @@
+//! The wiring of control: opens the store and the engine, starts the parts, stops them in order.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use weir_engine::Engine;
+use weir_engine::docker::{DockerEngine, DockerOptions};
+use weir_store::Store;
+
+use crate::api::{auth, spool_folder};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::context::Context;
+use crate::logs::Logs;
+use crate::reconcile::{self, Reconciler};
+use crate::secrets::{Sealer, hex, random_bytes};
+use crate::tasks::Tasks;
+use crate::{api, git, node_link, projects};
+
+/// So long may parts go on after control was told to stop.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Finished tasks, changes and kept answers live so long.
+const KEEP_TASKS_MS: i64 = 30 * 86_400_000;
+const KEEP_ANSWERS_MS: i64 = 86_400_000;
+const KEEP_CHANGES: i64 = 10_000;
+const KEEP_NEWEST_TASKS: i64 = 200;
+const PRUNE: Duration = Duration::from_secs(3600);
+/// Pause between attempts to reach the container engine at the start.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// Runs control until `stop` is cancelled. Fails if it cannot start.
+pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    prepare_folders(&config)?;
+    let _lock = lock(&config.data)?;
+    let listener = listen(&config).await?;
+    let node_listener = listen_node(&config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(&config.database).await.context("cannot open the database")?;
+    let Some(engine) = connect_engine(&config, &store, &stop).await? else {
+        store.close().await;
+        return Ok(());
+    };
+    let context = open(config, store, engine, clock, stop).await?;
+    let parts = start(&context, listener, node_listener);
+    tracing::info!(address = %context.config.control, "control is up at http://{}", context.config.control);
+    context.stop.cancelled().await;
+    shut_down(&context, parts).await;
+    Ok(())
+}
+
+/// Puts together what the parts share, and makes up for what a crash left behind.
+pub async fn open(config: Config, store: Store, engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Context> {
+    auth::ensure_admin_token(&config, &store, &*clock).await?;
+    let sealer = Sealer::open_or_create(&config.data.join("secret-key"))?;
+    let logs = Logs::open(config.data.join("logs"), config.log_bytes_per_app, clock.clone(), engine.clone());
+    let context = Context {
+        tasks: Tasks::new(store.clone(), clock.clone()),
+        config: Arc::new(config),
+        store,
+        engine,
+        clock,
+        logs,
+        sealer,
+        reconciler: Reconciler::new(),
+        stop,
+    };
+    projects::recover(&context).await.context("cannot take up what was left behind")?;
+    Ok(context)
+}
+
+fn prepare_folders(config: &Config) -> anyhow::Result<()> {
+    let run = config.data.join("run");
+    for folder in [&config.data, &run, &config.repositories()] {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    // Everything in it belongs to Weir alone: keys, sources, logs.
+    std::fs::set_permissions(&config.data, std::fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot protect the folder {}", config.data.display()))
+}
+
+/// Keeps two controls from working on one data folder. Held as long as the value lives, and
+/// released by the kernel however the process ends.
+fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
+    let path = data.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+        anyhow::anyhow!("another Weir works on the folder {} already ({error}); stop it first, or use another folder with --data", data.display())
+    })
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.control).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "the address {} of the API is in use already; see who has it with `ss -ltnp`, or choose another with --control",
+            config.control
+        ),
+        _ => anyhow::anyhow!("cannot listen on {} for the API: {error}", config.control),
+    })
+}
+
+fn listen_node(config: &Config) -> anyhow::Result<UnixListener> {
+    let path = config.node_socket();
+    // The lock says that nobody listens there any more.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove the old socket {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("cannot protect {}", path.display()))?;
+    Ok(listener)
+}
+
+type Part = (&'static str, JoinHandle<()>);
+
+fn start(context: &Context, listener: TcpListener, node_listener: UnixListener) -> Vec<Part> {
+    empty_spool(&context.config);
+    let stopped = |context: &Context| context.stop.clone().cancelled_owned();
+    let public = Router::new().merge(git::router(context.clone())).merge(api::router(context.clone()));
+    let public = public.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let api = axum::serve(listener, public).with_graceful_shutdown(stopped(context));
+    let link = axum::serve(node_listener, node_link::router(context.clone())).with_graceful_shutdown(stopped(context));
+    vec![
+        part("api", async move { tell("api", api.await) }),
+        part("node link", async move { tell("node link", link.await) }),
+        part("reconciler", reconcile::run(context.clone())),
+        part("logs", collect_logs(context.clone())),
+        part("pruning", prune(context.clone())),
+    ]
+}
+
+fn part(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Part {
+    (name, tokio::spawn(work.instrument(tracing::info_span!("part", name))))
+}
+
+fn tell(name: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the {name} stopped");
+    }
+}
+
+/// Uploads whose control died are nobody's any more.
+fn empty_spool(config: &Config) {
+    let folder = spool_folder(config);
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "an old upload was not removed");
+        }
+    }
+}
+
+async fn collect_logs(context: Context) {
+    context.logs.collect(context.stop.clone()).await;
+}
+
+/// Keeps what is only kept for a while within bounds.
+async fn prune(context: Context) {
+    loop {
+        let now_ms = context.clock.now_ms();
+        let store = &context.store;
+        let results = [
+            store.task_prune(now_ms - KEEP_TASKS_MS, KEEP_NEWEST_TASKS).await.map(drop),
+            store.change_prune(KEEP_CHANGES).await.map(drop),
+            store.idempotency_prune(now_ms - KEEP_ANSWERS_MS).await.map(drop),
+        ];
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "old rows were not pruned; trying again in an hour");
+        }
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(PRUNE) => {}
+        }
+    }
+}
+
+/// Stops in order: `stop` is cancelled, so nothing new is accepted; each part gets until the
+/// deadline; what was said of tasks is written; the store is closed. A late part names itself.
+async fn shut_down(context: &Context, parts: Vec<Part>) {
+    let deadline = tokio::time::Instant::now() + SHUTDOWN;
+    for (name, mut part) in parts {
+        match tokio::time::timeout_at(deadline, &mut part).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the part `{name}` stopped badly"),
+            Err(_) => {
+                tracing::warn!("the part `{name}` did not stop within {} s and is cut off", SHUTDOWN.as_secs());
+                part.abort();
+            }
+        }
+    }
+    if tokio::time::timeout(Duration::from_secs(2), context.tasks.flush()).await.is_err() {
+        tracing::warn!("the last lines of tasks were not written in time");
+    }
+    if tokio::time::timeout(Duration::from_secs(2), context.logs.flush()).await.is_err() {
+        tracing::warn!("the last lines of logs were not written in time");
+    }
+    context.store.close().await;
+}
+
+/// The container engine, once it answers; `None` if control is told to stop before.
+async fn connect_engine(config: &Config, store: &Store, stop: &CancellationToken) -> anyhow::Result<Option<Arc<dyn Engine>>> {
+    let options = DockerOptions {
+        ca_bundle: config.ca_bundle.clone(),
+        // Only root may answer name lookups on the port that they go to.
+        dns: nix::unistd::geteuid().is_root(),
+        ingress_ports: vec![config.http.port()],
+        ..DockerOptions::new(installation(store).await?)
+    };
+    loop {
+        match DockerEngine::connect(options.clone()).await {
+            Ok(engine) => return Ok(Some(Arc::new(engine))),
+            Err(error) if error.retryable() => {
+                tracing::warn!(%error, "the container engine does not answer; trying again in {} s (is it started? `docker info`)", RECONNECT.as_secs());
+            }
+            Err(error) => return Err(error).context("cannot use the container engine"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
+
+/// Which Weir this is, so that several on one machine leave each other's containers alone. Kept
+/// in the database, and so moves with it.
+async fn installation(store: &Store) -> anyhow::Result<String> {
+    const SETTING: &str = "installation";
+    if let Some(installation) = store.setting_get(SETTING).await? {
+        return Ok(installation);
+    }
+    let installation = hex(&random_bytes::<4>());
+    store.setting_set(SETTING, &installation).await?;
+    Ok(installation)
+}

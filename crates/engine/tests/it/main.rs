@@ -1,0 +1,11 @@
+//! What every engine promises, checked on the simulated and on the real one, and what only one
+//! of them can show.
+//!
+//! The part on Docker is left out with a message where no Docker Engine answers; with
+//! `WEIR_TEST_DOCKER=1` its absence is a failure.
+
+mod build;
+mod contract;
+mod docker;
+mod fixture;
+mod sim;

@@ -1,0 +1,26 @@
+//! Time as milliseconds since the node's start, so that it fits an atomic.
+
+use std::time::{Duration, Instant};
+
+/// Counts from the node's start; monotonic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant that lies `ms` milliseconds after the start.
+    pub(crate) fn instant(self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+}

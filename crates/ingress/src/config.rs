@@ -1,0 +1,114 @@
+//! What a node is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a node runs. [`NodeConfig::new`] gives defaults for everything that has one.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Where the ingress listens for HTTP. Port 0 takes a free one, see
+    /// [`Node::http_address`](crate::Node::http_address).
+    pub http: SocketAddr,
+    /// The Unix socket on which control answers.
+    pub control_socket: PathBuf,
+    /// Where the last snapshot is kept, so that a node starts without control.
+    pub snapshot_file: PathBuf,
+    /// Threads that serve, each with its own runtime; 0 takes one for each core.
+    pub workers: usize,
+    /// The port on which name lookups are answered at the gateways; 53 unless it is a test.
+    pub dns_port: u16,
+    /// Where the machine's own resolvers are listed.
+    pub resolv_conf: PathBuf,
+    /// Bounds of time and number.
+    pub limits: Limits,
+}
+
+impl NodeConfig {
+    /// A configuration with the default limits, a worker for each core, and port 53 for lookups.
+    pub fn new(http: SocketAddr, control_socket: PathBuf, snapshot_file: PathBuf) -> Self {
+        Self {
+            http,
+            control_socket,
+            snapshot_file,
+            workers: 0,
+            dns_port: 53,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds of time and number on the way of a request.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest wait for a complete request head, and longest idle time of a client's connection.
+    pub header_read_timeout: Duration,
+    /// Largest request head, in bytes.
+    pub header_bytes: usize,
+    /// Longest silence of a client that owes the rest of a request's body.
+    pub body_idle_timeout: Duration,
+    /// How many requests of one process wait for a free instance; further ones get a 503.
+    pub queue_length: usize,
+    /// Longest wait for a free instance.
+    pub queue_timeout: Duration,
+    /// How many requests of one process wait while its route is held; further ones get a 503.
+    pub held_requests: usize,
+    /// Longest wait for a connection to an instance.
+    pub connect_timeout: Duration,
+    /// Longest wait for an instance that accepts connections, when none does.
+    pub unreachable_timeout: Duration,
+    /// Pause between attempts while no instance accepts connections.
+    pub unreachable_pause: Duration,
+    /// Idle connections kept for each instance, by each worker.
+    pub idle_connections: usize,
+    /// Idle connections to instances are closed after this time.
+    pub idle_timeout: Duration,
+    /// A request that cannot be repeated uses only a connection that was used within this time,
+    /// because an instance may close an idle one at any moment.
+    pub fresh_enough: Duration,
+    /// How long requests in flight may go on when the node stops.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_read_timeout: Duration::from_secs(30),
+            header_bytes: 64 * 1024,
+            body_idle_timeout: Duration::from_secs(60),
+            queue_length: 1_000,
+            queue_timeout: Duration::from_secs(30),
+            held_requests: 10_000,
+            connect_timeout: Duration::from_secs(2),
+            unreachable_timeout: Duration::from_secs(10),
+            unreachable_pause: Duration::from_millis(50),
+            idle_connections: 64,
+            idle_timeout: Duration::from_secs(30),
+            fresh_enough: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a node does not start, or ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The address for HTTP cannot be listened on.
+    #[error("cannot listen for HTTP on {address}; is another process using it? choose another with --http ADDRESS")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A thread or its runtime cannot be made.
+    #[error("cannot start a worker of the ingress")]
+    Worker {
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A worker ended by itself; the log says why. Starting the node again is right.
+    #[error("a worker of the ingress ended unexpectedly")]
+    WorkerEnded,
+}

@@ -1,0 +1,223 @@
+//! The node's side of the talk with control: a long poll for snapshots, and reports.
+//!
+//! Control may be away for as long as it likes; the node serves by what it has, and asks again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use weir_model::route::RouteSnapshot;
+
+use crate::config::NodeConfig;
+use crate::node::Shared;
+use crate::{report, snapshot_file};
+
+/// A long poll is answered within 20 s; after this it is given up.
+const POLL_TIMEOUT: Duration = Duration::from_secs(35);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Several events within this time make one report.
+const REPORT_DEBOUNCE: Duration = Duration::from_millis(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Largest snapshot, in bytes: several times what 100,000 hosts need.
+const SNAPSHOT_BYTES: usize = 512 * 1024 * 1024;
+
+/// Why an exchange with control gave nothing.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("control does not listen")]
+    Connect(#[source] io::Error),
+    #[error("the connection to control broke")]
+    Broken(#[source] hyper::Error),
+    #[error("control did not answer in time")]
+    Timeout,
+    #[error("control's answer is not understood: {0}")]
+    Answer(String),
+}
+
+/// Talks to control until the node stops.
+pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: CancellationToken) {
+    let (keep, kept) = watch::channel(Bytes::new());
+    let work = async {
+        tokio::join!(
+            poll(&shared, &config.control_socket, keep),
+            send_reports(&shared, &config.control_socket),
+            keep_snapshots(config.snapshot_file.clone(), kept),
+        )
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        _ = work => {}
+    }
+}
+
+/// Asks for snapshots and serves by each.
+async fn poll(shared: &Arc<Shared>, socket: &Path, keep: watch::Sender<Bytes>) {
+    let mut control = Control::new(socket);
+    let mut pause = SHORTEST_PAUSE;
+    let mut away = false;
+    loop {
+        match poll_once(shared, &mut control, &keep).await {
+            Ok(progress) => {
+                if away {
+                    tracing::info!("control is back");
+                }
+                (away, pause) = (false, SHORTEST_PAUSE);
+                if progress == Progress::Repeated {
+                    tokio::time::sleep(SHORTEST_PAUSE).await;
+                }
+            }
+            Err(error) => {
+                if !away {
+                    tracing::warn!(%error, cause = ?std::error::Error::source(&error), "control is away; serving by the last routes");
+                }
+                away = true;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Unchanged,
+    Applied,
+    /// The snapshot that we have already; asking at once again would be a tight loop.
+    Repeated,
+}
+
+async fn poll_once(shared: &Arc<Shared>, control: &mut Control, keep: &watch::Sender<Bytes>) -> Result<Progress, LinkError> {
+    let after = shared.applied_generation.load(Ordering::SeqCst);
+    let request = Request::get(format!("/node/snapshot?after={after}"));
+    let (status, body) = control.exchange(request, Bytes::new(), POLL_TIMEOUT).await?;
+    match status {
+        StatusCode::NO_CONTENT => return Ok(Progress::Unchanged),
+        StatusCode::OK => {}
+        other => return Err(LinkError::Answer(format!("status {other} to the question for a snapshot"))),
+    }
+    let (shared, text) = (Arc::clone(shared), body.clone());
+    // A large snapshot takes a while; reports and gateways go on meanwhile.
+    let applied = tokio::task::spawn_blocking(move || {
+        let snapshot: RouteSnapshot = serde_json::from_slice(&text)?;
+        let repeated = snapshot.generation == after && after != 0;
+        shared.apply(&snapshot);
+        Ok::<_, serde_json::Error>(if repeated { Progress::Repeated } else { Progress::Applied })
+    });
+    let progress = applied
+        .await
+        .map_err(|error| LinkError::Answer(error.to_string()))?
+        .map_err(|error| LinkError::Answer(error.to_string()))?;
+    keep.send_replace(body);
+    Ok(progress)
+}
+
+/// Writes the newest snapshot to disk, beside the poll, which a slow disk must not delay.
+async fn keep_snapshots(path: PathBuf, mut kept: watch::Receiver<Bytes>) {
+    while kept.changed().await.is_ok() {
+        let (path, snapshot) = (path.clone(), kept.borrow_and_update().clone());
+        let shown = path.display().to_string();
+        let written = tokio::task::spawn_blocking(move || snapshot_file::write(&path, &snapshot)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(path = shown, %error, "cannot keep the routes on disk; a restart without control would not know them");
+        }
+    }
+}
+
+/// Reports every second, and soon after whatever control may wait for.
+async fn send_reports(shared: &Arc<Shared>, socket: &Path) {
+    let mut control = Control::new(socket);
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        tokio::select! {
+            () = shared.report_wanted.notified() => tokio::time::sleep(REPORT_DEBOUNCE).await,
+            () = tokio::time::sleep(REPORT_INTERVAL) => {}
+        }
+        // Whatever is reported wanted from here on is not in this report.
+        while let Err(error) = send_report(shared, &mut control).await {
+            tracing::debug!(%error, "cannot report to control");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        pause = SHORTEST_PAUSE;
+    }
+}
+
+async fn send_report(shared: &Arc<Shared>, control: &mut Control) -> Result<(), LinkError> {
+    let text = serde_json::to_vec(&report::build(shared)).map_err(|error| LinkError::Answer(error.to_string()))?;
+    let request = Request::post("/node/report").header(header::CONTENT_TYPE, "application/json");
+    let (status, _) = control.exchange(request, text.into(), REPORT_TIMEOUT).await?;
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(LinkError::Answer(format!("status {status} to a report")))
+    }
+}
+
+/// One connection to control, opened when needed.
+struct Control {
+    socket: PathBuf,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Control {
+    fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), sender: None }
+    }
+
+    /// Sends a request and collects the answer.
+    async fn exchange(
+        &mut self,
+        request: http::request::Builder,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Bytes), LinkError> {
+        let request = request
+            .header(header::HOST, "control")
+            .body(Full::new(body))
+            .map_err(|error| LinkError::Answer(error.to_string()))?;
+        // Taken out, so that a connection that fails or is given up is not used again.
+        let sender = self.sender.take();
+        let exchange = async {
+            let mut sender = match sender {
+                Some(sender) if sender.is_ready() => sender,
+                _ => self.connect().await?,
+            };
+            let answer = sender.send_request(request).await.map_err(LinkError::Broken)?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), SNAPSHOT_BYTES)
+                .collect()
+                .await
+                .map_err(|error| LinkError::Answer(error.to_string()))?
+                .to_bytes();
+            Ok((sender, status, body))
+        };
+        let (sender, status, body) = tokio::time::timeout(timeout, exchange).await.map_err(|_| LinkError::Timeout)??;
+        self.sender = Some(sender);
+        Ok((status, body))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, LinkError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(LinkError::Connect)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(LinkError::Broken)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to control broke");
+            }
+        });
+        Ok(sender)
+    }
+}

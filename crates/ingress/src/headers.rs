@@ -1,0 +1,307 @@
+//! What a request's head says, and what of it goes on.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Uri, Version};
+
+/// Marks Weir's own pages; never passed on from an app.
+pub(crate) const X_WEIR: HeaderName = HeaderName::from_static("x-weir");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// About one connection only (RFC 9110, 7.6.1), so never passed on.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What a client could use to pretend to be another one; we are the edge, so none is believed.
+const FORWARDED: [HeaderName; 5] = [
+    header::FORWARDED,
+    X_REAL_IP,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+];
+
+/// Which host a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestedHost {
+    /// Lower case, without port and without a dot at the end: the key of the table.
+    pub(crate) name: String,
+    /// As the client wrote it, with port.
+    pub(crate) authority: HeaderValue,
+}
+
+/// Why a request has no host that could be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostError {
+    #[error("the request has no Host header")]
+    Missing,
+    #[error("the request has more than one Host header")]
+    Several,
+    #[error("the host of the request is not a valid name")]
+    Malformed,
+    #[error("the request names two different hosts")]
+    Conflict,
+}
+
+/// Reads the host from the request's target or its `Host` header.
+pub(crate) fn requested_host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<RequestedHost, HostError> {
+    let mut values = headers.get_all(header::HOST).iter();
+    let header = values.next();
+    if values.next().is_some() {
+        return Err(HostError::Several);
+    }
+    let authority = match (uri.authority(), header) {
+        (Some(authority), header) => {
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| HostError::Malformed)?;
+            match header {
+                // RFC 9113, 8.3.1: they must agree. In HTTP/1.1 the target wins (RFC 9112, 3.2.2).
+                Some(header) if version == Version::HTTP_2 && normalised(header)? != normalised(&value)? => {
+                    return Err(HostError::Conflict);
+                }
+                None if version == Version::HTTP_11 => return Err(HostError::Missing),
+                _ => value,
+            }
+        }
+        (None, Some(header)) => header.clone(),
+        (None, None) => return Err(HostError::Missing),
+    };
+    let name = normalised(&authority)?;
+    Ok(RequestedHost { name, authority })
+}
+
+/// Lower case, without port and without the dot at the end.
+fn normalised(authority: &HeaderValue) -> Result<String, HostError> {
+    let text = authority.to_str().map_err(|_| HostError::Malformed)?;
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (inside, after) = rest.split_once(']').ok_or(HostError::Malformed)?;
+        inside.parse::<std::net::Ipv6Addr>().map_err(|_| HostError::Malformed)?;
+        let port = match after {
+            "" => "",
+            after => after.strip_prefix(':').ok_or(HostError::Malformed)?,
+        };
+        (&text[..inside.len() + 2], port)
+    } else {
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if !name.bytes().all(allowed) {
+            return Err(HostError::Malformed);
+        }
+        (name, port)
+    };
+    if port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HostError::Malformed);
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > 253 {
+        return Err(HostError::Malformed);
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// Removes what is about one connection only: the fixed list, and what `Connection` names.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|token| HeaderName::try_from(token.trim()).ok())
+            // These say what the message is; removing them at a client's wish would change it.
+            .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::COOKIE | header::AUTHORIZATION))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The protocol that a request wants to change to, if it may: `h2c` may not, because instances
+/// are spoken to in HTTP/1.1.
+pub(crate) fn wanted_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 || !has_token(headers, header::CONNECTION, "upgrade") {
+        return None;
+    }
+    let protocol = headers.get(header::UPGRADE)?;
+    let text = protocol.to_str().ok()?;
+    let refused = text.split(',').any(|token| token.trim().to_ascii_lowercase().starts_with("h2c"));
+    (!refused).then(|| protocol.clone())
+}
+
+/// Whether a comma separated header has the token, whatever its case.
+pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// Makes the head of the request that goes to the instance out of the client's.
+pub(crate) fn prepare_request(
+    headers: &mut HeaderMap,
+    host: &RequestedHost,
+    client: IpAddr,
+    scheme: &'static str,
+    upgrade: Option<&HeaderValue>,
+) {
+    let takes_trailers = has_token(headers, header::TE, "trailers");
+    remove_hop_by_hop(headers);
+    // hyper answers an expected 100 itself, as soon as the body is read.
+    headers.remove(header::EXPECT);
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(X_WEIR);
+    for name in &FORWARDED {
+        headers.remove(name);
+    }
+    join_cookies(headers);
+    headers.insert(header::HOST, host.authority.clone());
+    headers.insert(X_FORWARDED_HOST, host.authority.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    let client = match client {
+        IpAddr::V6(address) => address.to_canonical(),
+        address @ IpAddr::V4(_) => address,
+    };
+    if let Ok(client) = HeaderValue::from_str(&client.to_string()) {
+        headers.insert(X_FORWARDED_FOR, client.clone());
+        headers.insert(X_REAL_IP, client);
+    }
+    if !headers.get(X_REQUEST_ID).is_some_and(is_sound_request_id) {
+        let id = format!("{:032x}", fastrand::u128(..));
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+    }
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol.clone());
+    }
+}
+
+/// Makes the head of the answer that goes to the client out of the instance's.
+pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(X_WEIR);
+}
+
+fn is_sound_request_id(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// HTTP/2 may split the cookies into several lines; HTTP/1.1 may not (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(header: &str) -> Result<String, HostError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(header).unwrap());
+        requested_host(&Uri::from_static("/"), &headers, Version::HTTP_11).map(|host| host.name)
+    }
+
+    #[test]
+    fn hosts_are_normalised() {
+        assert_eq!(host_of("Shop.LocalHost:8080").as_deref(), Ok("shop.localhost"));
+        assert_eq!(host_of("shop.localhost.").as_deref(), Ok("shop.localhost"));
+        assert_eq!(host_of("[::1]:8080").as_deref(), Ok("[::1]"));
+        assert_eq!(host_of("127.0.0.1").as_deref(), Ok("127.0.0.1"));
+    }
+
+    #[test]
+    fn hosts_that_are_none_are_refused() {
+        for text in ["", ".", "a b", "a/b", "user@host", "host:port", "host:123456", "a,b", "[::1", "a:1:2", "[x]"] {
+            assert_eq!(host_of(text), Err(HostError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_hosts_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("a"));
+        headers.append(header::HOST, HeaderValue::from_static("a"));
+        let two = requested_host(&Uri::from_static("/"), &headers, Version::HTTP_11);
+        assert_eq!(two, Err(HostError::Several));
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("b"));
+        let target = Uri::from_static("http://a/");
+        assert_eq!(requested_host(&target, &headers, Version::HTTP_2), Err(HostError::Conflict));
+        assert_eq!(requested_host(&target, &headers, Version::HTTP_11).map(|host| host.name).as_deref(), Ok("a"));
+    }
+
+    #[test]
+    fn what_connection_names_is_removed_but_not_what_makes_the_message() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("close, X-Secret, host, content-length"));
+        headers.insert("x-secret", HeaderValue::from_static("1"));
+        headers.insert(header::HOST, HeaderValue::from_static("a"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["host", "content-length"]);
+    }
+
+    #[test]
+    fn what_a_client_says_about_itself_is_replaced() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-forwarded-for", "x-real-ip", "forwarded", "x-weir"] {
+            headers.insert(name, HeaderValue::from_static("6.6.6.6"));
+        }
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2"));
+        let host = RequestedHost { name: "a".to_owned(), authority: HeaderValue::from_static("a:80") };
+        prepare_request(&mut headers, &host, [9, 9, 9, 9].into(), "http", None);
+        assert_eq!(headers["x-forwarded-for"], "9.9.9.9");
+        assert_eq!(headers["x-real-ip"], "9.9.9.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "a:80");
+        assert_eq!(headers["cookie"], "a=1; b=2");
+        assert_eq!(headers["x-request-id"].len(), 32);
+        assert!(!headers.contains_key("forwarded") && !headers.contains_key("x-weir"));
+    }
+
+    #[test]
+    fn only_websockets_and_their_like_may_upgrade() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        assert!(wanted_upgrade(&headers, Version::HTTP_11).is_some());
+        assert!(wanted_upgrade(&headers, Version::HTTP_2).is_none());
+        headers.insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+        assert!(wanted_upgrade(&headers, Version::HTTP_11).is_none());
+    }
+}

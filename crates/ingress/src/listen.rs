@@ -1,0 +1,249 @@
+//! Sockets: accepting, sharing connections out among the workers, and the listeners at the
+//! gateways of the environments' networks.
+//!
+//! All workers accept from *one* listening socket. With one socket each (`SO_REUSEPORT`)
+//! connections are lost when a socket closes, and a successor could not take it over.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::NodeConfig;
+use crate::connection::serve_connection;
+use crate::counters::count;
+use crate::dns;
+use crate::node::{Shared, Worker};
+use crate::serve::Origin;
+
+/// Connections that the kernel completes while no worker has time to accept.
+const BACKLOG: i32 = 4096;
+/// Pause after an accept that failed, for instance because there are no free descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between attempts to listen at a gateway whose network is not there yet.
+const GATEWAY_PAUSE: Duration = Duration::from_secs(3);
+
+/// A connection on its way to the worker that will serve it.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    stream: StdStream,
+    client: SocketAddr,
+}
+
+/// All workers.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) members: Vec<Arc<Worker>>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Crew {
+    fn least_busy(&self) -> Option<&Arc<Worker>> {
+        self.members.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed))
+    }
+}
+
+/// A listening socket, not blocking.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let listener = StdListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    // The standard library asks for a backlog of 128 only.
+    listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(listener)
+}
+
+/// Accepts until the node stops, and serves what is accepted or handed over.
+pub(crate) async fn accept(
+    worker: &Arc<Worker>,
+    crew: &Crew,
+    listener: TcpListener,
+    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.stop.cancelled() => break,
+            Some(handed) = inbox.recv() => match TcpStream::from_std(handed.stream) {
+                Ok(stream) => spawn(worker, stream, handed.client),
+                Err(error) => tracing::debug!(%error, "cannot take a connection over"),
+            },
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => share_out(worker, crew, stream, client),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Serves it here, unless another worker has clearly fewer: long connections would otherwise
+/// pile up on the core that happened to be quicker at accepting.
+fn share_out(worker: &Arc<Worker>, crew: &Crew, stream: TcpStream, client: SocketAddr) {
+    count(&worker.counters.connections_accepted);
+    let own = worker.open.load(Ordering::Relaxed);
+    let Some(least) = crew.least_busy() else { return spawn(worker, stream, client) };
+    let fewest = least.open.load(Ordering::Relaxed);
+    if own <= fewest + 1 + fewest / 8 {
+        return spawn(worker, stream, client);
+    }
+    hand_over(least, stream, client);
+}
+
+fn hand_over(worker: &Worker, stream: TcpStream, client: SocketAddr) {
+    match stream.into_std() {
+        // A worker that has ended drops it; that is the end of the connection as well.
+        Ok(stream) => drop(worker.inbox.send(Accepted { stream, client })),
+        Err(error) => tracing::debug!(%error, "cannot hand a connection over"),
+    }
+}
+
+fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr) {
+    prepare(&stream);
+    let worker = Arc::clone(worker);
+    let open = OpenGuard::new(&worker);
+    let origin = Origin { client: client.ip(), scheme: "http" };
+    let tasks = worker.connections.clone();
+    tasks.spawn(async move {
+        serve_connection(worker, stream, origin).await;
+        drop(open);
+    });
+}
+
+/// No waiting for more before a segment is sent, and no connections to clients that are gone.
+fn prepare(stream: &TcpStream) {
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| Ok(setsockopt(stream, sockopt::KeepAlive, &true)?));
+    if let Err(error) = prepared {
+        tracing::debug!(%error, "cannot set the options of a connection");
+    }
+}
+
+/// A connection that a worker serves.
+struct OpenGuard {
+    worker: Arc<Worker>,
+}
+
+impl OpenGuard {
+    fn new(worker: &Arc<Worker>) -> Self {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        Self { worker: Arc::clone(worker) }
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.worker.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Listens at the gateways that the newest snapshot names: for HTTP, on the same port as
+/// elsewhere, and for name lookups. Ends when the node stops.
+pub(crate) async fn serve_gateways(shared: Arc<Shared>, crew: Arc<Crew>, config: NodeConfig, http: SocketAddr) {
+    let mut changes = shared.changes();
+    let lookups = Arc::new(dns::Lookups::new(Arc::clone(&shared), config.resolv_conf));
+    let mut open: HashMap<(IpAddr, Door), CancellationToken> = HashMap::new();
+    let mut complained: HashSet<(IpAddr, Door)> = HashSet::new();
+    loop {
+        let gateways = shared.table.load().gateways.clone();
+        open.retain(|(address, _), closed| {
+            let stays = gateways.contains(address);
+            if !stays {
+                closed.cancel();
+            }
+            stays
+        });
+        complained.retain(|(address, _)| gateways.contains(address));
+        let mut missing = false;
+        for door in gateways.into_iter().flat_map(|address| Door::ALL.map(|door| (address, door))) {
+            if open.contains_key(&door) || (door.1 == Door::Http && is_covered(http, door.0)) {
+                continue;
+            }
+            let closed = crew.stop.child_token();
+            let opened = match door.1 {
+                Door::Http => open_http(&crew, SocketAddr::new(door.0, http.port()), closed.clone()),
+                Door::Lookups => {
+                    let address = SocketAddr::new(door.0, config.dns_port);
+                    open_lookups(&lookups, address, closed.clone()).await
+                }
+            };
+            match opened {
+                Ok(()) => {
+                    complained.remove(&door);
+                    open.insert(door, closed);
+                }
+                Err(error) => {
+                    missing = true;
+                    if complained.insert(door) {
+                        tracing::warn!(gateway.address = %door.0, door = ?door.1, %error, "cannot listen at a gateway; trying again until it works");
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = crew.stop.cancelled() => return,
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(GATEWAY_PAUSE), if missing => {}
+        }
+    }
+}
+
+/// What is listened for at a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Door {
+    Http,
+    Lookups,
+}
+
+impl Door {
+    const ALL: [Self; 2] = [Self::Http, Self::Lookups];
+}
+
+/// Whether the listener for everyone covers the address already.
+fn is_covered(http: SocketAddr, gateway: IpAddr) -> bool {
+    match http.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => gateway.is_ipv4(),
+        IpAddr::V6(address) if address.is_unspecified() => true,
+        address => address == gateway,
+    }
+}
+
+fn open_http(crew: &Arc<Crew>, address: SocketAddr, closed: CancellationToken) -> io::Result<()> {
+    let listener = TcpListener::from_std(bind(address)?)?;
+    let crew = Arc::clone(crew);
+    tracing::debug!(%address, "the ingress listens at a gateway");
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => return,
+                accepted = listener.accept() => match (accepted, crew.least_busy()) {
+                    (Ok((stream, client)), Some(worker)) => {
+                        count(&worker.counters.connections_accepted);
+                        hand_over(worker, stream, client);
+                    }
+                    _ => tokio::time::sleep(ACCEPT_PAUSE).await,
+                },
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn open_lookups(lookups: &Arc<dns::Lookups>, address: SocketAddr, closed: CancellationToken) -> io::Result<()> {
+    let datagrams = UdpSocket::bind(address).await?;
+    let streams = TcpListener::bind(address).await?;
+    tokio::spawn(dns::serve_datagrams(Arc::clone(lookups), datagrams, address.ip(), closed.clone()));
+    tokio::spawn(dns::serve_streams(Arc::clone(lookups), streams, address.ip(), closed));
+    Ok(())
+}

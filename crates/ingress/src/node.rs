@@ -1,0 +1,298 @@
+//! The node process: what its workers share, their threads, start and end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_model::route::RouteSnapshot;
+
+use crate::admission::Gate;
+use crate::clock::Clock;
+use crate::config::{Limits, NodeConfig, NodeError};
+use crate::connection::Protocols;
+use crate::counters::{CounterTotals, Counters};
+use crate::listen::{self, Accepted, Crew};
+use crate::registry::{self, Registry};
+use crate::table::Table;
+use crate::{control_link, snapshot_file, upstream};
+
+/// Runs a node until `stop`: binds, serves, ends the requests in flight.
+///
+/// # Errors
+/// The address cannot be listened on, or a worker cannot start or ended by itself.
+pub async fn run_node(config: NodeConfig, stop: CancellationToken) -> Result<(), NodeError> {
+    Node::bind(config)?.run(stop).await
+}
+
+/// A node whose socket listens; connections wait there until [`Node::run`].
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    listener: StdListener,
+    http_address: SocketAddr,
+    shared: Arc<Shared>,
+    crew: Arc<Crew>,
+    inboxes: Vec<mpsc::UnboundedReceiver<Accepted>>,
+}
+
+/// What all workers share. On the way of a request only atomics and immutable data are used.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) table: ArcSwap<Table>,
+    /// Of the newest table; see [`Shared::is_newer`].
+    epoch: AtomicU64,
+    /// The epoch again, for those who wait for a change.
+    changes: watch::Sender<u64>,
+    pub(crate) applied_generation: AtomicU64,
+    registry: Mutex<Registry>,
+    pub(crate) report_wanted: Arc<Notify>,
+    waiting: AtomicU64,
+    pub(crate) tickets: AtomicU64,
+    pub(crate) incarnation: u64,
+    /// Where requests wait before the first table.
+    pub(crate) starting: Arc<Gate>,
+}
+
+/// One thread that serves.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Counters,
+    pub(crate) protocols: Protocols,
+    pub(crate) stop: CancellationToken,
+    /// Connections of clients, upgraded ones among them.
+    pub(crate) connections: TaskTracker,
+    /// How many connections it serves; the next one goes to who has the fewest.
+    pub(crate) open: AtomicUsize,
+    pub(crate) inbox: mpsc::UnboundedSender<Accepted>,
+}
+
+impl Node {
+    /// Binds the socket and prepares everything that can fail.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(config: NodeConfig) -> Result<Self, NodeError> {
+        let bind_error = |source| NodeError::Bind { address: config.http, source };
+        let listener = listen::bind(config.http).map_err(bind_error)?;
+        let http_address = listener.local_addr().map_err(bind_error)?;
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            number => number,
+        };
+        let shared = Arc::new(Shared::new(config.limits.clone(), workers));
+        let stop = CancellationToken::new();
+        let (members, inboxes) = (0..workers).map(|index| worker(index, &shared, &stop)).unzip();
+        let crew = Arc::new(Crew { members, stop });
+        Ok(Self { config, listener, http_address, shared, crew, inboxes })
+    }
+
+    /// Where it listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Sums of what the workers counted; callable while it runs.
+    pub fn counters(&self) -> impl Fn() -> CounterTotals + Send + Sync + use<> {
+        let crew = Arc::clone(&self.crew);
+        move || {
+            let mut totals = CounterTotals::default();
+            for worker in &crew.members {
+                worker.counters.add_to(&mut totals);
+            }
+            totals
+        }
+    }
+
+    /// Serves until `stop`; then accepts no more and lets the requests in flight end, at most
+    /// for [`Limits::stop_timeout`].
+    ///
+    /// # Errors
+    /// A worker cannot start, or ended by itself.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
+        let Self { config, listener, http_address, shared, crew, inboxes } = self;
+        let _halt_on_drop = crew.stop.clone().drop_guard();
+        match snapshot_file::read(&config.snapshot_file) {
+            Ok(Some(snapshot)) => shared.apply(&snapshot),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, cause = ?std::error::Error::source(&error), "starting without routes"),
+        }
+        let failed = CancellationToken::new();
+        let mut threads = Vec::new();
+        for (worker, inbox) in crew.members.iter().zip(inboxes) {
+            let listener = listener.try_clone().map_err(|source| NodeError::Worker { source })?;
+            threads.push(start_worker(Arc::clone(worker), Arc::clone(&crew), listener, inbox, failed.clone())?);
+        }
+        drop(listener);
+        tracing::info!(http.address = %http_address, workers = threads.len(), "the ingress listens");
+        let beside = TaskTracker::new();
+        beside.spawn(control_link::run(Arc::clone(&shared), config.clone(), crew.stop.clone()));
+        beside.spawn(listen::serve_gateways(Arc::clone(&shared), Arc::clone(&crew), config, http_address));
+        beside.close();
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = failed.cancelled() => Err(NodeError::WorkerEnded),
+        };
+        crew.stop.cancel();
+        beside.wait().await;
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+        match joined.await {
+            Ok(true) => ended,
+            _ => Err(NodeError::WorkerEnded),
+        }
+    }
+}
+
+fn worker(
+    index: usize,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) -> (Arc<Worker>, mpsc::UnboundedReceiver<Accepted>) {
+    let (sender, inbox) = mpsc::unbounded_channel();
+    let worker = Worker {
+        index,
+        shared: Arc::clone(shared),
+        counters: Counters::default(),
+        protocols: Protocols::new(&shared.limits),
+        stop: stop.child_token(),
+        connections: TaskTracker::new(),
+        open: AtomicUsize::new(0),
+        inbox: sender,
+    };
+    (Arc::new(worker), inbox)
+}
+
+fn start_worker(
+    worker: Arc<Worker>,
+    crew: Arc<Crew>,
+    listener: StdListener,
+    inbox: mpsc::UnboundedReceiver<Accepted>,
+    failed: CancellationToken,
+) -> Result<JoinHandle<io::Result<()>>, NodeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| NodeError::Worker { source })?;
+    let name = format!("weir-worker-{}", worker.index);
+    let body = move || {
+        // Also when it panics: without one of its workers a node is not whole.
+        let _failed = failed.drop_guard();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            let idle = tokio::spawn(close_idle_now_and_then(Arc::clone(&worker)));
+            listen::accept(&worker, &crew, listener, inbox).await;
+            worker.connections.close();
+            let ended = tokio::time::timeout(worker.shared.limits.stop_timeout, worker.connections.wait()).await;
+            if ended.is_err() {
+                let left = worker.connections.len();
+                tracing::warn!(connections = left, "cut connections that did not end while the node stopped");
+            }
+            idle.abort();
+            Ok(())
+        })
+    };
+    std::thread::Builder::new().name(name).spawn(body).map_err(|source| NodeError::Worker { source })
+}
+
+async fn close_idle_now_and_then(worker: Arc<Worker>) {
+    let mut ticks = tokio::time::interval(worker.shared.limits.idle_timeout / 4);
+    loop {
+        ticks.tick().await;
+        upstream::close_idle(&worker);
+    }
+}
+
+impl Shared {
+    fn new(limits: Limits, workers: usize) -> Self {
+        let clock = Clock::start();
+        let report_wanted = Arc::new(Notify::new());
+        Self {
+            limits,
+            clock,
+            table: ArcSwap::from_pointee(Table::default()),
+            epoch: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+            applied_generation: AtomicU64::new(0),
+            registry: Mutex::new(Registry::new(workers, clock, Arc::clone(&report_wanted))),
+            report_wanted,
+            waiting: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+            // Below 2^53, so that every reader of JSON gets it whole.
+            incarnation: fastrand::u64(1..1 << 53),
+            starting: Arc::new(Gate::new(clock)),
+        }
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves by this snapshot from now on. When it returns, each request that was routed by an
+    /// older one is counted at its instance, or is routed anew.
+    pub(crate) fn apply(&self, snapshot: &RouteSnapshot) {
+        let mut registry = self.registry();
+        let compiled = registry.compile(snapshot);
+        let epoch = compiled.table.epoch;
+        registry::install(compiled, |table| self.table.store(Arc::new(table)));
+        // A request counts itself at its instance and *then* looks at the epoch; the counts are
+        // read after this store. All are sequentially consistent, so a request either sees
+        // the new epoch and begins anew, or is in the counts.
+        self.epoch.store(epoch, Ordering::SeqCst);
+        self.applied_generation.store(snapshot.generation, Ordering::SeqCst);
+        drop(registry);
+        self.changes.send_replace(epoch);
+        self.report_wanted.notify_one();
+        tracing::debug!(snapshot.generation, hosts = snapshot.hosts.len(), "serving by new routes");
+    }
+
+    /// Whether there is a newer table than that of `epoch`.
+    pub(crate) fn is_newer(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::SeqCst) > epoch
+    }
+
+    /// Waits until there is a newer table than that of `epoch`; false at the deadline.
+    pub(crate) async fn table_changed(&self, epoch: u64, deadline: Instant) -> bool {
+        let mut changes = self.changes.subscribe();
+        if *changes.borrow_and_update() > epoch {
+            return true;
+        }
+        timeout_at(deadline, changes.changed()).await.is_ok_and(|changed| changed.is_ok())
+    }
+
+    /// For those who act on every new table.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Counts one waiting request until the guard is dropped.
+    pub(crate) fn waiting(&self) -> WaitingGuard<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        WaitingGuard { waiting: &self.waiting }
+    }
+
+    pub(crate) fn waiting_now(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that waits.
+pub(crate) struct WaitingGuard<'a> {
+    waiting: &'a AtomicU64,
+}
+
+impl Drop for WaitingGuard<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,301 @@
+//! Turns a snapshot into a table, keeping what outlives snapshots: instances and gates.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use weir_model::EnvironmentId;
+use weir_model::route::{Backend, HostRoutes, Route, RouteSnapshot, RouteState};
+
+use crate::admission::Gate;
+use crate::clock::Clock;
+use crate::instance::{Instance, Phase};
+use crate::table::{CompiledRoute, HostEntry, Table};
+
+/// Everything that tables refer to. One task changes it, under a lock that no request takes.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    workers: usize,
+    clock: Clock,
+    report_wanted: Arc<Notify>,
+    epoch: u64,
+    /// In a pool or draining, by identity and address: an instance that comes back under
+    /// another address is another one.
+    instances: BTreeMap<Backend, Arc<Instance>>,
+    /// Cut, but not yet without requests.
+    departed: Vec<Arc<Instance>>,
+    gates: HashMap<(EnvironmentId, Box<str>), Arc<Gate>>,
+}
+
+/// A new table, and what must happen before and after it is the one that serves.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) table: Table,
+    /// Get requests by the new table: to be made active before it serves.
+    pub(crate) active: Vec<Arc<Instance>>,
+    /// To be changed once it serves.
+    pub(crate) draining: Vec<Arc<Instance>>,
+    /// To be cut once it serves.
+    pub(crate) gone: Vec<Arc<Instance>>,
+    /// The route from whose pool each gate hands out places from now on.
+    pub(crate) gates: Vec<(Arc<Gate>, Option<Arc<CompiledRoute>>)>,
+}
+
+impl Registry {
+    pub(crate) fn new(workers: usize, clock: Clock, report_wanted: Arc<Notify>) -> Self {
+        Self {
+            workers,
+            clock,
+            report_wanted,
+            epoch: 0,
+            instances: BTreeMap::new(),
+            departed: Vec::new(),
+            gates: HashMap::new(),
+        }
+    }
+
+    /// Compiles a snapshot. Nothing serves by it yet.
+    pub(crate) fn compile(&mut self, snapshot: &RouteSnapshot) -> Compiled {
+        self.epoch += 1;
+        let draining: BTreeSet<&Backend> = snapshot.draining.iter().collect();
+        let mut previous = std::mem::take(&mut self.instances);
+        let mut previous_gates = std::mem::take(&mut self.gates);
+        let mut current = HashMap::new();
+        let mut hosts = HashMap::with_capacity(snapshot.hosts.len());
+        for (name, host) in &snapshot.hosts {
+            let routes = host
+                .routes
+                .iter()
+                .map(|route| {
+                    let gate = self.gate(&mut previous_gates, host.environment, &route.target);
+                    let pool = self.pool(&mut previous, &route.pool, &draining);
+                    let compiled = Arc::new(compile_route(self.epoch, host, route, pool, gate));
+                    remember_current(&mut current, &compiled);
+                    compiled
+                })
+                .collect();
+            hosts.insert(name.as_str().into(), sorted_host(routes));
+        }
+        let active: Vec<_> = self.instances.values().cloned().collect();
+        let draining_now = self.pool(&mut previous, &snapshot.draining, &BTreeSet::new());
+        let gone: Vec<_> = previous.into_values().collect();
+        // A gate that is in no table any more hands out nothing; who waits there is woken by
+        // the change and leaves.
+        let forgotten = previous_gates.into_values().map(|gate| (gate, None));
+        let gates = current.into_values().chain(forgotten).collect();
+        self.departed.retain(|instance| has_load(instance));
+        self.departed.extend(gone.iter().cloned());
+        let table = Table {
+            epoch: self.epoch,
+            generation: snapshot.generation,
+            hosts,
+            gateways: snapshot.gateways.clone(),
+            instances: active.clone(),
+        };
+        Compiled { table, active, draining: draining_now, gone, gates }
+    }
+
+    /// Every instance that the node knows, also those that were cut and have something going
+    /// on still.
+    pub(crate) fn instances(&mut self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.departed.retain(|instance| has_load(instance));
+        self.instances.values().chain(&self.departed)
+    }
+
+    fn pool(
+        &mut self,
+        previous: &mut BTreeMap<Backend, Arc<Instance>>,
+        backends: &[Backend],
+        except: &BTreeSet<&Backend>,
+    ) -> Vec<Arc<Instance>> {
+        backends
+            .iter()
+            .filter(|backend| !except.contains(backend))
+            .map(|backend| {
+                let instance = self.instances.entry(backend.clone()).or_insert_with(|| {
+                    previous.remove(backend).unwrap_or_else(|| {
+                        let report_wanted = Arc::clone(&self.report_wanted);
+                        Arc::new(Instance::new(backend.clone(), self.workers, report_wanted))
+                    })
+                });
+                Arc::clone(instance)
+            })
+            .collect()
+    }
+
+    fn gate(
+        &mut self,
+        previous: &mut HashMap<(EnvironmentId, Box<str>), Arc<Gate>>,
+        environment: EnvironmentId,
+        target: &str,
+    ) -> Arc<Gate> {
+        let key = (environment, target.into());
+        if let Some(gate) = self.gates.get(&key) {
+            return Arc::clone(gate);
+        }
+        let gate = previous.remove(&key).unwrap_or_else(|| Arc::new(Gate::new(self.clock)));
+        self.gates.insert(key, Arc::clone(&gate));
+        gate
+    }
+}
+
+type CurrentRoutes = HashMap<usize, (Arc<Gate>, Option<Arc<CompiledRoute>>)>;
+
+/// Hosts of the same process have the same pool; any one that serves will do.
+fn remember_current(current: &mut CurrentRoutes, route: &Arc<CompiledRoute>) {
+    let serving = matches!(route.state, RouteState::Serve).then(|| Arc::clone(route));
+    let address = Arc::as_ptr(&route.gate).addr();
+    let entry = current.entry(address).or_insert_with(|| (Arc::clone(&route.gate), None));
+    if entry.1.is_none() {
+        entry.1 = serving;
+    }
+}
+
+fn compile_route(
+    epoch: u64,
+    host: &HostRoutes,
+    route: &Route,
+    pool: Vec<Arc<Instance>>,
+    gate: Arc<Gate>,
+) -> CompiledRoute {
+    CompiledRoute {
+        epoch,
+        prefix: route.path_prefix.trim_end_matches('/').into(),
+        title: host.title.as_str().into(),
+        state: route.state.clone(),
+        pool,
+        concurrency: u64::from(route.concurrency.max(1)),
+        first_byte_timeout: Duration::from_millis(route.first_byte_timeout_ms.max(1)),
+        gate,
+    }
+}
+
+fn sorted_host(mut routes: Vec<Arc<CompiledRoute>>) -> HostEntry {
+    routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+    HostEntry { routes }
+}
+
+fn has_load(instance: &Arc<Instance>) -> bool {
+    let load = instance.load();
+    load.in_flight > 0 || load.upgraded > 0
+}
+
+/// Makes a compiled table the one that serves. The order is what zero loss rests on:
+/// an instance is active before a request can choose it, and its count is read (by the report,
+/// after this call) only once no request can choose it uncounted.
+pub(crate) fn install(compiled: Compiled, serve_by: impl FnOnce(Table)) {
+    for instance in &compiled.active {
+        if instance.phase() != Phase::Active {
+            instance.set_phase(Phase::Active);
+        }
+    }
+    for (gate, route) in compiled.gates {
+        gate.set_current(route);
+    }
+    serve_by(compiled.table);
+    for instance in &compiled.draining {
+        if !compiled.active.iter().any(|active| Arc::ptr_eq(active, instance)) {
+            instance.set_phase(Phase::Draining);
+        }
+    }
+    for instance in &compiled.gone {
+        instance.set_phase(Phase::Gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use weir_model::InstanceId;
+
+    use super::*;
+
+    fn backend(number: u128) -> Backend {
+        Backend { instance: InstanceId::from_parts(1, number), address: ([127, 0, 0, 1], 80).into() }
+    }
+
+    fn route(prefix: &str, pool: Vec<Backend>) -> Route {
+        Route {
+            path_prefix: prefix.to_owned(),
+            target: "web.web".to_owned(),
+            state: RouteState::Serve,
+            pool,
+            concurrency: 1,
+            first_byte_timeout_ms: 1_000,
+        }
+    }
+
+    fn snapshot(generation: u64, routes: Vec<Route>, draining: Vec<Backend>) -> RouteSnapshot {
+        let host =
+            HostRoutes { environment: EnvironmentId::from_parts(1, 1), title: "shop".to_owned(), routes };
+        RouteSnapshot {
+            generation,
+            gateways: Vec::new(),
+            hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),
+            draining,
+        }
+    }
+
+    fn registry() -> Registry {
+        Registry::new(1, Clock::start(), Arc::new(Notify::new()))
+    }
+
+    #[test]
+    fn the_longest_prefix_answers() {
+        let routes = vec![route("/", vec![]), route("/api/v1/", vec![]), route("/api", vec![])];
+        let table = registry().compile(&snapshot(1, routes, vec![])).table;
+        let prefix = |path: &str| table.route("shop.localhost", path).map(|route| route.prefix.to_string());
+        assert_eq!(prefix("/api/v1/users").as_deref(), Some("/api/v1"));
+        assert_eq!(prefix("/api/v2").as_deref(), Some("/api"));
+        assert_eq!(prefix("/apiary").as_deref(), Some(""));
+        assert!(table.route("other.localhost", "/").is_none());
+    }
+
+    #[test]
+    fn an_instance_drains_comes_back_and_goes() {
+        let mut registry = registry();
+        let mut apply = |snapshot| {
+            let compiled = registry.compile(&snapshot);
+            let (active, gone) = (compiled.active.clone(), compiled.gone.clone());
+            install(compiled, drop);
+            (active, gone)
+        };
+        let (active, _) = apply(snapshot(1, vec![route("/", vec![backend(1)])], vec![]));
+        let first = Arc::clone(&active[0]);
+        apply(snapshot(2, vec![route("/", vec![backend(2)])], vec![backend(1)]));
+        assert_eq!(first.phase(), Phase::Draining);
+        let (active, _) = apply(snapshot(3, vec![route("/", vec![backend(1)])], vec![backend(2)]));
+        assert_eq!(first.phase(), Phase::Active);
+        assert!(Arc::ptr_eq(&first, &active[0]));
+        let (_, gone) = apply(snapshot(4, vec![route("/", vec![])], vec![]));
+        assert_eq!(gone.len(), 2);
+        assert_eq!(first.phase(), Phase::Gone);
+        assert!(first.cut.is_cancelled());
+    }
+
+    #[test]
+    fn one_that_is_in_a_pool_and_draining_gets_nothing() {
+        let mut registry = registry();
+        let compiled = registry.compile(&snapshot(1, vec![route("/", vec![backend(1)])], vec![backend(1)]));
+        assert!(compiled.table.route("shop.localhost", "/").unwrap().pool.is_empty());
+        let instance = Arc::clone(&compiled.draining[0]);
+        install(compiled, drop);
+        assert_eq!(instance.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn hundred_thousand_hosts_compile_quickly() {
+        let one = snapshot(1, vec![route("/", vec![backend(1)])], vec![]);
+        let host = &one.hosts["shop.localhost"];
+        let hosts = (0..100_000).map(|number| (format!("app-{number}.localhost"), host.clone())).collect();
+        let many = RouteSnapshot { hosts, ..one.clone() };
+        let mut registry = registry();
+        let start = Instant::now();
+        let compiled = registry.compile(&many);
+        println!("100,000 hosts compiled in {:?}", start.elapsed());
+        assert_eq!(compiled.table.hosts.len(), 100_000);
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,380 @@
+//! The way of a request. [`phases`] shows its order.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, sleep_until};
+use weir_model::InstanceId;
+use weir_model::route::RouteState;
+
+use crate::admission::{Gate, HeldPlace, Pick, Slot};
+use crate::body::{AnswerBody, Ending, RequestBody, Upload};
+use crate::counters::count;
+use crate::headers::{self, RequestedHost};
+use crate::node::{Shared, Worker};
+use crate::pages::{Format, Page};
+use crate::table::CompiledRoute;
+use crate::upgrade;
+use crate::upstream::{self, Connection, Kept, Repeatable};
+
+/// From where a connection came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// The client's address.
+    pub(crate) client: IpAddr,
+    /// `http`, or `https` once there is TLS.
+    pub(crate) scheme: &'static str,
+}
+
+/// One request on its way, over all attempts.
+struct Call {
+    host: RequestedHost,
+    target: PathAndQuery,
+    /// What goes to the instance; not there while it is being sent.
+    outgoing: Option<Request<RequestBody>>,
+    /// The client's side of an upgrade, if it asked for one.
+    client_upgrade: Option<OnUpgrade>,
+    repeatable: Repeatable,
+    /// Its place in every queue; the lower, the longer it waits.
+    ticket: Option<u64>,
+    held: Option<HeldPlace>,
+    hold_deadline: Option<Instant>,
+    queue_deadline: Option<Instant>,
+    unreachable_deadline: Option<Instant>,
+    /// Instances that did not accept a connection in this round.
+    tried: Vec<InstanceId>,
+    /// How often a connection broke after the request was sent.
+    broken: u32,
+}
+
+/// Answers a request, if need be by a page of Weir's own.
+pub(crate) async fn serve(worker: Arc<Worker>, origin: Origin, request: Request<Incoming>) -> Response<AnswerBody> {
+    count(&worker.counters.requests);
+    let format = Format::wanted(request.headers());
+    match phases(&worker, origin, request).await {
+        Ok(answer) => answer,
+        Err(page) => {
+            count(&worker.counters.pages);
+            page.answer(format)
+        }
+    }
+}
+
+/// The phases. Each may answer with a page; each of those in the loop may find that the world
+/// has changed (`None`), whereupon the request begins anew as if it had just come. Its body is
+/// not touched before an instance's connection takes it.
+async fn phases(worker: &Arc<Worker>, origin: Origin, request: Request<Incoming>) -> Result<Response<AnswerBody>, Page> {
+    let mut call = understand(worker, origin, request)?;
+    loop {
+        let Some(route) = find_route(worker, &mut call).await? else { continue };
+        let Some(slot) = admit(worker, &route, &mut call).await? else { continue };
+        let Some(connection) = connect(worker, &slot, &mut call).await else { continue };
+        let Some(answer) = exchange(worker, &route, slot, connection, &mut call).await? else { continue };
+        return Ok(answer);
+    }
+}
+
+/// Refuses what is not a request for an app, and makes the instance's request out of the rest.
+fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -> Result<Call, Page> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Page::method_refused(request.method()));
+    }
+    let version = request.version();
+    let host = headers::requested_host(request.uri(), request.headers(), version).map_err(Page::bad_host)?;
+    let protocol = headers::wanted_upgrade(request.headers(), version);
+    let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, worker.shared.clock);
+    headers::prepare_request(&mut parts.headers, &host, origin.client, origin.scheme, protocol.as_ref());
+    if !body.is_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        // Without it hyper would take a GET's body for none.
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let repeatable = match (body.is_empty(), parts.method.is_idempotent()) {
+        (true, true) => Repeatable::Yes,
+        _ => Repeatable::No,
+    };
+    parts.uri = Uri::from(target.clone());
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Ok(Call {
+        host,
+        target,
+        outgoing: Some(Request::from_parts(parts, body)),
+        client_upgrade,
+        repeatable,
+        ticket: None,
+        held: None,
+        hold_deadline: None,
+        queue_deadline: None,
+        unreachable_deadline: None,
+        tried: Vec::new(),
+        broken: 0,
+    })
+}
+
+/// The route that serves; waits while it is held.
+async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<CompiledRoute>>, Page> {
+    let shared = &worker.shared;
+    let table = shared.table.load();
+    if table.epoch == 0 {
+        drop(table);
+        let timeout = shared.limits.unreachable_timeout;
+        hold(worker, call, &shared.starting, 0, timeout, Page::starting).await?;
+        return Ok(None);
+    }
+    let Some(route) = table.route(&call.host.name, call.target.path()).cloned() else {
+        let host = table.hosts.get(call.host.name.as_str());
+        return Err(match host.and_then(|host| host.routes.first()) {
+            Some(route) => Page::no_route(&route.title),
+            None => Page::unknown_host(&call.host.name),
+        });
+    };
+    drop(table);
+    match &route.state {
+        RouteState::Serve => {
+            call.held = None;
+            call.hold_deadline = None;
+            Ok(Some(route))
+        }
+        RouteState::Hold { timeout_ms } => {
+            let timeout = Duration::from_millis(*timeout_ms);
+            hold(worker, call, &route.gate, route.epoch, timeout, || Page::hold_timeout(&route.title)).await?;
+            Ok(None)
+        }
+        RouteState::Paused => Err(Page::paused(&route.title)),
+        RouteState::Undeployed => Err(Page::undeployed(&route.title)),
+        RouteState::Crashed { message } => Err(Page::crashed(&route.title, message)),
+    }
+}
+
+/// Waits at a held route until there is a new table.
+async fn hold(
+    worker: &Worker,
+    call: &mut Call,
+    gate: &Arc<Gate>,
+    epoch: u64,
+    timeout: Duration,
+    too_long: impl FnOnce() -> Page,
+) -> Result<(), Page> {
+    let shared = &worker.shared;
+    let now = Instant::now();
+    let deadline = *call.hold_deadline.get_or_insert(now + timeout);
+    if call.held.is_none() {
+        call.held = gate.hold(shared.limits.held_requests);
+        if call.held.is_none() {
+            return Err(Page::hold_full("This app"));
+        }
+        // Who was held keeps its place in the queue that follows.
+        call.ticket.get_or_insert_with(|| shared.next_ticket());
+        count(&worker.counters.held);
+    }
+    // The time in the queue counts from when the hold ends.
+    call.queue_deadline = None;
+    call.unreachable_deadline = None;
+    let _waiting = shared.waiting();
+    if shared.table_changed(epoch, deadline).await { Ok(()) } else { Err(too_long()) }
+}
+
+/// A place at an instance; waits in the queue if all are busy, or for an instance if none is.
+async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> Result<Option<Slot>, Page> {
+    let shared = &worker.shared;
+    if route.pool.is_empty() || route.gate.waiting() == 0 {
+        match route.pick(&call.tried, shared.clock.now_ms()) {
+            // Counted, and no newer table since: whoever installs the next one sees the count.
+            Pick::Slot(slot) if !shared.is_newer(route.epoch) => return Ok(Some(slot)),
+            Pick::Slot(_) => return Ok(None),
+            Pick::Nobody => return wait_for_instance(worker, route, call).await.map(|()| None),
+            Pick::Full => {}
+        }
+    }
+    if call.ticket.is_none() && route.gate.waiting() >= shared.limits.queue_length {
+        return Err(Page::queue_full(&route.title));
+    }
+    let ticket = *call.ticket.get_or_insert_with(|| {
+        count(&worker.counters.queued);
+        shared.next_ticket()
+    });
+    let deadline = *call.queue_deadline.get_or_insert_with(|| Instant::now() + shared.limits.queue_timeout);
+    let _waiting = shared.waiting();
+    let (_place, handed) = route.gate.enter(ticket);
+    tokio::select! {
+        biased;
+        slot = handed => Ok(slot.ok().filter(|_| !shared.is_newer(route.epoch))),
+        changed = shared.table_changed(route.epoch, deadline) => {
+            if changed { Ok(None) } else { Err(Page::queue_timeout(&route.title)) }
+        }
+    }
+}
+
+/// No instance accepts connections: one may be being replaced, so the request waits for a new
+/// table, and tries again meanwhile.
+async fn wait_for_instance(worker: &Worker, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
+    let shared = &worker.shared;
+    let now = Instant::now();
+    let deadline = *call.unreachable_deadline.get_or_insert(now + shared.limits.unreachable_timeout);
+    if now >= deadline {
+        return Err(if route.pool.is_empty() { Page::no_instance(&route.title) } else { Page::unreachable(&route.title) });
+    }
+    let again = if route.pool.is_empty() { deadline } else { deadline.min(now + shared.limits.unreachable_pause) };
+    let _waiting = shared.waiting();
+    shared.table_changed(route.epoch, again).await;
+    call.tried.clear();
+    Ok(())
+}
+
+/// A connection to the instance. None: it does not accept any; nothing was sent, so that
+/// another may be tried.
+async fn connect(worker: &Worker, slot: &Slot, call: &mut Call) -> Option<Connection> {
+    let limits = &worker.shared.limits;
+    let longest_idle = match call.repeatable {
+        // One that broke a moment ago is reason enough to distrust the other idle ones.
+        Repeatable::Yes if call.broken > 0 => Duration::ZERO,
+        Repeatable::Yes => limits.idle_timeout,
+        Repeatable::No => limits.fresh_enough,
+    };
+    match upstream::connection(worker, &slot.instance, longest_idle).await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            let backend = &slot.instance.backend;
+            tracing::debug!(instance.id = %backend.instance, address = %backend.address, %error, "no connection to an instance");
+            call.tried.push(backend.instance);
+            None
+        }
+    }
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    Broken(TrySendError<Request<RequestBody>>),
+    FirstByteTimeout,
+    BodyTimeout,
+}
+
+/// Sends the request and waits for the head of the answer. None: it certainly had no effect,
+/// or does no harm when repeated, and is to be sent again.
+async fn exchange(
+    worker: &Arc<Worker>,
+    route: &CompiledRoute,
+    slot: Slot,
+    connection: Connection,
+    call: &mut Call,
+) -> Result<Option<Response<AnswerBody>>, Page> {
+    let Some(request) = call.outgoing.take() else { return Err(Page::broken(&route.title)) };
+    let spare = (call.repeatable == Repeatable::Yes).then(|| copy_without_body(&request));
+    let upload = request.body().upload();
+    let Connection { mut sender, reused } = connection;
+    let answer = sender.try_send_request(request);
+    let no_answer = match first_byte(&worker.shared, route.first_byte_timeout, answer, upload.as_deref()).await {
+        Ok(answer) => {
+            slot.instance.count_answer();
+            let ending = Ending { sender: Some(sender), slot, kept: Kept::new(worker), upload };
+            return deliver(worker, route, answer, ending, call).map(Some);
+        }
+        Err(no_answer) => no_answer,
+    };
+    let mut broken = match no_answer {
+        NoAnswer::FirstByteTimeout => {
+            return Err(Page::first_byte_timeout(&route.title, route.first_byte_timeout.as_secs().max(1)));
+        }
+        NoAnswer::BodyTimeout => return Err(Page::body_timeout()),
+        NoAnswer::Broken(broken) => broken,
+    };
+    if let Some(unsent) = broken.take_message() {
+        // Not a byte of it was written.
+        count(&worker.counters.retries);
+        call.outgoing = Some(unsent);
+        return Ok(None);
+    }
+    let error = broken.into_error();
+    tracing::debug!(instance.id = %slot.instance.backend.instance, %error, reused, "an exchange with an instance broke");
+    if upload.is_some_and(|upload| upload.has_failed()) {
+        return Err(Page::bad_body());
+    }
+    if error.is_parse() {
+        return Err(Page::bad_answer(&route.title));
+    }
+    call.broken += 1;
+    // An instance may close a connection while it is idle; that costs one attempt. A fresh one
+    // that breaks too may be the request's own fault, so that others are spared more of it.
+    match spare {
+        Some(spare) if call.broken <= 2 => {
+            if !reused {
+                call.tried.push(slot.instance.backend.instance);
+            }
+            count(&worker.counters.retries);
+            call.outgoing = Some(spare);
+            Ok(None)
+        }
+        _ => Err(Page::broken(&route.title)),
+    }
+}
+
+fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Waits for the head of the answer. The time counts from the last part of the request's body
+/// that moved, so that a large upload may take as long as it needs.
+async fn first_byte(
+    shared: &Shared,
+    timeout: Duration,
+    answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    upload: Option<&Upload>,
+) -> Result<Response<Incoming>, NoAnswer> {
+    let mut deadline = Instant::now() + timeout;
+    tokio::pin!(answer);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(NoAnswer::Broken),
+            () = sleep_until(deadline) => {}
+        }
+        let Some(upload) = upload else { return Err(NoAnswer::FirstByteTimeout) };
+        let last = Instant::from_std(shared.clock.instant(upload.last_progress_ms()));
+        let allowed = if upload.client_owes() { shared.limits.body_idle_timeout } else { timeout };
+        if last + allowed <= Instant::now() {
+            let owes = upload.client_owes();
+            return Err(if owes { NoAnswer::BodyTimeout } else { NoAnswer::FirstByteTimeout });
+        }
+        deadline = last + allowed;
+    }
+}
+
+/// Passes the answer on; its body follows as it comes.
+fn deliver(
+    worker: &Arc<Worker>,
+    route: &CompiledRoute,
+    answer: Response<Incoming>,
+    ending: Ending,
+    call: &mut Call,
+) -> Result<Response<AnswerBody>, Page> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client) = call.client_upgrade.take() else { return Err(Page::bad_answer(&route.title)) };
+        return Ok(upgrade::switch(worker, ending.slot, client, answer));
+    }
+    let (mut parts, incoming) = answer.into_parts();
+    headers::prepare_answer(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    Ok(Response::from_parts(parts, AnswerBody::upstream(incoming, ending)))
+}
+
+impl Shared {
+    /// A place in every queue, behind all that have one.
+    fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,90 @@
+//! The compiled routes: host and path to a pool of instances. Immutable once made; a new
+//! snapshot makes a new table.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_model::route::RouteState;
+
+use crate::admission::Gate;
+use crate::instance::Instance;
+
+/// All routes of one snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Counts the tables of this process. Unlike the snapshot's generation it rises even if
+    /// control should begin anew.
+    pub(crate) epoch: u64,
+    /// The snapshot it was made from; 0 before the first.
+    pub(crate) generation: u64,
+    /// By host name, lower case, without port.
+    pub(crate) hosts: HashMap<Box<str>, HostEntry>,
+    /// Where the ingress listens too, and answers name lookups.
+    pub(crate) gateways: Vec<IpAddr>,
+    /// Every instance in a pool, each once.
+    pub(crate) instances: Vec<Arc<Instance>>,
+}
+
+/// The routes of one host, longest prefix first.
+#[derive(Debug)]
+pub(crate) struct HostEntry {
+    pub(crate) routes: Vec<Arc<CompiledRoute>>,
+}
+
+/// One route, ready to be served from.
+#[derive(Debug)]
+pub(crate) struct CompiledRoute {
+    /// Of the table it belongs to.
+    pub(crate) epoch: u64,
+    /// Without the slash at the end, so `/` is empty.
+    pub(crate) prefix: Box<str>,
+    /// `project` or `project (environment)`, for pages.
+    pub(crate) title: Arc<str>,
+    pub(crate) state: RouteState,
+    /// Instances that get requests.
+    pub(crate) pool: Vec<Arc<Instance>>,
+    /// Requests an instance gets at once.
+    pub(crate) concurrency: u64,
+    pub(crate) first_byte_timeout: Duration,
+    /// Where requests of this process wait; the same for all hosts and all snapshots.
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Table {
+    /// The route that answers, if the host is known and has one for the path.
+    pub(crate) fn route(&self, host: &str, path: &str) -> Option<&Arc<CompiledRoute>> {
+        let entry = self.hosts.get(host)?;
+        entry.routes.iter().find(|route| prefix_matches(&route.prefix, path))
+    }
+}
+
+/// Whether the prefix (without a slash at the end) covers the path on whole segments.
+pub(crate) fn prefix_matches(prefix: &str, path: &str) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_matches_whole_segments_only() {
+        assert!(prefix_matches("/api", "/api"));
+        assert!(prefix_matches("/api", "/api/"));
+        assert!(prefix_matches("/api", "/api/users"));
+        assert!(!prefix_matches("/api", "/apiary"));
+        assert!(!prefix_matches("/api", "/"));
+    }
+
+    #[test]
+    fn the_root_prefix_matches_everything() {
+        assert!(prefix_matches("", "/"));
+        assert!(prefix_matches("", "/anything"));
+        assert!(prefix_matches("", "*"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The files by which a repository says how it wants to run: `weir.toml` and `Procfile`.
+//! Readers only: text in, types or problems out. All problems of a file are reported
+//! together, each with its line, so that a person mends them in one go.
+//!
+//! One description makes everything: the types in [`types`] give the JSON schema, the schema
+//! drives the check of keys and types, and a test compares it with the published one.
+
+mod procfile;
+mod reader;
+mod spec;
+mod types;
+mod values;
+
+pub use procfile::{Procfile, ProcfileProcess};
+pub use reader::{FileProblem, FileProblems, schema_text};
+pub use spec::{Detected, main_app};
+pub use types::{AppFile, BuildFile, BuildKind, CheckFile, DeployFile, ProcessFile, ProjectFile, ReleaseFile, RouteFile, VolumeFile};
+pub use values::{CpuShare, Duration, MemorySize};
+
+/// The name of the project's file.
+pub const WEIR_TOML: &str = "weir.toml";
+/// Largest `weir.toml` that is read, in bytes.
+pub const WEIR_TOML_BYTES: usize = 256 << 10;
+/// Largest `Procfile` that is read, in bytes.
+pub const PROCFILE_BYTES: usize = 64 << 10;

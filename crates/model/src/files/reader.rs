@@ -1,0 +1,460 @@
+//! Reading `weir.toml`: syntax, then keys and types by the JSON schema, then meaning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::types::ProjectFile;
+use super::values::{Duration, MemorySize, shorten};
+use super::{WEIR_TOML, WEIR_TOML_BYTES};
+
+/// Most problems that are told of at once.
+const PROBLEMS: usize = 20;
+
+/// What is wrong at one place of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProblem {
+    /// Line, from 1, where it can be told.
+    pub line: Option<usize>,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Everything that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FileProblems {
+    /// Path of the file, as the person knows it.
+    pub file: String,
+    /// In the order of the lines; at least one.
+    pub problems: Vec<FileProblem>,
+}
+
+impl fmt::Display for FileProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.as_slice() {
+            [one] => write!(f, "{}{}: {}", self.file, at_line(one.line), one.message),
+            several => {
+                write!(f, "{} has {} problems:", self.file, several.len())?;
+                several.iter().try_for_each(|problem| match problem.line {
+                    Some(line) => write!(f, "\n  line {line}: {}", problem.message),
+                    None => write!(f, "\n  {}", problem.message),
+                })
+            }
+        }
+    }
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+/// Collects problems, and knows the lines of keys (`process.web.memory`).
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    problems: Vec<FileProblem>,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Findings {
+    /// Notes a problem at a key; at the nearest key above it that has a line.
+    pub(super) fn at(&mut self, key: &str, message: impl Into<String>) {
+        let mut key = key;
+        let line = loop {
+            match (self.lines.get(key), key.rfind('.')) {
+                (Some(line), _) => break Some(*line),
+                (None, Some(dot)) => key = &key[..dot],
+                (None, None) => break None,
+            }
+        };
+        self.problems.push(FileProblem { line, message: message.into() });
+    }
+
+    fn into_result<T>(mut self, value: T) -> Result<T, FileProblems> {
+        if self.problems.is_empty() {
+            return Ok(value);
+        }
+        self.problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        self.problems.dedup();
+        if self.problems.len() > PROBLEMS {
+            let more = self.problems.len() - PROBLEMS;
+            self.problems.truncate(PROBLEMS);
+            self.problems.push(FileProblem { line: None, message: format!("and {more} more") });
+        }
+        Err(FileProblems { file: WEIR_TOML.to_owned(), problems: self.problems })
+    }
+}
+
+impl ProjectFile {
+    /// Reads and checks a `weir.toml`. All problems are reported together.
+    pub fn parse(text: &str) -> Result<Self, FileProblems> {
+        let mut findings = Findings::default();
+        if text.len() > WEIR_TOML_BYTES {
+            findings.at("", format!("it has {} bytes; at most {WEIR_TOML_BYTES} are read", text.len()));
+            return findings.into_result(Self::default());
+        }
+        let line_of = |offset: usize| 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let line = error.span().map(|span| line_of(span.start));
+            findings.problems.push(FileProblem { line, message: error.message().to_owned() });
+        }
+        if !findings.problems.is_empty() {
+            return findings.into_result(Self::default());
+        }
+        let schema = schema_value();
+        Walk { root: &schema, line_of: &line_of, findings: &mut findings }.table(table.get_ref(), &schema, "");
+        if !findings.problems.is_empty() {
+            return findings.into_result(Self::default());
+        }
+        match toml::from_str::<Self>(text) {
+            Ok(file) => {
+                super::spec::check(&file, &mut findings);
+                findings.into_result(file)
+            }
+            Err(error) => {
+                let line = error.span().map(|span| line_of(span.start));
+                findings.problems.push(FileProblem { line, message: error.message().to_owned() });
+                findings.into_result(Self::default())
+            }
+        }
+    }
+}
+
+/// The JSON schema of `weir.toml`, as it is published.
+pub fn schema_text() -> String {
+    let mut text = serde_json::to_string_pretty(&schema_value()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn schema_value() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let schema = settings.into_generator().into_root_schema_for::<ProjectFile>();
+    let mut value = schema.to_value();
+    without_null(&mut value);
+    value
+}
+
+/// TOML has no null: what may be absent is simply absent.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    object.insert("type".to_owned(), one);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+                if let [Value::Object(one)] = choices.as_slice() {
+                    let one = one.clone();
+                    object.remove("anyOf");
+                    for (key, inner) in one {
+                        object.entry(key).or_insert(inner);
+                    }
+                }
+            }
+            object.remove("default");
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(array) => array.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// The check of keys and types.
+struct Walk<'a> {
+    root: &'a Value,
+    line_of: &'a dyn Fn(usize) -> usize,
+    findings: &'a mut Findings,
+}
+
+impl Walk<'_> {
+    fn table(&mut self, table: &DeTable<'_>, schema: &Value, at: &str) {
+        let known = schema.get("properties").and_then(Value::as_object);
+        let any = schema.get("additionalProperties").filter(|any| any.is_object());
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let path = if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+            self.findings.lines.insert(path.clone(), (self.line_of)(key.span().start));
+            match known.and_then(|known| known.get(name)).or(any) {
+                Some(schema) => self.value(value, schema, &path),
+                None => {
+                    let message = self.unknown(name, at, known);
+                    self.findings.at(&path, message);
+                }
+            }
+        }
+        for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if !table.contains_key(required) {
+                self.findings.at(at, format!("[{at}] needs the key `{required}`"));
+            }
+        }
+    }
+
+    fn unknown(&self, name: &str, at: &str, known: Option<&serde_json::Map<String, Value>>) -> String {
+        let place = if at.is_empty() { "the top level".to_owned() } else { format!("[{at}]") };
+        let mut message = format!("unknown key `{}` in {place}", shorten(name));
+        let names: Vec<&str> = known.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
+        let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(known, &shorten(name).to_lowercase()), *known)).min();
+        let mut homes = Vec::new();
+        homes_of(self.root, name, "", &mut homes);
+        match nearest {
+            Some((distance, nearest)) if distance <= 2 || (distance == 3 && name.len() > 6) => {
+                message.push_str(&format!("; did you mean `{nearest}`?"));
+            }
+            _ if !homes.is_empty() => message.push_str(&format!("; it belongs in {}", homes.join(" or "))),
+            Some((_, nearest)) => message.push_str(&format!("; the nearest known key is `{nearest}`; known here: {}", names.join(", "))),
+            None => {}
+        }
+        message
+    }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &Value, path: &str) {
+        let kind = schema.get("type").and_then(Value::as_str).unwrap_or("string");
+        match (kind, value.get_ref()) {
+            ("object", DeValue::Table(table)) => self.table(table, schema, path),
+            ("array", DeValue::Array(array)) => {
+                let items = schema.get("items").cloned().unwrap_or_default();
+                for (index, item) in array.iter().enumerate() {
+                    let path = format!("{path}.{}", index + 1);
+                    self.findings.lines.insert(path.clone(), (self.line_of)(item.span().start));
+                    self.value(item, &items, &path);
+                }
+            }
+            ("string", DeValue::String(text)) => self.text(text, schema, path),
+            ("boolean", DeValue::Boolean(_)) => {}
+            ("integer", DeValue::Integer(number)) => {
+                let radix = number.radix();
+                self.number(i64::from_str_radix(number.as_str(), radix).ok().map(precise), schema, path);
+            }
+            ("number", DeValue::Integer(number)) => self.number(number.as_str().parse().ok(), schema, path),
+            ("number", DeValue::Float(number)) => self.number(number.as_str().parse().ok(), schema, path),
+            (_, other) => {
+                let wanted = match (kind, schema.get("format").and_then(Value::as_str)) {
+                    (_, Some("weir-size")) => "a size in quotes, like \"512MiB\"",
+                    (_, Some("weir-duration")) => "a duration in quotes, like \"30s\"",
+                    ("string", _) => "text in quotes",
+                    ("object", _) => "a table",
+                    ("array", _) => "a list",
+                    ("boolean", _) => "true or false",
+                    ("integer", _) => "a whole number",
+                    _ => "a number",
+                };
+                self.findings.at(path, format!("`{path}` must be {wanted}, not {}", described(other)));
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, schema: &Value, path: &str) {
+        let problem = match schema.get("format").and_then(Value::as_str) {
+            Some("weir-size") => text.parse::<MemorySize>().err(),
+            Some("weir-duration") => text.parse::<Duration>().err(),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            self.findings.at(path, format!("`{path}`: {problem}"));
+        }
+        let words = words_of(schema);
+        if !words.is_empty() && !words.contains(&text) {
+            let nearest = words.iter().map(|word| (strsim::damerau_levenshtein(word, &shorten(text).to_lowercase()), *word)).min();
+            let mut message = format!("`{path}` cannot be `{}`", shorten(text));
+            if let Some((distance, nearest)) = nearest
+                && distance <= 2
+            {
+                message.push_str(&format!("; did you mean `{nearest}`?"));
+            }
+            message.push_str(&format!(" It is one of: {}", words.join(", ")));
+            self.findings.at(path, message);
+        }
+    }
+
+    fn number(&mut self, number: Option<f64>, schema: &Value, path: &str) {
+        let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+        let (least, most) = (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(f64::MAX));
+        // Written so that "not a number" is refused too.
+        if !number.is_some_and(|number| number >= least && number <= most) {
+            self.findings.at(path, format!("`{path}` must be from {least} to {most}"));
+        }
+    }
+}
+
+/// Bounds are small; beyond 2^53 the exact number does not matter, it is refused anyway.
+fn precise(number: i64) -> f64 {
+    i32::try_from(number).map_or(if number < 0 { f64::MIN } else { f64::MAX }, f64::from)
+}
+
+fn words_of(schema: &Value) -> Vec<&str> {
+    let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    let described = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let described = described.flat_map(|choice| choice.get("const").into_iter().chain(choice.get("enum").and_then(Value::as_array).into_iter().flatten()));
+    listed.chain(described).filter_map(Value::as_str).collect()
+}
+
+/// The tables that have a key of this name, like `[process.NAME]`; not those inside of apps,
+/// which repeat the top level.
+fn homes_of(schema: &Value, name: &str, at: &str, homes: &mut Vec<String>) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    if !at.is_empty() && properties.contains_key(name) {
+        homes.push(format!("[{at}]"));
+    }
+    for (key, inner) in properties {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        homes_of(inner, name, &path, homes);
+        if key != "app" || name == "folder" {
+            for several in [inner.get("additionalProperties"), inner.get("items")].into_iter().flatten() {
+                let path = if inner.get("items").is_some() { path.clone() } else { format!("{path}.NAME") };
+                homes_of(several, name, &path, homes);
+            }
+        }
+    }
+}
+
+fn described(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Writers;
+    use crate::{AppName, ProcessName};
+
+    const WHOLE: &str = r#"
+name = "shop"
+[build]
+runtime = "python:3.11"
+packages = ["libpq5"]
+[process.web]
+command = "gunicorn app:app"
+memory = "256MiB"
+cpu = 0.5
+port = 9000
+grace = "20s"
+[process.web.check]
+path = "/health"
+timeout = "2s"
+[process.worker]
+instances = 2
+[process.release]
+command = "./migrate"
+timeout = "2m"
+[volume.data]
+path = "/data"
+writers = "many"
+[[route]]
+path = "/jobs"
+process = "worker"
+[variables]
+MODE = "live"
+[deploy]
+drain = "1m"
+"#;
+
+    fn problems(text: &str) -> String {
+        ProjectFile::parse(text).map(|_| String::new()).unwrap_or_else(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_whole_file_becomes_a_specification() {
+        let file = ProjectFile::parse(WHOLE).unwrap();
+        let apps = file.apps(&AppName::new("project").unwrap());
+        let (name, app) = apps.iter().next().unwrap();
+        let detected = super::super::Detected {
+            commands: [(ProcessName::new("worker").unwrap(), Some("./work".to_owned()))].into(),
+            port: Some(3000),
+        };
+        let spec = app.spec(name.clone(), &detected).unwrap();
+        let web = &spec.processes[&ProcessName::web()];
+        assert_eq!((spec.name.as_str(), web.memory_bytes, web.cpu_milli, web.port, web.grace_s), ("shop", 256 << 20, 500, 9000, 20));
+        assert_eq!((web.check.path.as_deref(), web.check.timeout_s, web.check.failures), (Some("/health"), 2, 3));
+        let worker = &spec.processes[&ProcessName::new("worker").unwrap()];
+        assert_eq!((worker.command.as_deref(), worker.instances, worker.port), (Some("./work"), 2, 3000));
+        assert_eq!(spec.release.as_ref().map(|release| release.timeout_s), Some(120));
+        assert_eq!(spec.volumes.values().next().map(|volume| volume.writers), Some(Writers::Many));
+        assert_eq!((spec.routes[0].path_prefix.as_str(), spec.drain_s), ("/jobs", 60));
+    }
+
+    #[test]
+    fn all_problems_are_told_together_with_lines_and_nearest_keys() {
+        let text = "[proces.web]\n\n[process.web]\nmemory = 512\ninstances = 500\nmemori = \"1GiB\"\n[build]\nkind = \"pyton\"\n";
+        assert_eq!(
+            problems(text),
+            "weir.toml has 5 problems:\n  line 1: unknown key `proces` in the top level; did you mean `process`?\n  \
+             line 4: `process.web.memory` must be a size in quotes, like \"512MiB\", not a whole number\n  \
+             line 5: `process.web.instances` must be from 0 to 100\n  \
+             line 6: unknown key `memori` in [process.web]; did you mean `memory`?\n  \
+             line 8: `build.kind` cannot be `pyton`; did you mean `python`? It is one of: auto, dockerfile, python, node, static, image"
+        );
+    }
+
+    #[test]
+    fn a_key_at_the_wrong_place_is_told_its_place() {
+        assert!(problems("drain = \"3s\"").contains("it belongs in [deploy]"), "{}", problems("drain = \"3s\""));
+        assert!(problems("instances = 3").contains("it belongs in [process.NAME]"), "{}", problems("instances = 3"));
+    }
+
+    #[test]
+    fn meaning_is_checked_with_lines() {
+        let text = "[app.api]\nfolder = \"../x\"\n[app.API]\n[app.api.volume.data]\npath = \"/etc/x\"\n[app.api.process.web]\ntimeout = \"3s\"\n";
+        let found = problems(text);
+        for part in ["line 2: `app.api.folder` must be a path inside", "line 3: `API` cannot be the name", "line 5: a volume cannot lie at /etc/x", "line 7: `timeout` is for the process `release`"] {
+            assert!(found.contains(part), "{part} missing in {found}");
+        }
+        assert!(problems("[build]\nruntime = \"a b\\nRUN x\"\n").contains("neither a language"));
+        assert!(problems("[volume.a]\n").contains("needs the key `path`"));
+        assert!(problems("[variables]\nPORT = \"1\"\n").contains("set by Weir itself"));
+    }
+
+    #[test]
+    fn broken_and_hostile_files_are_refused_in_few_words() {
+        assert!(problems("a = ").contains("line 1"));
+        assert!(problems(&"[a]\n".repeat(100_000)).contains("at most"));
+        let many: String = (0..2_000).map(|number| format!("k{number} = 1\n")).collect();
+        assert!(problems(&many).contains("and 1980 more"));
+        let deep = format!("a = {}{}", "[".repeat(50_000), "]".repeat(50_000));
+        assert!(!problems(&deep).is_empty());
+    }
+
+    #[test]
+    fn the_published_schema_is_the_one_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/weir.schema.json");
+        let now = schema_text();
+        if std::env::var_os("WEIR_UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, &now).unwrap();
+        }
+        let published = std::fs::read_to_string(path).unwrap();
+        assert!(published == now, "run `WEIR_UPDATE_SCHEMA=1 cargo test -p weir-model schema` and commit the file");
+    }
+
+    #[test]
+    fn the_reference_page_knows_every_key() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/weir-toml.md")).unwrap();
+        fn keys(schema: &Value, found: &mut Vec<String>) {
+            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+                for (key, inner) in properties {
+                    found.push(key.clone());
+                    keys(inner, found);
+                }
+            }
+            [schema.get("items"), schema.get("additionalProperties")].into_iter().flatten().for_each(|inner| keys(inner, found));
+        }
+        let mut found = Vec::new();
+        keys(&schema_value(), &mut found);
+        let missing: Vec<_> = found.iter().filter(|key| !page.contains(key.as_str())).collect();
+        assert!(missing.is_empty() && found.len() > 30, "not in docs/reference/weir-toml.md: {missing:?}");
+    }
+}

@@ -1,0 +1,22 @@
+//! The nouns of Weir, pure: identifiers, names, the specification of an app, releases,
+//! deployments, routes, tasks and logs, and the readers of `weir.toml` and `Procfile`.
+//!
+//! This room does no input or output, reads no clock and draws no random number: whoever
+//! calls it brings those along. Everything else in the house may use it; it uses nothing.
+
+pub mod deployment;
+pub mod files;
+pub mod ids;
+pub mod log;
+pub mod names;
+pub mod project;
+pub mod release;
+pub mod route;
+pub mod spec;
+pub mod task;
+
+pub use ids::*;
+pub use names::{AppName, EnvironmentName, InvalidName, ProcessName, ProjectName, VariableName, VolumeName};
+
+/// Milliseconds since the Unix epoch, UTC. The one representation of an instant in Weir.
+pub type UnixMillis = i64;

@@ -1,0 +1,112 @@
+//! What control tells the nodes, and what the nodes tell control. A node serves from the last
+//! snapshot alone; control may be away for as long as it likes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EnvironmentId, InstanceId};
+
+/// Everything that a node needs to serve. Whole, not a difference: a node that missed any
+/// number of them needs only the newest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteSnapshot {
+    /// Rises with every change; the node reports which one it serves from. Survives restarts
+    /// of control (control goes on above the highest number that it ever gave out).
+    pub generation: u64,
+    /// Addresses of the environments' networks on this machine. The ingress listens on them
+    /// too, so that instances reach public names, and answers their name lookups there.
+    pub gateways: Vec<IpAddr>,
+    /// By host name, lower case, without port.
+    pub hosts: BTreeMap<String, HostRoutes>,
+    /// Instances that get no new requests but may finish what they have. An instance that is
+    /// neither here nor in a pool has its connections cut.
+    pub draining: Vec<Backend>,
+}
+
+/// What answers under one host name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoutes {
+    /// The environment that owns it.
+    pub environment: EnvironmentId,
+    /// `project` or `project (environment)`, for error pages.
+    pub title: String,
+    /// Longest prefix first; the last one is `/`.
+    pub routes: Vec<Route>,
+}
+
+/// Host and path prefix to a pool of instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Begins with `/`; matches whole segments.
+    pub path_prefix: String,
+    /// The app and process that answer, as `app.process`; for error pages and metrics.
+    pub target: String,
+    /// What happens to a request now.
+    pub state: RouteState,
+    /// The instances that answer.
+    pub pool: Vec<Backend>,
+    /// How many requests an instance gets at once; further ones wait.
+    pub concurrency: u32,
+    /// Longest wait for the first byte of an answer, in milliseconds.
+    pub first_byte_timeout_ms: u64,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum RouteState {
+    /// It goes to an instance of the pool.
+    Serve,
+    /// It waits until the state changes, at most so long; then it gets a 503 that says so.
+    Hold {
+        /// Longest wait, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The owner paused the environment: 503 page.
+    Paused,
+    /// Nothing was ever deployed: 404 page that says how.
+    Undeployed,
+    /// Every instance crashed: 503 page.
+    Crashed {
+        /// One line for the page; never anything from the app's log.
+        message: String,
+    },
+}
+
+/// One instance as the ingress sees it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Backend {
+    /// Identity.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What a node tells control: after each snapshot that it serves from, whenever the last
+/// request of an instance that control waits for has ended, and every second.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Made anew at each start of the node.
+    pub incarnation: u64,
+    /// The newest snapshot that every worker of the node serves from.
+    pub applied_generation: u64,
+    /// By instance; one with nothing going on may be left out.
+    pub load: BTreeMap<InstanceId, BackendLoad>,
+    /// How many requests are waiting in a held route or a full queue.
+    pub waiting: u64,
+}
+
+/// What goes on at one instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendLoad {
+    /// Requests whose answer has not ended.
+    pub in_flight: u64,
+    /// Connections that were upgraded (websockets) and are open.
+    pub upgraded: u64,
+    /// Requests answered since the node started.
+    pub requests: u64,
+    /// Attempts to connect that failed since the node started.
+    pub connect_failures: u64,
+}

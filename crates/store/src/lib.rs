@@ -1,0 +1,100 @@
+//! The store: what was asked for and what became of it. The only room that knows SQL.
+//!
+//! One module a noun; a method's name is the noun, then the verb (`deployment_advance`).
+//! Everything else in the house sees the nouns of `weir-model` and [`StoreError`].
+//!
+//! The same statements run on SQLite (embedded, the default) and PostgreSQL. What they have to
+//! offer differs in how writers exclude each other, so the rule is the same for both: **a
+//! transaction first writes the row that it decides about**, then reads, then writes the rest.
+//! On PostgreSQL that locks the row; on SQLite every transaction is the only writer anyway
+//! (`BEGIN IMMEDIATE` on one connection, so that no read has to become a write later, which
+//! is what fails with "database is locked"). Rows are locked from the project down to the
+//! environment down to the rest, and host names in alphabetical order, so that transactions
+//! cannot wait for each other in a circle; read committed is then enough, and nothing has to be
+//! repeated.
+//!
+//! Whatever changes by a decision made earlier is a compare-and-set: it says what it expects
+//! and returns whether that was so.
+//!
+//! The room refuses to read a clock or draw random numbers; callers bring both. When the disk
+//! is full, writes fail with [`StoreError::Full`] and change nothing; reads go on.
+
+mod change;
+mod deployment;
+mod domain;
+mod environment;
+mod error;
+mod idempotency;
+mod migrations;
+mod open;
+mod project;
+mod release;
+mod row;
+mod scale;
+mod setting;
+mod task;
+mod token;
+mod variable;
+
+use std::sync::Arc;
+
+use sqlx::{Any, AnyPool, Transaction};
+
+pub use change::Change;
+pub use error::{StoreError, Taken};
+pub use idempotency::Idempotency;
+pub use task::LINES_KEPT;
+
+/// The store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    /// On SQLite connections that cannot write; on PostgreSQL the same pool as `write`.
+    read: AnyPool,
+    /// On SQLite one connection: whoever writes waits here, in order, not in the database.
+    write: AnyPool,
+}
+
+/// Which database it is, for the few places where that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl Store {
+    /// Ends every connection, once the calls that use them have ended. Calls after it fail.
+    pub async fn close(&self) {
+        self.shared.read.close().await;
+        self.shared.write.close().await;
+    }
+
+    fn database(&self) -> Database {
+        self.shared.database
+    }
+
+    /// For statements that only read.
+    fn read(&self) -> &AnyPool {
+        &self.shared.read
+    }
+
+    /// For single statements that write.
+    fn write(&self) -> &AnyPool {
+        &self.shared.write
+    }
+
+    /// For several statements that become true together. Dropped without commit, it is rolled
+    /// back.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let statement = match self.shared.database {
+            Database::Sqlite => "BEGIN IMMEDIATE",
+            Database::Postgres => "BEGIN",
+        };
+        Ok(self.shared.write.begin_with(statement).await?)
+    }
+}

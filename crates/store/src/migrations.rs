@@ -1,0 +1,92 @@
+//! Brings the schema to the version of this binary, forward only.
+//!
+//! Each migration runs in one transaction together with the note that it ran, so that a crash
+//! leaves either both or neither. A lock keeps two processes from migrating at once.
+
+use sqlx::{Any, Row, Transaction};
+
+use crate::{Database, Store, StoreError};
+
+/// One step of the schema.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// In order, without gaps. Never change one that was released: add the next.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "house", sql: include_str!("../migrations/0001_house.sql") }];
+
+/// Any number that nobody else uses on the same PostgreSQL database.
+const LOCK: i64 = 0x7765_6972;
+
+/// Runs what has not run yet. Fails if the database was written by a newer Weir, which this
+/// one would misunderstand.
+pub(crate) async fn run(store: &Store) -> Result<(), StoreError> {
+    let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let mut transaction = locked(store).await?;
+    let present: i64 = sqlx::query("SELECT COALESCE(MAX(version), 0) AS present FROM schema_migrations")
+        .fetch_one(&mut *transaction)
+        .await?
+        .try_get("present")?;
+    transaction.commit().await?;
+    if present > newest {
+        return Err(StoreError::Internal(format!(
+            "it was written by a newer Weir (schema {present}, this one knows {newest}): start that version"
+        )));
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > present) {
+        apply(store, migration).await?;
+    }
+    Ok(())
+}
+
+async fn apply(store: &Store, migration: &Migration) -> Result<(), StoreError> {
+    let mut transaction = locked(store).await?;
+    // Another process may have been quicker while this one waited for the lock.
+    let noted = sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(migration.version)
+        .bind(migration.name)
+        .execute(&mut *transaction)
+        .await?;
+    if noted.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    tracing::info!(migration.version, migration.name, "migrated the database to schema {}", migration.version);
+    Ok(())
+}
+
+/// A transaction that no other migration runs beside, with the table of notes in place.
+async fn locked(store: &Store) -> Result<Transaction<'static, Any>, StoreError> {
+    let mut transaction = store.begin().await?;
+    if store.database() == Database::Postgres {
+        // Released by the end of the transaction. SQLite's transactions exclude each other.
+        sqlx::query("SELECT 1 AS locked FROM pg_advisory_xact_lock($1)").bind(LOCK).fetch_one(&mut *transaction).await?;
+    }
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+            version BIGINT NOT NULL,
+            name TEXT NOT NULL,
+            CONSTRAINT schema_migrations_primary PRIMARY KEY (version)
+        )",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps_and_say_why() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version, i64::try_from(index).unwrap() + 1);
+            assert!(migration.sql.starts_with("-- "), "{} does not say why", migration.name);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! One file a verb.
+
+pub(crate) mod completions;
+pub(crate) mod control;
+pub(crate) mod deploy;
+pub(crate) mod destroy;
+pub(crate) mod docs;
+pub(crate) mod domain;
+pub(crate) mod down;
+pub(crate) mod env;
+pub(crate) mod exec;
+pub(crate) mod git_credential;
+pub(crate) mod git_hook;
+pub(crate) mod link;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod logs;
+pub(crate) mod node;
+pub(crate) mod open;
+pub(crate) mod pause;
+pub(crate) mod project;
+pub(crate) mod promote;
+pub(crate) mod redeploy;
+pub(crate) mod releases;
+pub(crate) mod restart;
+pub(crate) mod resume;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod scale;
+pub(crate) mod status;
+pub(crate) mod task;
+pub(crate) mod tasks;
+pub(crate) mod token;
+pub(crate) mod up;
+pub(crate) mod var;
+pub(crate) mod version;

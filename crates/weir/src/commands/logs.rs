@@ -1,0 +1,157 @@
+use std::time::{Duration, Instant};
+
+use weir_api::LogLine;
+
+use crate::client::{Client, EventReader};
+use crate::context::PlaceChoice;
+use crate::failure::{ExitCode, Failure, Result};
+use crate::follow::parse;
+use crate::output::{Look, Ui, log_text};
+use crate::session::Session;
+
+/// How long Weir may be away before we give up following.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Show what instances and builds wrote.
+///
+/// With --json, one object a line. Lines of stopped instances stay until they are rotated out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  weir logs -f\n  weir logs --process worker --since 1h\n  weir logs --grep 'timeout' --since 2d -n 1000\n  weir logs --build\n  weir logs --json | jq .text")]
+pub(crate) struct Args {
+    /// Go on with what is written from now on.
+    #[arg(long, short)]
+    follow: bool,
+    /// Of builds instead of instances.
+    #[arg(long, conflicts_with_all = ["process", "instance"])]
+    build: bool,
+    /// Only of this process, for example `web`.
+    #[arg(long, value_name = "NAME")]
+    process: Option<String>,
+    /// Only of this app, in a repository with several.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Only of this instance (see `weir status`).
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+    /// Only since then: `90s`, `15m`, `1h`, `2d`, or an instant such as `2030-01-31T12:00:00Z`.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Only lines that contain this text.
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
+    /// At most so many of the newest lines, 1 to 10000.
+    #[arg(long = "lines", short = 'n', default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    lines: u32,
+    #[command(flatten)]
+    place: PlaceChoice,
+}
+
+impl Args {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = vec![("limit", self.lines.to_string())];
+        let named = [
+            ("process", &self.process),
+            ("app", &self.app),
+            ("instance", &self.instance),
+            ("since", &self.since),
+            ("grep", &self.grep),
+        ];
+        query.extend(named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        for (name, wanted) in [("build", self.build), ("follow", self.follow)] {
+            if wanted {
+                query.push((name, "true".to_owned()));
+            }
+        }
+        query
+    }
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
+    let path = args.place.resolve()?.path("/logs");
+    let client = session.client()?;
+    if args.follow {
+        let address = crate::client::with_query(&path, &args.query());
+        let mut reader = Reader { ui: &session.ui, client: &client, address, last: Vec::new(), heard: Instant::now() };
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        return tokio::select! {
+            result = reader.run() => result,
+            // Whoever follows a log ends it like this; there is nothing to say.
+            _ = &mut interrupt => Err(Failure::interrupted("")),
+        };
+    }
+    let lines: Vec<LogLine> = client.get_query(&path, &args.query()).await?;
+    if lines.is_empty() {
+        session.ui.note("no lines");
+    }
+    lines.iter().try_for_each(|line| print(&session.ui, line))
+}
+
+fn print(ui: &Ui, line: &LogLine) -> Result<()> {
+    if ui.is_json() {
+        return ui.json_line(line);
+    }
+    let colours = !ui.out(Look::Bold, "").is_empty();
+    let at = line.at.get(..19).unwrap_or(&line.at).replace('T', " ");
+    let source = if line.process == "build" { format!("{}.build", line.app) } else { format!("{}.{}", line.app, line.process) };
+    // The end of an identifier is random; its beginning is the time.
+    let instance = line.instance.as_deref().map_or_else(String::new, |id| format!("[{}]", &id[id.len().saturating_sub(4)..]));
+    let text = log_text(&line.text, colours);
+    let text = match line.stream.as_str() {
+        "weir" => ui.out(Look::Warning, &text),
+        _ if colours => format!("{text}\u{1b}[0m"),
+        _ => text,
+    };
+    ui.data(&format!("{} {} {text}", ui.out(Look::Faint, &at), ui.out(Look::Link, &format!("{source}{instance}:"))))
+}
+
+struct Reader<'a> {
+    ui: &'a Ui,
+    client: &'a Client,
+    address: String,
+    /// The lines of the latest instant. Resuming repeats that instant, so these come again.
+    last: Vec<LogLine>,
+    heard: Instant,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self) -> Result<()> {
+        loop {
+            let resume = self.last.first().map(|line| line.at.clone());
+            let problem = match self.client.events(&self.address, resume.as_deref()).await {
+                Ok(events) => match self.read(events).await {
+                    Ok(()) => Failure::unreachable("Weir ended the connection"),
+                    Err(problem) => problem,
+                },
+                Err(problem) => problem,
+            };
+            if problem.code != ExitCode::Unreachable || self.heard.elapsed() > PATIENCE {
+                return Err(problem);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn read(&mut self, mut events: EventReader) -> Result<()> {
+        let mut repeated = self.last.clone();
+        self.heard = Instant::now();
+        while let Some(event) = events.next().await? {
+            self.heard = Instant::now();
+            if event.name != "line" {
+                continue;
+            }
+            let line: LogLine = parse(&event.data)?;
+            if let Some(at) = repeated.iter().position(|seen| *seen == line) {
+                repeated.swap_remove(at);
+                continue;
+            }
+            print(self.ui, &line)?;
+            if self.last.first().is_some_and(|last| last.at != line.at) {
+                self.last.clear();
+                repeated.clear();
+            }
+            self.last.push(line);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use weir_api::{Accepted, EnvironmentStatus, SetScale};
+
+use crate::context::PlaceChoice;
+use crate::failure::{Failure, Result};
+use crate::follow::{self, Waiting};
+use crate::output::Cell;
+use crate::session::Session;
+
+/// Set how many instances of each process run; without arguments, show it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  weir scale web=3 worker=1\n  weir scale worker=0 --env staging\n  weir scale api.web=2   # process `web` of the app `api`\n  weir scale")]
+pub(crate) struct Args {
+    /// PROCESS=NUMBER or APP.PROCESS=NUMBER, 0 to 100.
+    #[arg(value_name = "PROCESS=NUMBER")]
+    processes: Vec<String>,
+    #[command(flatten)]
+    place: PlaceChoice,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
+    let place = args.place.resolve()?;
+    let processes = parse(&args.processes)?;
+    let client = session.client()?;
+    if processes.is_empty() {
+        let status: EnvironmentStatus = client.get(&place.path("")).await?;
+        return session.ui.result(&status.processes, || {
+            let rows: Vec<Vec<Cell>> = status
+                .processes
+                .iter()
+                .map(|process| vec![process.app.as_str().into(), process.process.as_str().into(), process.wanted.to_string().into()])
+                .collect();
+            session.ui.table(&["APP", "PROCESS", "INSTANCES"], &rows, "nothing is deployed here yet")
+        });
+    }
+    let accepted: Accepted = client.put(&place.path("/scale"), &SetScale { processes }).await?;
+    follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
+}
+
+fn parse(texts: &[String]) -> Result<BTreeMap<String, u32>> {
+    let mut processes = BTreeMap::new();
+    for text in texts {
+        let number = text.split_once('=').and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
+        let Some((name, number)) = number.filter(|(name, number)| !name.is_empty() && *number <= 100) else {
+            return Err(Failure::usage(format!("`{text}` does not say how many instances of what"))
+                .detail("PROCESS=NUMBER is wanted, with a number from 0 to 100")
+                .hint("for example: weir scale web=3 worker=1"));
+        };
+        if processes.insert(name.to_owned(), number).is_some() {
+            return Err(Failure::usage(format!("`{name}` is named twice")));
+        }
+    }
+    Ok(processes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_instances_are_checked_before_anything_is_sent() {
+        let parse = |text: &str| parse(&[text.to_owned()]);
+        assert_eq!(parse("web=3").unwrap()["web"], 3);
+        for wrong in ["web", "web=", "=3", "web=-1", "web=101", "web=x"] {
+            assert!(parse(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+}

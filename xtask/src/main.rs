@@ -1,0 +1,41 @@
+//! The repository's own chores: `cargo xtask <ci|tidy|openapi|bench deploy>`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+mod bench;
+mod ci;
+mod openapi;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "Usage: cargo xtask <command>
+
+  ci                everything that must pass, with the time of each phase (what ./test runs)
+  tidy              the rules of the house that neither rustc nor clippy knows
+  openapi           write docs/reference/openapi.json anew (a test compares it)
+  bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
+                    (--apps N idle apps, 20 unless told; --no-first leaves out the first push
+                    on a machine without stacks)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["ci", rest @ ..] => ci::run(rest),
+        ["tidy"] => tidy::run(),
+        ["openapi"] => openapi::run(),
+        ["bench", "deploy", rest @ ..] => bench::run(rest),
+        [] | ["help" | "--help" | "-h", ..] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(anyhow::anyhow!("unknown command: {}\n\n{USAGE}", words.join(" "))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
