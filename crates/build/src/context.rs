@@ -1,5 +1,5 @@
 //! The build context: an archive of one app's folder and of the files that Weir adds under
-//! `.weir/`, made while it is sent.
+//! `weir/`, made while it is sent.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,8 +11,6 @@ use weir_engine::BoxStream;
 use crate::ignorefile::{IGNORE_BYTES, IgnoreFile};
 use crate::source::{Source, SourceEntry};
 
-/// The folder of the context that belongs to Weir.
-pub(crate) const RESERVED: &str = ".weir";
 /// Bytes that are sent at once.
 const CHUNK_BYTES: usize = 128 << 10;
 /// Chunks that wait while the engine is slow.
@@ -21,38 +19,41 @@ const CHUNKS: usize = 8;
 /// What a build sees.
 #[derive(Debug)]
 pub(crate) struct Context {
-    source: Source,
+    source: Option<Source>,
     prefix: String,
+    /// Where the app's files lie in the context: `app/`, or at its root.
+    place: &'static str,
     ignore: IgnoreFile,
     left_out: &'static [&'static str],
-    /// By path in the context, `.weir/` included.
+    /// By path in the context; they take the place of the app's files of the same path.
     added: BTreeMap<String, Vec<u8>>,
 }
 
 impl Context {
     /// The context of an app's folder; the empty one is the root. `left_out` are folders at its
     /// top that never belong to a source (`node_modules`).
-    pub(crate) fn new(source: &Source, folder: &str, left_out: &'static [&'static str]) -> Self {
+    pub(crate) fn new(source: &Source, folder: &str, place: &'static str, left_out: &'static [&'static str]) -> Self {
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        Self { source: source.clone(), prefix, ignore: IgnoreFile::default(), left_out, added: BTreeMap::new() }
+        Self { source: Some(source.clone()), prefix, place, left_out, ..Self::empty() }
     }
 
     /// A context without any source.
-    pub(crate) fn empty(source: &Source) -> Self {
-        Self::new(source, "\u{0}", &[])
+    pub(crate) fn empty() -> Self {
+        Self { source: None, prefix: String::new(), place: "", ignore: IgnoreFile::default(), left_out: &[], added: BTreeMap::new() }
     }
 
     /// Honours the `.dockerignore` that belongs to a Dockerfile, as Docker does.
     pub(crate) fn honour_dockerignore(&mut self, dockerfile: &str) {
         let own = format!("{}{dockerfile}.dockerignore", self.prefix);
         let common = format!("{}.dockerignore", self.prefix);
-        let bytes = self.source.read(&own, IGNORE_BYTES).or_else(|| self.source.read(&common, IGNORE_BYTES));
+        let read = |path: &str| self.source.as_ref().and_then(|source| source.read(path, IGNORE_BYTES));
+        let bytes = read(&own).or_else(|| read(&common));
         self.ignore = IgnoreFile::parse(&String::from_utf8_lossy(&bytes.unwrap_or_default()));
     }
 
-    /// Adds a file of Weir's own; `name` is below `.weir/`.
-    pub(crate) fn add(&mut self, name: &str, content: impl Into<Vec<u8>>) {
-        self.added.insert(format!("{RESERVED}/{name}"), content.into());
+    /// Adds a file of Weir's own.
+    pub(crate) fn add(&mut self, path: &str, content: impl Into<Vec<u8>>) {
+        self.added.insert(path.to_owned(), content.into());
     }
 
     /// The archive, made while it is read. Ownership, modes and times are the same for the
@@ -72,20 +73,14 @@ impl Context {
 
     fn write(&self, sink: &mut Sink) -> io::Result<()> {
         let mut archive = tar::Builder::new(sink);
-        archive.mode(tar::HeaderMode::Deterministic);
-        for (path, entry) in self.source.entries() {
-            let Some(path) = path.strip_prefix(&self.prefix) else { continue };
-            if !self.includes(path) {
-                continue;
-            }
-            match entry {
-                SourceEntry::File { offset, bytes, executable } => {
-                    let contents = Contents { source: &self.source, offset: *offset, left: *bytes };
-                    let mut header = header(tar::EntryType::Regular, *bytes, if *executable { 0o755 } else { 0o644 });
-                    archive.append_data(&mut header, path, contents)?;
-                }
-                SourceEntry::Folder => archive.append_data(&mut header(tar::EntryType::Directory, 0, 0o755), format!("{path}/"), io::empty())?,
-                SourceEntry::Link { target } => archive.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), path, target)?,
+        if !self.place.is_empty() {
+            // Even an empty app has a folder to copy.
+            archive.append_data(&mut header(tar::EntryType::Directory, 0, 0o755), self.place, io::empty())?;
+        }
+        if let Some(source) = &self.source {
+            for (path, entry) in source.entries() {
+                let Some(path) = path.strip_prefix(&self.prefix).filter(|path| self.includes(path)) else { continue };
+                append(&mut archive, source, &format!("{}{path}", self.place), entry)?;
             }
         }
         for (path, content) in &self.added {
@@ -97,7 +92,18 @@ impl Context {
 
     fn includes(&self, path: &str) -> bool {
         let top = path.split('/').next().unwrap_or_default();
-        top != RESERVED && top != ".git" && !self.left_out.contains(&top) && !self.ignore.ignores(path)
+        top != ".git" && !self.left_out.contains(&top) && !self.ignore.ignores(path) && !self.added.contains_key(path)
+    }
+}
+
+fn append(archive: &mut tar::Builder<&mut Sink>, source: &Source, path: &str, entry: &SourceEntry) -> io::Result<()> {
+    match entry {
+        SourceEntry::File { offset, bytes, executable } => {
+            let contents = Contents { source, offset: *offset, left: *bytes };
+            archive.append_data(&mut header(tar::EntryType::Regular, *bytes, if *executable { 0o755 } else { 0o644 }), path, contents)
+        }
+        SourceEntry::Folder => archive.append_data(&mut header(tar::EntryType::Directory, 0, 0o755), format!("{path}/"), io::empty()),
+        SourceEntry::Link { target } => archive.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), path, target),
     }
 }
 

@@ -112,6 +112,8 @@ pub enum PythonDependencies {
         tool: PythonTool,
         /// Files that it reads.
         files: Vec<String>,
+        /// They name paths in the source, so that all of it is needed.
+        whole_source: bool,
     },
 }
 
@@ -143,6 +145,8 @@ pub struct NodePlan {
     pub whole_source: bool,
     /// There are no dependencies at all.
     pub no_dependencies: bool,
+    /// Some dependencies are for development only.
+    pub has_development: bool,
     /// Shell command after the source was copied.
     pub command: Option<String>,
     /// The build writes into `node_modules`, so that they must be kept as they are after it.

@@ -33,11 +33,17 @@ pub async fn deploy_as_task(
     wish: Wish,
 ) -> Result<(Task, Release), ApiError> {
     ensure_alive(project, Some(environment))?;
-    let task = context.tasks.create(TaskKind::Deploy, project.id, Some(environment.id), title).await?;
+    let task = context
+        .tasks
+        .create(TaskKind::Deploy, project.id, Some(environment.id), title)
+        .await?;
     match deploy::deploy(context, environment, wish, task.id).await {
         Ok((release, _)) => Ok((task, release)),
         Err(error) => {
-            context.tasks.end(task.id, TaskState::Failed, Some(&error.to_string())).await;
+            context
+                .tasks
+                .end(task.id, TaskState::Failed, Some(&error.to_string()))
+                .await;
             Err(error.into())
         }
     }
@@ -56,14 +62,24 @@ pub async fn update_variables(
     let mut names: Vec<String> = set.iter().map(|variable| variable.name.to_string()).collect();
     names.extend(unset.iter().map(ToString::to_string));
     let live = live_release(context, environment).await?;
-    let waiting = live.as_ref().is_some_and(|live| live.configuration_version != environment.configuration_version);
+    let waiting = live
+        .as_ref()
+        .is_some_and(|live| live.configuration_version != environment.configuration_version);
     if names.is_empty() && (request.no_deploy || !waiting) {
         return Ok(nothing("nothing changed: the variables are like this already"));
     }
     if !names.is_empty() {
         context.store.variables_update(environment.id, &set, &unset).await?;
         let message = format!("changed: {}", names.join(", "));
-        context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "variables.changed", &message).await;
+        context
+            .tasks
+            .change(
+                project.name.as_str(),
+                Some(environment.name.as_str()),
+                "variables.changed",
+                &message,
+            )
+            .await;
     }
     if request.no_deploy {
         return Ok(nothing("kept; the next release will have it"));
@@ -73,19 +89,34 @@ pub async fn update_variables(
     }
     // The mode of a moment ago may be outdated; deploying refuses by itself what cannot be.
     if environment.mode == EnvironmentMode::Paused {
-        return Ok(nothing("kept; the environment is paused, and the next release will have it"));
+        return Ok(nothing(
+            "kept; the environment is paused, and the next release will have it",
+        ));
     }
     deploy_configuration(context, project, environment, names).await
 }
 
 /// Makes a release of the variables as they are now.
-async fn deploy_configuration(context: &Context, project: &Project, environment: &Environment, names: Vec<String>) -> Result<Accepted, ApiError> {
+async fn deploy_configuration(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    names: Vec<String>,
+) -> Result<Accepted, ApiError> {
     let title = format!("new variables of {} ({})", project.name, environment.name);
     // The version rose with the change.
-    let environment = context.store.environment_by_id(environment.id).await?.unwrap_or_else(|| environment.clone());
+    let environment = context
+        .store
+        .environment_by_id(environment.id)
+        .await?
+        .unwrap_or_else(|| environment.clone());
     let deployed = deploy_as_task(context, project, &environment, &title, Wish::Configuration { names }).await;
-    let (task, release) = deployed.map_err(|error| error.with_detail("the variables are kept, but were not deployed"))?;
-    Ok(Accepted { task: Some(task.id.to_string()), message: format!("release v{} is being deployed", release.number) })
+    let (task, release) =
+        deployed.map_err(|error| error.with_detail("the variables are kept, but were not deployed"))?;
+    Ok(Accepted {
+        task: Some(task.id.to_string()),
+        message: format!("release v{} is being deployed", release.number),
+    })
 }
 
 /// Deploys what `--no-deploy` left waiting.
@@ -95,28 +126,53 @@ pub async fn redeploy(context: &Context, project: &Project, environment: &Enviro
         return Ok(nothing("nothing is waiting to be deployed"));
     };
     let present = context.store.variable_list(environment.id).await?;
-    deploy_configuration(context, project, environment, changed_names(&live.configuration, &present)).await
+    deploy_configuration(
+        context,
+        project,
+        environment,
+        changed_names(&live.configuration, &present),
+    )
+    .await
 }
 
 fn nothing(message: &str) -> Accepted {
-    Accepted { task: None, message: message.to_owned() }
+    Accepted {
+        task: None,
+        message: message.to_owned(),
+    }
 }
 
 /// Names that differ between two configurations.
 fn changed_names(before: &[Variable], now: &[Variable]) -> Vec<String> {
     let by_name = |list: &[Variable]| -> BTreeMap<VariableName, (String, bool)> {
-        list.iter().map(|variable| (variable.name.clone(), (variable.value.clone(), variable.secret))).collect()
+        list.iter()
+            .map(|variable| (variable.name.clone(), (variable.value.clone(), variable.secret)))
+            .collect()
     };
     let (before, now) = (by_name(before), by_name(now));
-    let mut names: Vec<String> = now.iter().filter(|(name, value)| before.get(*name) != Some(*value)).map(|(name, _)| name.to_string()).collect();
-    names.extend(before.keys().filter(|name| !now.contains_key(*name)).map(ToString::to_string));
+    let mut names: Vec<String> = now
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(*value))
+        .map(|(name, _)| name.to_string())
+        .collect();
+    names.extend(
+        before
+            .keys()
+            .filter(|name| !now.contains_key(*name))
+            .map(ToString::to_string),
+    );
     names
 }
 
 type Changes = (Vec<Variable>, Vec<VariableName>);
 
 /// The changes that really change something, sealed; or every rule that the request breaks.
-fn checked_changes(context: &Context, environment: &Environment, present: &[Variable], request: &UpdateVariables) -> Result<Changes, ApiError> {
+fn checked_changes(
+    context: &Context,
+    environment: &Environment,
+    present: &[Variable],
+    request: &UpdateVariables,
+) -> Result<Changes, ApiError> {
     let mut problems = Vec::new();
     let (mut set, mut unset) = (Vec::new(), Vec::new());
     let now_ms = context.clock.now_ms();
@@ -129,7 +185,10 @@ fn checked_changes(context: &Context, environment: &Environment, present: &[Vari
             }
         };
         if wanted.value.len() > VALUE_BYTES {
-            problems.push(format!("the value of {name} has {} bytes; 65536 are allowed", wanted.value.len()));
+            problems.push(format!(
+                "the value of {name} has {} bytes; 65536 are allowed",
+                wanted.value.len()
+            ));
         } else if wanted.value.contains('\0') {
             problems.push(format!("the value of {name} contains a NUL byte"));
         } else if request.unset.iter().any(|other| other == name.as_str()) {
@@ -139,7 +198,13 @@ fn checked_changes(context: &Context, environment: &Environment, present: &[Vari
                 true => context.sealer.seal(environment.id, &name, &wanted.value)?,
                 false => wanted.value.clone(),
             };
-            set.push(Variable { name, value, secret: wanted.secret, build: wanted.build, updated_ms: now_ms });
+            set.push(Variable {
+                name,
+                value,
+                secret: wanted.secret,
+                build: wanted.build,
+                updated_ms: now_ms,
+            });
         }
     }
     for name in &request.unset {
@@ -158,10 +223,19 @@ fn checked_changes(context: &Context, environment: &Environment, present: &[Vari
     if problems.is_empty() {
         return Ok((set, unset));
     }
-    Err(ApiError::invalid("the variables cannot be changed like this; nothing was changed").with_detail(problems.join("; ")))
+    Err(
+        ApiError::invalid("the variables cannot be changed like this; nothing was changed")
+            .with_detail(problems.join("; ")),
+    )
 }
 
-fn is_same(context: &Context, environment: &Environment, present: &[Variable], name: &VariableName, wanted: &weir_api::SetVariable) -> bool {
+fn is_same(
+    context: &Context,
+    environment: &Environment,
+    present: &[Variable],
+    name: &VariableName,
+    wanted: &weir_api::SetVariable,
+) -> bool {
     present.iter().any(|variable| {
         variable.name == *name
             && (variable.secret, variable.build) == (wanted.secret, wanted.build)
@@ -171,7 +245,10 @@ fn is_same(context: &Context, environment: &Environment, present: &[Variable], n
 }
 
 fn too_much(present: &[Variable], set: &[Variable], unset: &[VariableName]) -> Option<String> {
-    let mut sizes: BTreeMap<&VariableName, usize> = present.iter().map(|variable| (&variable.name, variable.value.len())).collect();
+    let mut sizes: BTreeMap<&VariableName, usize> = present
+        .iter()
+        .map(|variable| (&variable.name, variable.value.len()))
+        .collect();
     sizes.extend(set.iter().map(|variable| (&variable.name, variable.value.len())));
     for name in unset {
         sizes.remove(name);
@@ -184,32 +261,69 @@ fn too_much(present: &[Variable], set: &[Variable], unset: &[VariableName]) -> O
 }
 
 /// Sets numbers of instances of processes.
-pub async fn set_scale(context: &Context, project: &Project, environment: &Environment, request: &SetScale) -> Result<Accepted, ApiError> {
+pub async fn set_scale(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    request: &SetScale,
+) -> Result<Accepted, ApiError> {
     ensure_alive(project, Some(environment))?;
     let Some(release) = newest_release(context, environment).await? else {
-        return Err(ApiError::conflict("nothing-deployed", format!("nothing was deployed to `{}` yet", environment.name))
-            .with_hint("push first: `git push weir main`"));
+        return Err(ApiError::conflict(
+            "nothing-deployed",
+            format!("nothing was deployed to `{}` yet", environment.name),
+        )
+        .with_hint("push first: `git push weir main`"));
     };
     let wanted = checked_scale(project, &release, request)?;
     let present = context.store.scale_list(environment.id).await?;
     let count = |scale: &Scale| {
-        let set = present.iter().find(|other| (&other.app, &other.process) == (&scale.app, &scale.process));
-        set.map_or_else(|| release.apps[&scale.app].spec.processes[&scale.process].instances, |set| set.instances)
+        let set = present
+            .iter()
+            .find(|other| (&other.app, &other.process) == (&scale.app, &scale.process));
+        set.map_or_else(
+            || release.apps[&scale.app].spec.processes[&scale.process].instances,
+            |set| set.instances,
+        )
     };
     if wanted.iter().all(|scale| count(scale) == scale.instances) {
         return Ok(nothing("nothing changed: the numbers are like this already"));
     }
     context.store.scale_set(environment.id, &wanted).await?;
-    let words: Vec<String> = wanted.iter().map(|scale| format!("{}.{}={}", scale.app, scale.process, scale.instances)).collect();
+    let words: Vec<String> = wanted
+        .iter()
+        .map(|scale| format!("{}.{}={}", scale.app, scale.process, scale.instances))
+        .collect();
     let title = format!("scale {} ({}): {}", project.name, environment.name, words.join(" "));
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "scale.changed", &words.join(" ")).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "scale.changed",
+            &words.join(" "),
+        )
+        .await;
     task_for(context, project, environment, TaskKind::Scale, &title, "scaling").await
 }
 
-async fn task_for(context: &Context, project: &Project, environment: &Environment, kind: TaskKind, title: &str, message: &str) -> Result<Accepted, ApiError> {
-    let task = context.tasks.create(kind, project.id, Some(environment.id), title).await?;
+async fn task_for(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    kind: TaskKind,
+    title: &str,
+    message: &str,
+) -> Result<Accepted, ApiError> {
+    let task = context
+        .tasks
+        .create(kind, project.id, Some(environment.id), title)
+        .await?;
     context.reconciler.wake(environment.id);
-    Ok(Accepted { task: Some(task.id.to_string()), message: message.to_owned() })
+    Ok(Accepted {
+        task: Some(task.id.to_string()),
+        message: message.to_owned(),
+    })
 }
 
 /// Resolves `process` and `app.process`, and checks every number.
@@ -218,7 +332,10 @@ fn checked_scale(project: &Project, release: &Release, request: &SetScale) -> Re
         return Err(ApiError::invalid("no process is named").with_hint("for example `weir scale web=2 worker=1`"));
     }
     let known = || {
-        let names = release.apps.iter().flat_map(|(app, it)| it.spec.processes.keys().map(move |process| format!("{app}.{process}")));
+        let names = release
+            .apps
+            .iter()
+            .flat_map(|(app, it)| it.spec.processes.keys().map(move |process| format!("{app}.{process}")));
         format!("its processes are: {}", names.collect::<Vec<_>>().join(", "))
     };
     let mut scales: Vec<Scale> = Vec::new();
@@ -229,16 +346,27 @@ fn checked_scale(project: &Project, release: &Release, request: &SetScale) -> Re
             return Err(ApiError::invalid(format!("there is no process `{shown}`")).with_detail(known()));
         };
         if instances > INSTANCES {
-            return Err(ApiError::invalid(format!("`{shown}` cannot have {instances} instances; {INSTANCES} are the most")));
+            return Err(ApiError::invalid(format!(
+                "`{shown}` cannot have {instances} instances; {INSTANCES} are the most"
+            )));
         }
         if instances > 1 && release.apps[&app].spec.is_exclusive() {
-            return Err(ApiError::invalid(format!("`{shown}` can have one instance at most, because a volume of `{app}` admits one writer"))
-                .with_hint("say `writers = \"many\"` for the volume in weir.toml if the app can share it"));
+            return Err(ApiError::invalid(format!(
+                "`{shown}` can have one instance at most, because a volume of `{app}` admits one writer"
+            ))
+            .with_hint("say `writers = \"many\"` for the volume in weir.toml if the app can share it"));
         }
-        if scales.iter().any(|scale| (&scale.app, &scale.process) == (&app, &process)) {
+        if scales
+            .iter()
+            .any(|scale| (&scale.app, &scale.process) == (&app, &process))
+        {
             return Err(ApiError::invalid(format!("`{shown}` is named twice")));
         }
-        scales.push(Scale { app, process, instances });
+        scales.push(Scale {
+            app,
+            process,
+            instances,
+        });
     }
     Ok(scales)
 }
@@ -248,7 +376,13 @@ fn checked_scale(project: &Project, release: &Release, request: &SetScale) -> Re
 pub fn find_process(project: &Project, release: &Release, key: &str) -> Option<(AppName, ProcessName)> {
     if let Some((app, process)) = key.split_once('.') {
         let (app, process) = (AppName::new(app).ok()?, ProcessName::new(process).ok()?);
-        return release.apps.get(&app)?.spec.processes.contains_key(&process).then_some((app, process));
+        return release
+            .apps
+            .get(&app)?
+            .spec
+            .processes
+            .contains_key(&process)
+            .then_some((app, process));
     }
     let process = ProcessName::new(key).ok()?;
     let has = |app: &AppName| release.apps[app].spec.processes.contains_key(&process);
@@ -263,11 +397,22 @@ pub fn find_process(project: &Project, release: &Release, key: &str) -> Option<(
 /// Stops everything that runs in an environment and keeps all that it has.
 pub async fn pause(context: &Context, project: &Project, environment: &Environment) -> Result<Accepted, ApiError> {
     ensure_alive(project, Some(environment))?;
-    let changed = context.store.environment_set_mode(environment.id, &[EnvironmentMode::Active], EnvironmentMode::Paused).await?;
+    let changed = context
+        .store
+        .environment_set_mode(environment.id, &[EnvironmentMode::Active], EnvironmentMode::Paused)
+        .await?;
     if !changed {
         return Ok(nothing("it is paused already"));
     }
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.paused", "paused").await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "environment.paused",
+            "paused",
+        )
+        .await;
     let title = format!("pause {} ({})", project.name, environment.name);
     task_for(context, project, environment, TaskKind::Pause, &title, "pausing").await
 }
@@ -275,26 +420,50 @@ pub async fn pause(context: &Context, project: &Project, environment: &Environme
 /// Starts again what was paused.
 pub async fn resume(context: &Context, project: &Project, environment: &Environment) -> Result<Accepted, ApiError> {
     ensure_alive(project, Some(environment))?;
-    let changed = context.store.environment_set_mode(environment.id, &[EnvironmentMode::Paused], EnvironmentMode::Active).await?;
+    let changed = context
+        .store
+        .environment_set_mode(environment.id, &[EnvironmentMode::Paused], EnvironmentMode::Active)
+        .await?;
     if !changed {
         return Ok(nothing("it is not paused"));
     }
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.resumed", "resumed").await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "environment.resumed",
+            "resumed",
+        )
+        .await;
     let title = format!("resume {} ({})", project.name, environment.name);
     task_for(context, project, environment, TaskKind::Resume, &title, "resuming").await
 }
 
 /// Runs the live release of another environment of the project here, without a build.
-pub async fn promote(context: &Context, project: &Project, environment: &Environment, from: &str) -> Result<Accepted, ApiError> {
+pub async fn promote(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    from: &str,
+) -> Result<Accepted, ApiError> {
     let missing = || crate::projects::no_such_environment(&project.name, from);
     let name = weir_model::EnvironmentName::new(from).map_err(|_| missing())?;
-    let from = context.store.environment_by_name(project.id, &name).await?.ok_or_else(missing)?;
+    let from = context
+        .store
+        .environment_by_name(project.id, &name)
+        .await?
+        .ok_or_else(missing)?;
     if from.id == environment.id {
-        return Err(ApiError::invalid(format!("`{name}` cannot be promoted to itself")).with_hint("for example `weir promote staging production`"));
+        return Err(ApiError::invalid(format!("`{name}` cannot be promoted to itself"))
+            .with_hint("for example `weir promote staging production`"));
     }
     let title = format!("promotion of {name} to {} of {}", environment.name, project.name);
     let (task, release) = deploy_as_task(context, project, environment, &title, Wish::Promotion { from }).await?;
-    Ok(Accepted { task: Some(task.id.to_string()), message: format!("release v{} is being deployed", release.number) })
+    Ok(Accepted {
+        task: Some(task.id.to_string()),
+        message: format!("release v{} is being deployed", release.number),
+    })
 }
 
 /// A rollback, a restart, or what `--no-deploy` left waiting.
@@ -310,17 +479,25 @@ pub async fn create_deployment(
     }
     let (title, wish) = match request.kind.as_str() {
         "rollback" => match request.release {
-            Some(number) => (format!("rollback of {place} to v{number}"), Wish::Rollback { release: Some(number) }),
+            Some(number) => (
+                format!("rollback of {place} to v{number}"),
+                Wish::Rollback { release: Some(number) },
+            ),
             None => (format!("rollback of {place}"), Wish::Rollback { release: None }),
         },
         "restart" => (format!("restart of {place}"), Wish::Restart),
         "redeploy" => return redeploy(context, project, environment).await,
         other => {
             let shown: String = other.chars().take(80).collect();
-            return Err(ApiError::invalid(format!("`{shown}` is no kind of deployment: rollback, restart or redeploy"))
-                .with_hint("new code comes by `git push weir main` or `weir deploy`"));
+            return Err(ApiError::invalid(format!(
+                "`{shown}` is no kind of deployment: rollback, restart or redeploy"
+            ))
+            .with_hint("new code comes by `git push weir main` or `weir deploy`"));
         }
     };
     let (task, release) = deploy_as_task(context, project, environment, &title, wish).await?;
-    Ok(Accepted { task: Some(task.id.to_string()), message: format!("release v{} is being deployed", release.number) })
+    Ok(Accepted {
+        task: Some(task.id.to_string()),
+        message: format!("release v{} is being deployed", release.number),
+    })
 }

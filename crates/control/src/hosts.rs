@@ -22,7 +22,13 @@ pub fn platform_host(config: &Config, project: &ProjectName, environment: &Envir
 
 /// Fails with words if a host is taken, saying by whom.
 pub async fn ensure_free(context: &Context, host: &str) -> Result<(), ApiError> {
-    let Some(taken) = context.store.domain_list_all().await?.into_iter().find(|domain| domain.host == host) else {
+    let Some(taken) = context
+        .store
+        .domain_list_all()
+        .await?
+        .into_iter()
+        .find(|domain| domain.host == host)
+    else {
         return Ok(());
     };
     Err(taken_error(host, owner_of(context, &taken).await?))
@@ -30,15 +36,21 @@ pub async fn ensure_free(context: &Context, host: &str) -> Result<(), ApiError> 
 
 fn taken_error(host: &str, owner: Option<String>) -> ApiError {
     let owner = owner.unwrap_or_else(|| "something that is being removed".to_owned());
-    ApiError::conflict("host-taken", format!("the host `{host}` already belongs to {owner}")).with_hint("choose another name")
+    ApiError::conflict("host-taken", format!("the host `{host}` already belongs to {owner}"))
+        .with_hint("choose another name")
 }
 
 async fn owner_of(context: &Context, domain: &Domain) -> Result<Option<String>, ApiError> {
-    let Some(environment) = context.store.environment_by_id(domain.environment).await? else { return Ok(None) };
+    let Some(environment) = context.store.environment_by_id(domain.environment).await? else {
+        return Ok(None);
+    };
     let project = context.store.project_by_id(environment.project).await?;
     Ok(project.map(|project| match environment.name.is_production() {
         true => format!("the project `{}`", project.name),
-        false => format!("the environment `{}` of the project `{}`", environment.name, project.name),
+        false => format!(
+            "the environment `{}` of the project `{}`",
+            environment.name, project.name
+        ),
     }))
 }
 
@@ -48,7 +60,8 @@ pub fn check_host(given: &str) -> Result<String, ApiError> {
     let host = given.trim().trim_end_matches('.').to_ascii_lowercase();
     let shown: String = given.chars().take(80).collect();
     let refuse = |reason: &str| {
-        ApiError::invalid(format!("`{shown}` cannot be a host name: {reason}")).with_hint("a host name looks like `www.example.org`, without http:// and port")
+        ApiError::invalid(format!("`{shown}` cannot be a host name: {reason}"))
+            .with_hint("a host name looks like `www.example.org`, without http:// and port")
     };
     if host.is_empty() || host.len() > HOST_BYTES {
         return Err(refuse("it must have 1 to 253 characters"));
@@ -61,13 +74,19 @@ pub fn check_host(given: &str) -> Result<String, ApiError> {
             return Err(refuse("each part between dots must have 1 to 63 characters"));
         }
         if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(refuse("only letters, digits and - are allowed between dots (write umlauts and the like as xn--…)"));
+            return Err(refuse(
+                "only letters, digits and - are allowed between dots (write umlauts and the like as xn--…)",
+            ));
         }
         if label.starts_with('-') || label.ends_with('-') {
             return Err(refuse("no part may begin or end with -"));
         }
     }
-    if host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+    if host
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         return Err(refuse("its last part must not be a number"));
     }
     Ok(host)
@@ -85,8 +104,11 @@ pub async fn add_domain(
     let domain_suffix = format!(".{}", context.config.domain);
     let own = platform_host(&context.config, &project.name, &environment.name);
     if host == context.config.domain || (host.ends_with(&domain_suffix) && !host.ends_with(&format!(".{own}"))) {
-        return Err(ApiError::invalid(format!("names below `{}` are given by Weir itself", context.config.domain))
-            .with_hint(format!("use a name of your own, or one below `{own}`")));
+        return Err(ApiError::invalid(format!(
+            "names below `{}` are given by Weir itself",
+            context.config.domain
+        ))
+        .with_hint(format!("use a name of your own, or one below `{own}`")));
     }
     let app = request.app.as_deref().map(AppName::new).transpose()?;
     if let Some(app) = &app {
@@ -105,35 +127,67 @@ pub async fn add_domain(
     context.store.domain_insert(&domain).await?;
     context.reconciler.wake(environment.id);
     let message = format!("{} was added", domain.host);
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "domain.added", &message).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "domain.added",
+            &message,
+        )
+        .await;
     Ok(domain)
 }
 
 async fn ensure_app(context: &Context, environment: &Environment, app: &AppName) -> Result<(), ApiError> {
-    let Some(release) = crate::status::live_release(context, environment).await? else { return Ok(()) };
+    let Some(release) = crate::status::live_release(context, environment).await? else {
+        return Ok(());
+    };
     if release.apps.contains_key(app) {
         return Ok(());
     }
     let names: Vec<&str> = release.apps.keys().map(AppName::as_str).collect();
-    Err(ApiError::invalid(format!("there is no app `{app}` in the environment `{}`", environment.name))
-        .with_detail(format!("its apps are: {}", names.join(", "))))
+    Err(ApiError::invalid(format!(
+        "there is no app `{app}` in the environment `{}`",
+        environment.name
+    ))
+    .with_detail(format!("its apps are: {}", names.join(", "))))
 }
 
 /// Removes a host that somebody brought. Fails for those that Weir gives.
-pub async fn remove_domain(context: &Context, project: &Project, environment: &Environment, host: &str) -> Result<(), ApiError> {
+pub async fn remove_domain(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    host: &str,
+) -> Result<(), ApiError> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let domains = context.store.domain_list(environment.id).await?;
     let Some(domain) = domains.iter().find(|domain| domain.host == host) else {
-        return Err(ApiError::not_found("domain-not-found", format!("`{host}` is not a host of the environment `{}`", environment.name))
-            .with_hint("list them with `weir domain list`"));
+        return Err(ApiError::not_found(
+            "domain-not-found",
+            format!("`{host}` is not a host of the environment `{}`", environment.name),
+        )
+        .with_hint("list them with `weir domain list`"));
     };
     if domain.platform {
-        return Err(ApiError::conflict("domain-of-platform", format!("`{host}` is given by Weir and stays as long as its environment")));
+        return Err(ApiError::conflict(
+            "domain-of-platform",
+            format!("`{host}` is given by Weir and stays as long as its environment"),
+        ));
     }
     context.store.domain_delete(environment.id, &host).await?;
     context.reconciler.wake(environment.id);
     let message = format!("{host} was removed");
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "domain.removed", &message).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "domain.removed",
+            &message,
+        )
+        .await;
     Ok(())
 }
 
@@ -147,8 +201,24 @@ mod tests {
         assert_eq!(check_host("xn--bcher-kva.example").unwrap(), "xn--bcher-kva.example");
         let long = format!("{}.org", "a.".repeat(130));
         for bad in [
-            "", ".", "a..b", "-a.org", "a-.org", "a b.org", "http://a.org", "a.org:80", "a/b", "*.a.org", "é.org", "127.0.0.1", "1.2.3",
-            "[::1]", "localhost", "a_b.org", "a\0.org", &long,
+            "",
+            ".",
+            "a..b",
+            "-a.org",
+            "a-.org",
+            "a b.org",
+            "http://a.org",
+            "a.org:80",
+            "a/b",
+            "*.a.org",
+            "é.org",
+            "127.0.0.1",
+            "1.2.3",
+            "[::1]",
+            "localhost",
+            "a_b.org",
+            "a\0.org",
+            &long,
         ] {
             assert!(check_host(bad).is_err(), "{bad} was accepted");
         }

@@ -24,18 +24,26 @@ pub fn no_such_project(name: &str) -> ApiError {
 /// The answer for an environment that does not exist.
 pub fn no_such_environment(project: &ProjectName, name: &str) -> ApiError {
     let shown: String = name.chars().take(80).collect();
-    ApiError::not_found("environment-not-found", format!("the project `{project}` has no environment `{shown}`"))
-        .with_hint("list them with `weir env list`, or make one with `weir env create NAME --branch BRANCH`")
+    ApiError::not_found(
+        "environment-not-found",
+        format!("the project `{project}` has no environment `{shown}`"),
+    )
+    .with_hint("list them with `weir env list`, or make one with `weir env create NAME --branch BRANCH`")
 }
 
 /// Fails if the project or the environment is being destroyed: nothing else is possible then.
 pub fn ensure_alive(project: &Project, environment: Option<&Environment>) -> Result<(), ApiError> {
     let what = match environment {
         _ if project.destroying => format!("the project `{}`", project.name),
-        Some(environment) if environment.mode == EnvironmentMode::Destroying => format!("the environment `{}`", environment.name),
+        Some(environment) if environment.mode == EnvironmentMode::Destroying => {
+            format!("the environment `{}`", environment.name)
+        }
         _ => return Ok(()),
     };
-    Err(ApiError::conflict("being-destroyed", format!("{what} is being destroyed")).with_hint("wait until it is gone, then create it anew"))
+    Err(
+        ApiError::conflict("being-destroyed", format!("{what} is being destroyed"))
+            .with_hint("wait until it is gone, then create it anew"),
+    )
 }
 
 /// Makes a project with its production environment, its host and its git repository.
@@ -43,38 +51,70 @@ pub async fn create_project(context: &Context, request: &CreateProject) -> Resul
     let name = ProjectName::new(&request.name)?;
     let branch = check_branch(request.branch.as_deref().unwrap_or("main"))?;
     if context.store.project_by_name(&name).await?.is_some() {
-        return Err(ApiError::conflict("name-taken", format!("there is a project `{name}` already"))
-            .with_hint(format!("choose another name, or connect this folder to it: `weir project connect {name}`")));
+        return Err(
+            ApiError::conflict("name-taken", format!("there is a project `{name}` already")).with_hint(format!(
+                "choose another name, or connect this folder to it: `weir link {name}`"
+            )),
+        );
     }
     if context.store.project_list().await?.len() >= PROJECTS {
-        return Err(ApiError::conflict("too-many", format!("one Weir holds {PROJECTS} projects at most")));
+        return Err(ApiError::conflict(
+            "too-many",
+            format!("one Weir holds {PROJECTS} projects at most"),
+        ));
     }
     let now_ms = context.clock.now_ms();
     let id = ProjectId::from_parts(now_ms, context.clock.random());
-    let project = Project { id, name, created_ms: now_ms, destroying: false };
+    let project = Project {
+        id,
+        name,
+        created_ms: now_ms,
+        destroying: false,
+    };
     let production = new_environment(context, &project, EnvironmentName::production(), Some(branch));
     let domain = new_domain(context, &project, &production).await?;
     context.store.project_insert(&project, &production, &[domain]).await?;
     if let Err(error) = git::create_repository(context, &project.name).await {
         context.store.project_delete(project.id).await?;
-        return Err(ApiError::internal(format!("the git repository of {} could not be made: {error:#}", project.name)));
+        return Err(ApiError::internal(format!(
+            "the git repository of {} could not be made: {error:#}",
+            project.name
+        )));
     }
     context.reconciler.wake(production.id);
-    context.tasks.change(project.name.as_str(), None, "project.created", &format!("{} was created", project.name)).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            None,
+            "project.created",
+            &format!("{} was created", project.name),
+        )
+        .await;
     Ok(project)
 }
 
 /// Makes a further environment of a project.
-pub async fn create_environment(context: &Context, project: &Project, request: &CreateEnvironment) -> Result<Environment, ApiError> {
+pub async fn create_environment(
+    context: &Context,
+    project: &Project,
+    request: &CreateEnvironment,
+) -> Result<Environment, ApiError> {
     ensure_alive(project, None)?;
     let name = EnvironmentName::new(&request.name)?;
     let branch = request.branch.as_deref().map(check_branch).transpose()?;
     let others = context.store.environment_list(project.id).await?;
     if others.iter().any(|other| other.name == name) {
-        return Err(ApiError::conflict("name-taken", format!("the project `{}` has an environment `{name}` already", project.name)));
+        return Err(ApiError::conflict(
+            "name-taken",
+            format!("the project `{}` has an environment `{name}` already", project.name),
+        ));
     }
     if others.len() >= ENVIRONMENTS {
-        return Err(ApiError::conflict("too-many", format!("a project has {ENVIRONMENTS} environments at most")));
+        return Err(ApiError::conflict(
+            "too-many",
+            format!("a project has {ENVIRONMENTS} environments at most"),
+        ));
     }
     ensure_branch_free(&others, None, branch.as_deref())?;
     let environment = new_environment(context, project, name, branch);
@@ -82,7 +122,15 @@ pub async fn create_environment(context: &Context, project: &Project, request: &
     context.store.environment_insert(&environment, &[domain]).await?;
     context.reconciler.wake(environment.id);
     let message = format!("{} was created", environment.name);
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.created", &message).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "environment.created",
+            &message,
+        )
+        .await;
     Ok(environment)
 }
 
@@ -107,27 +155,63 @@ async fn new_domain(context: &Context, project: &Project, environment: &Environm
     hosts::ensure_free(context, &host).await?;
     let now_ms = environment.created_ms;
     let id = DomainId::from_parts(now_ms, context.clock.random());
-    Ok(Domain { id, environment: environment.id, app: None, host, platform: true, created_ms: now_ms })
+    Ok(Domain {
+        id,
+        environment: environment.id,
+        app: None,
+        host,
+        platform: true,
+        created_ms: now_ms,
+    })
 }
 
 /// Lets an environment follow another branch from now on.
-pub async fn follow_branch(context: &Context, project: &Project, environment: &Environment, branch: &str) -> Result<Environment, ApiError> {
+pub async fn follow_branch(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    branch: &str,
+) -> Result<Environment, ApiError> {
     ensure_alive(project, Some(environment))?;
     let branch = check_branch(branch)?;
     let others = context.store.environment_list(project.id).await?;
     ensure_branch_free(&others, Some(environment.id), Some(&branch))?;
-    context.store.environment_set_branch(environment.id, Some(&branch)).await?;
+    context
+        .store
+        .environment_set_branch(environment.id, Some(&branch))
+        .await?;
     let message = format!("follows the branch {branch}");
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.branch", &message).await;
-    Ok(Environment { branch: Some(branch), ..environment.clone() })
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "environment.branch",
+            &message,
+        )
+        .await;
+    Ok(Environment {
+        branch: Some(branch),
+        ..environment.clone()
+    })
 }
 
-fn ensure_branch_free(others: &[Environment], own: Option<EnvironmentId>, branch: Option<&str>) -> Result<(), ApiError> {
-    let taken = others.iter().find(|other| branch.is_some() && Some(other.id) != own && other.branch.as_deref() == branch);
+fn ensure_branch_free(
+    others: &[Environment],
+    own: Option<EnvironmentId>,
+    branch: Option<&str>,
+) -> Result<(), ApiError> {
+    let taken = others
+        .iter()
+        .find(|other| branch.is_some() && Some(other.id) != own && other.branch.as_deref() == branch);
     match taken {
         Some(other) => Err(ApiError::conflict(
             "branch-taken",
-            format!("the environment `{}` follows the branch `{}` already", other.name, branch.unwrap_or_default()),
+            format!(
+                "the environment `{}` follows the branch `{}` already",
+                other.name,
+                branch.unwrap_or_default()
+            ),
         )
         .with_hint("one branch deploys to one environment; use another branch, or `weir promote`")),
         None => Ok(()),
@@ -138,7 +222,8 @@ fn ensure_branch_free(others: &[Environment], own: Option<EnvironmentId>, branch
 fn check_branch(branch: &str) -> Result<String, ApiError> {
     let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
     let forbidden = |c: char| c.is_ascii_control() || c.is_whitespace() || "~^:?*[\\\"'`$;|<>&".contains(c);
-    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with('.') || part.ends_with(".lock");
+    let bad_part =
+        |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with('.') || part.ends_with(".lock");
     let bad = branch.is_empty()
         || branch.len() > 200
         || branch.starts_with('-')
@@ -150,7 +235,8 @@ fn check_branch(branch: &str) -> Result<String, ApiError> {
         || branch.split('/').any(bad_part);
     if bad {
         let shown: String = branch.chars().take(80).collect();
-        return Err(ApiError::invalid(format!("`{shown}` cannot be the name of a branch")).with_hint("use the name as `git branch` shows it, for example `main`"));
+        return Err(ApiError::invalid(format!("`{shown}` cannot be the name of a branch"))
+            .with_hint("use the name as `git branch` shows it, for example `main`"));
     }
     Ok(branch.to_owned())
 }
@@ -163,7 +249,15 @@ pub async fn destroy_project(context: &Context, project: &Project) -> Result<Tas
     for environment in &environments {
         mark_destroying(context, environment).await?;
     }
-    context.tasks.change(project.name.as_str(), None, "project.destroying", &format!("{} is being destroyed", project.name)).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            None,
+            "project.destroying",
+            &format!("{} is being destroyed", project.name),
+        )
+        .await;
     if environments.is_empty() {
         finish_destroy(context, project).await?;
     }
@@ -171,26 +265,51 @@ pub async fn destroy_project(context: &Context, project: &Project) -> Result<Tas
 }
 
 /// Asks for everything of an environment to be removed. Production goes only with its project.
-pub async fn destroy_environment(context: &Context, project: &Project, environment: &Environment) -> Result<Task, ApiError> {
+pub async fn destroy_environment(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+) -> Result<Task, ApiError> {
     if environment.name.is_production() {
-        return Err(ApiError::conflict("production-stays", "the production environment goes only with its project")
-            .with_hint(format!("`weir pause` stops what runs in it; `weir destroy {}` removes the whole project", project.name)));
+        return Err(ApiError::conflict(
+            "production-stays",
+            "the production environment goes only with its project",
+        )
+        .with_hint(format!(
+            "`weir pause` stops what runs in it; `weir destroy {}` removes the whole project",
+            project.name
+        )));
     }
     let task = destroy_task(context, project, Some(environment)).await?;
     mark_destroying(context, environment).await?;
     let message = format!("{} is being destroyed", environment.name);
-    context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.destroying", &message).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            Some(environment.name.as_str()),
+            "environment.destroying",
+            &message,
+        )
+        .await;
     Ok(task)
 }
 
 async fn mark_destroying(context: &Context, environment: &Environment) -> Result<(), ApiError> {
     let from = [EnvironmentMode::Active, EnvironmentMode::Paused];
-    context.store.environment_set_mode(environment.id, &from, EnvironmentMode::Destroying).await?;
+    context
+        .store
+        .environment_set_mode(environment.id, &from, EnvironmentMode::Destroying)
+        .await?;
     context.reconciler.wake(environment.id);
     Ok(())
 }
 
-async fn destroy_task(context: &Context, project: &Project, environment: Option<&Environment>) -> Result<Task, ApiError> {
+async fn destroy_task(
+    context: &Context,
+    project: &Project,
+    environment: Option<&Environment>,
+) -> Result<Task, ApiError> {
     let id = environment.map(|environment| environment.id);
     let unfinished = context.store.task_list_unfinished().await?;
     let same = |task: &Task| task.kind == TaskKind::Destroy && task.project == project.id && task.environment == id;
@@ -213,7 +332,15 @@ pub async fn finish_destroy_environment(context: &Context, environment: &Environ
     end_tasks(context, tasks).await;
     if let Some(project) = context.store.project_by_id(environment.project).await? {
         let message = format!("{} was destroyed", environment.name);
-        context.tasks.change(project.name.as_str(), Some(environment.name.as_str()), "environment.destroyed", &message).await;
+        context
+            .tasks
+            .change(
+                project.name.as_str(),
+                Some(environment.name.as_str()),
+                "environment.destroyed",
+                &message,
+            )
+            .await;
         // Of several environments that end at once, each may have taken another for the last.
         if project.destroying && context.store.environment_list(project.id).await?.is_empty() {
             return finish_destroy(context, &project).await;
@@ -226,19 +353,36 @@ pub async fn finish_destroy_environment(context: &Context, environment: &Environ
 /// removes its repository, logs and rows, and ends its tasks. Safe to repeat.
 pub async fn finish_destroy(context: &Context, project: &Project) -> Result<(), ApiError> {
     let unfinished = context.store.task_list_unfinished().await?;
-    let tasks = unfinished.into_iter().filter(|task| task.project == project.id).collect();
+    let tasks = unfinished
+        .into_iter()
+        .filter(|task| task.project == project.id)
+        .collect();
     for environment in context.store.environment_list(project.id).await? {
         remove_logs(context, environment.id).await?;
     }
-    git::remove_repository(context, &project.name).await.map_err(|error| ApiError::internal(format!("{error:#}")))?;
+    git::remove_repository(context, &project.name)
+        .await
+        .map_err(|error| ApiError::internal(format!("{error:#}")))?;
     context.store.project_delete(project.id).await?;
     end_tasks(context, tasks).await;
-    context.tasks.change(project.name.as_str(), None, "project.destroyed", &format!("{} was destroyed", project.name)).await;
+    context
+        .tasks
+        .change(
+            project.name.as_str(),
+            None,
+            "project.destroyed",
+            &format!("{} was destroyed", project.name),
+        )
+        .await;
     Ok(())
 }
 
 async fn remove_logs(context: &Context, environment: EnvironmentId) -> Result<(), ApiError> {
-    context.logs.remove_environment(environment).await.map_err(|error| ApiError::internal(format!("logs could not be removed: {error}")))
+    context
+        .logs
+        .remove_environment(environment)
+        .await
+        .map_err(|error| ApiError::internal(format!("logs could not be removed: {error}")))
 }
 
 /// Ends the tasks of what is gone: its destruction is done, anything else came too late.
@@ -246,7 +390,12 @@ async fn end_tasks(context: &Context, tasks: Vec<Task>) {
     for task in tasks {
         match task.kind {
             TaskKind::Destroy => context.tasks.end(task.id, TaskState::Done, None).await,
-            _ => context.tasks.end(task.id, TaskState::Superseded, Some("it was destroyed meanwhile")).await,
+            _ => {
+                context
+                    .tasks
+                    .end(task.id, TaskState::Superseded, Some("it was destroyed meanwhile"))
+                    .await
+            }
         }
     }
 }
@@ -255,7 +404,9 @@ async fn end_tasks(context: &Context, tasks: Vec<Task>) {
 pub async fn recover(context: &Context) -> Result<(), ApiError> {
     for project in context.store.project_list().await? {
         if !project.destroying {
-            git::create_repository(context, &project.name).await.map_err(|error| ApiError::internal(format!("{error:#}")))?;
+            git::create_repository(context, &project.name)
+                .await
+                .map_err(|error| ApiError::internal(format!("{error:#}")))?;
         } else if context.store.environment_list(project.id).await?.is_empty() {
             finish_destroy(context, &project).await?;
         }
@@ -267,7 +418,7 @@ pub async fn recover(context: &Context) -> Result<(), ApiError> {
 /// reconciler; a build cannot, because its source came from a client that is gone.
 async fn recover_tasks(context: &Context) -> Result<(), ApiError> {
     for task in context.store.task_list_unfinished().await? {
-        if context.store.project_by_id(task.project).await?.is_none() {
+        if is_of_something_gone(context, &task).await? {
             end_tasks(context, vec![task]).await;
         } else if task.kind == TaskKind::Push && !has_deployment(context, &task).await? {
             let error = "control was restarted while this was built; push again";
@@ -277,8 +428,20 @@ async fn recover_tasks(context: &Context) -> Result<(), ApiError> {
     Ok(())
 }
 
+async fn is_of_something_gone(context: &Context, task: &Task) -> Result<bool, ApiError> {
+    if context.store.project_by_id(task.project).await?.is_none() {
+        return Ok(true);
+    }
+    match task.environment {
+        Some(environment) => Ok(context.store.environment_by_id(environment).await?.is_none()),
+        None => Ok(false),
+    }
+}
+
 async fn has_deployment(context: &Context, task: &Task) -> Result<bool, ApiError> {
-    let Some(environment) = task.environment else { return Ok(false) };
+    let Some(environment) = task.environment else {
+        return Ok(false);
+    };
     let in_progress = context.store.deployment_list_in_progress(environment).await?;
     if in_progress.iter().any(|deployment| deployment.task == task.id) {
         return Ok(true);
@@ -295,7 +458,23 @@ mod tests {
     #[test]
     fn branches_are_checked_by_gits_rules() {
         assert_eq!(check_branch("refs/heads/feature/one").unwrap(), "feature/one");
-        for bad in ["", "-x", "a b", "a..b", "a~1", "a.lock", "/a", "a/", "a//b", ".a", "@", "a@{1}", "a\nb", "$(x)", &"a".repeat(201)] {
+        for bad in [
+            "",
+            "-x",
+            "a b",
+            "a..b",
+            "a~1",
+            "a.lock",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "@",
+            "a@{1}",
+            "a\nb",
+            "$(x)",
+            &"a".repeat(201),
+        ] {
             assert!(check_branch(bad).is_err(), "{bad} was accepted");
         }
     }

@@ -31,7 +31,9 @@ pub enum SecretError {
         reason: String,
     },
     /// The text was not sealed with this key for this place.
-    #[error("the secret {0} cannot be opened: the file secret-key is not the one that it was sealed with. Set the secret again")]
+    #[error(
+        "the secret {0} cannot be opened: the file secret-key is not the one that it was sealed with. Set the secret again"
+    )]
     NotOpened(String),
 }
 
@@ -78,7 +80,10 @@ impl std::fmt::Debug for Sealer {
 impl Sealer {
     /// Reads the key, or creates it with mode 0600 on the first start.
     pub fn open_or_create(path: &Path) -> Result<Self, SecretError> {
-        let failed = |reason: String| SecretError::KeyFile { path: path.display().to_string(), reason };
+        let failed = |reason: String| SecretError::KeyFile {
+            path: path.display().to_string(),
+            reason,
+        };
         match std::fs::read(path) {
             Ok(bytes) => {
                 let key = <[u8; KEY_BYTES]>::try_from(bytes.as_slice())
@@ -97,8 +102,15 @@ impl Sealer {
 
     /// A sealer with a given key.
     pub fn from_key(key: [u8; KEY_BYTES]) -> Self {
-        let fingerprint_key = Sha256::new().chain_update(b"weir fingerprint").chain_update(key).finalize().into();
-        Self { cipher: XChaCha20Poly1305::new(&key.into()), fingerprint_key }
+        let fingerprint_key = Sha256::new()
+            .chain_update(b"weir fingerprint")
+            .chain_update(key)
+            .finalize()
+            .into();
+        Self {
+            cipher: XChaCha20Poly1305::new(&key.into()),
+            fingerprint_key,
+        }
     }
 
     /// Seals the value of a variable of an environment: `v1:` and base64.
@@ -124,12 +136,18 @@ impl Sealer {
     pub fn seal_text(&self, place: &str, text: &str) -> Result<String, SecretError> {
         let mut nonce = [0_u8; NONCE_BYTES];
         OsRng.fill_bytes(&mut nonce);
-        let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
+        let payload = Payload {
+            msg: text.as_bytes(),
+            aad: place.as_bytes(),
+        };
         let sealed = self
             .cipher
             .encrypt(XNonce::from_slice(&nonce), payload)
             .map_err(|_| SecretError::NotOpened(place.to_owned()))?;
-        Ok(format!("{VERSION}{}", STANDARD_NO_PAD.encode([nonce.as_slice(), &sealed].concat())))
+        Ok(format!(
+            "{VERSION}{}",
+            STANDARD_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
+        ))
     }
 
     /// Opens what [`Sealer::seal_text`] gave, for the same place only.
@@ -140,11 +158,16 @@ impl Sealer {
             .filter(|bytes| bytes.len() > NONCE_BYTES)
             .and_then(|bytes| {
                 let (nonce, message) = bytes.split_at(NONCE_BYTES);
-                let payload = Payload { msg: message, aad: place.as_bytes() };
+                let payload = Payload {
+                    msg: message,
+                    aad: place.as_bytes(),
+                };
                 self.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()
             })
             .and_then(|bytes| String::from_utf8(bytes).ok());
-        opened.map(Secret).ok_or_else(|| SecretError::NotOpened(place.replace('\0', " ")))
+        opened
+            .map(Secret)
+            .ok_or_else(|| SecretError::NotOpened(place.replace('\0', " ")))
     }
 
     /// A hash that only this Weir can compute, in hex: equal for equal bytes, and no help to
@@ -166,10 +189,12 @@ fn place_of(environment: EnvironmentId, name: &VariableName) -> String {
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Random bytes from the operating system.
@@ -192,7 +217,11 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -210,7 +239,10 @@ mod tests {
     #[test]
     fn a_sealed_secret_opens_only_in_its_place() {
         let (here, there) = (EnvironmentId::from_parts(1, 1), EnvironmentId::from_parts(1, 2));
-        let (name, other) = (VariableName::new("API_KEY").unwrap(), VariableName::new("OTHER").unwrap());
+        let (name, other) = (
+            VariableName::new("API_KEY").unwrap(),
+            VariableName::new("OTHER").unwrap(),
+        );
         let sealed = sealer().seal(here, &name, "hunter2").unwrap();
         assert!(sealed.starts_with("v1:") && !sealed.contains("hunter2"));
         assert_eq!(sealer().open(here, &name, &sealed).unwrap().expose(), "hunter2");
@@ -233,15 +265,33 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret-key");
-        let sealed = Sealer::open_or_create(&path).unwrap().seal_text("place", "text").unwrap();
+        let sealed = Sealer::open_or_create(&path)
+            .unwrap()
+            .seal_text("place", "text")
+            .unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Sealer::open_or_create(&path).unwrap().open_text("place", &sealed).unwrap().expose(), "text");
+        assert_eq!(
+            Sealer::open_or_create(&path)
+                .unwrap()
+                .open_text("place", &sealed)
+                .unwrap()
+                .expose(),
+            "text"
+        );
         std::fs::write(&path, b"short").unwrap();
-        assert!(Sealer::open_or_create(&path).unwrap_err().to_string().contains("5 bytes instead of 32"));
+        assert!(
+            Sealer::open_or_create(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("5 bytes instead of 32")
+        );
     }
 
     #[test]
     fn fingerprints_tell_where_a_part_ends() {
-        assert_ne!(sealer().fingerprint(&[b"ab", b"c"]), sealer().fingerprint(&[b"a", b"bc"]));
+        assert_ne!(
+            sealer().fingerprint(&[b"ab", b"c"]),
+            sealer().fingerprint(&[b"a", b"bc"])
+        );
     }
 }

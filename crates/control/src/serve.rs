@@ -21,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
 use crate::logs::Logs;
+use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
@@ -37,31 +38,94 @@ const PRUNE: Duration = Duration::from_secs(3600);
 /// Pause between attempts to reach the container engine at the start.
 const RECONNECT: Duration = Duration::from_secs(2);
 
+/// Where control is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    api: TcpListener,
+    node: UnixListener,
+}
+
+impl Listeners {
+    /// Listens on the API's address and the nodes' socket. Port 0 becomes a free one, which the
+    /// configuration then names. Fails with words if the address is taken.
+    pub async fn bind(config: &mut Config) -> anyhow::Result<Self> {
+        let api = listen(config).await?;
+        config.control = api.local_addr()?;
+        Ok(Self {
+            api,
+            node: listen_node(config)?,
+        })
+    }
+}
+
 /// Runs control until `stop` is cancelled. Fails if it cannot start.
-pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(mut config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     prepare_folders(&config)?;
     let _lock = lock(&config.data)?;
-    let listener = listen(&config).await?;
-    let node_listener = listen_node(&config)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Store::open(&config.database).await.context("cannot open the database")?;
+    let listeners = Listeners::bind(&mut config).await?;
+    let store = Store::open(&config.database)
+        .await
+        .context("cannot open the database")?;
     let Some(engine) = connect_engine(&config, &store, &stop).await? else {
         store.close().await;
         return Ok(());
     };
-    let context = open(config, store, engine, clock, stop).await?;
-    let parts = start(&context, listener, node_listener);
+    let context = open(config, store, engine, Arc::new(SystemClock), stop).await?;
+    run(context, listeners).await
+}
+
+/// Runs the parts until control is told to stop. Fails if one of them ends before.
+pub async fn run(context: Context, listeners: Listeners) -> anyhow::Result<()> {
+    let mut parts = start(&context, listeners);
     tracing::info!(address = %context.config.control, "control is up at http://{}", context.config.control);
-    context.stop.cancelled().await;
+    let early = tokio::select! {
+        () = context.stop.cancelled() => None,
+        name = first_end(&mut parts) => Some(name),
+    };
+    context.stop.cancel();
+    parts.retain(|(_, part)| !part.is_finished());
     shut_down(&context, parts).await;
-    Ok(())
+    match early {
+        // Better started anew as a whole than running with a part missing.
+        Some(name) => Err(anyhow::anyhow!(
+            "control stopped, because its part `{name}` ended by itself"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The first part that ends, which none does before control is told to stop.
+async fn first_end(parts: &mut [Part]) -> &'static str {
+    let ends = parts.iter_mut().map(|(name, part)| {
+        Box::pin(async move {
+            if let Err(error) = part.await {
+                tracing::error!(%error, "the part `{name}` failed");
+            }
+            *name
+        })
+    });
+    futures_util::future::select_all(ends).await.0
 }
 
 /// Puts together what the parts share, and makes up for what a crash left behind.
-pub async fn open(config: Config, store: Store, engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Context> {
+pub async fn open(
+    config: Config,
+    store: Store,
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<Context> {
     auth::ensure_admin_token(&config, &store, &*clock).await?;
     let sealer = Sealer::open_or_create(&config.data.join("secret-key"))?;
-    let logs = Logs::open(config.data.join("logs"), config.log_bytes_per_app, clock.clone(), engine.clone());
+    let logs = Logs::open(
+        config.data.join("logs"),
+        config.log_bytes_per_app,
+        clock.clone(),
+        engine.clone(),
+    );
+    let pushes = Pushes::new(config.concurrent_builds);
+    git::prepare(&config).context("cannot prepare the folder of git repositories")?;
+    push::remove_leftovers(&config);
     let context = Context {
         tasks: Tasks::new(store.clone(), clock.clone()),
         config: Arc::new(config),
@@ -69,11 +133,16 @@ pub async fn open(config: Config, store: Store, engine: Arc<dyn Engine>, clock: 
         engine,
         clock,
         logs,
+        pushes,
         sealer,
         reconciler: Reconciler::new(),
         stop,
     };
-    projects::recover(&context).await.context("cannot take up what was left behind")?;
+    // Nobody works on the requests of before any more; repeated, they are to be done.
+    context.store.idempotency_abandon_all().await?;
+    projects::recover(&context)
+        .await
+        .context("cannot take up what was left behind")?;
     Ok(context)
 }
 
@@ -91,10 +160,17 @@ fn prepare_folders(config: &Config) -> anyhow::Result<()> {
 /// released by the kernel however the process ends.
 fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
     let path = data.join("lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
-        anyhow::anyhow!("another Weir works on the folder {} already ({error}); stop it first, or use another folder with --data", data.display())
+        anyhow::anyhow!(
+            "another Weir works on the folder {} already ({error}); stop it first, or use another folder with --data",
+            data.display()
+        )
     })
 }
 
@@ -118,24 +194,32 @@ fn listen_node(config: &Config) -> anyhow::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("cannot protect {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", path.display()))?;
     Ok(listener)
 }
 
 type Part = (&'static str, JoinHandle<()>);
 
-fn start(context: &Context, listener: TcpListener, node_listener: UnixListener) -> Vec<Part> {
+fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
     empty_spool(&context.config);
     let stopped = |context: &Context| context.stop.clone().cancelled_owned();
-    let public = Router::new().merge(git::router(context.clone())).merge(api::router(context.clone()));
+    let public = Router::new()
+        .merge(git::router(context.clone()))
+        .merge(api::router(context.clone()));
     let public = public.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let api = axum::serve(listener, public).with_graceful_shutdown(stopped(context));
-    let link = axum::serve(node_listener, node_link::router(context.clone())).with_graceful_shutdown(stopped(context));
+    let api = axum::serve(listeners.api, public).with_graceful_shutdown(stopped(context));
+    let link = axum::serve(
+        listeners.node,
+        node_link::router(context.clone()).merge(git::hook_router(context.clone())),
+    )
+    .with_graceful_shutdown(stopped(context));
     vec![
         part("api", async move { tell("api", api.await) }),
         part("node link", async move { tell("node link", link.await) }),
         part("reconciler", reconcile::run(context.clone())),
         part("logs", collect_logs(context.clone())),
+        part("git maintenance", git::maintain(context.clone())),
         part("pruning", prune(context.clone())),
     ]
 }
@@ -170,7 +254,10 @@ async fn prune(context: Context) {
         let now_ms = context.clock.now_ms();
         let store = &context.store;
         let results = [
-            store.task_prune(now_ms - KEEP_TASKS_MS, KEEP_NEWEST_TASKS).await.map(drop),
+            store
+                .task_prune(now_ms - KEEP_TASKS_MS, KEEP_NEWEST_TASKS)
+                .await
+                .map(drop),
             store.change_prune(KEEP_CHANGES).await.map(drop),
             store.idempotency_prune(now_ms - KEEP_ANSWERS_MS).await.map(drop),
         ];
@@ -193,22 +280,35 @@ async fn shut_down(context: &Context, parts: Vec<Part>) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the part `{name}` stopped badly"),
             Err(_) => {
-                tracing::warn!("the part `{name}` did not stop within {} s and is cut off", SHUTDOWN.as_secs());
+                tracing::warn!(
+                    "the part `{name}` did not stop within {} s and is cut off",
+                    SHUTDOWN.as_secs()
+                );
                 part.abort();
             }
         }
     }
-    if tokio::time::timeout(Duration::from_secs(2), context.tasks.flush()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(2), context.tasks.flush())
+        .await
+        .is_err()
+    {
         tracing::warn!("the last lines of tasks were not written in time");
     }
-    if tokio::time::timeout(Duration::from_secs(2), context.logs.flush()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(2), context.logs.flush())
+        .await
+        .is_err()
+    {
         tracing::warn!("the last lines of logs were not written in time");
     }
     context.store.close().await;
 }
 
 /// The container engine, once it answers; `None` if control is told to stop before.
-async fn connect_engine(config: &Config, store: &Store, stop: &CancellationToken) -> anyhow::Result<Option<Arc<dyn Engine>>> {
+async fn connect_engine(
+    config: &Config,
+    store: &Store,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Arc<dyn Engine>>> {
     let options = DockerOptions {
         ca_bundle: config.ca_bundle.clone(),
         // Only root may answer name lookups on the port that they go to.

@@ -20,7 +20,9 @@ const LAST_LINES: usize = 20;
 /// The release that serves, if any ever went live.
 pub async fn live_release(context: &Context, environment: &Environment) -> Result<Option<Release>, ApiError> {
     let Some(live) = environment.live else { return Ok(None) };
-    let Some(deployment) = context.store.deployment_by_id(live).await? else { return Ok(None) };
+    let Some(deployment) = context.store.deployment_by_id(live).await? else {
+        return Ok(None);
+    };
     Ok(context.store.release_by_id(deployment.release).await?)
 }
 
@@ -38,11 +40,17 @@ pub async fn newest_release(context: &Context, environment: &Environment) -> Res
 
 /// The app that answers under the environment's plain host name.
 pub fn main_app(project: &Project, release: &Release) -> Option<AppName> {
-    crate::reconcile::main_app(project, release.apps.keys(), |app| release.apps[app].spec.processes.contains_key(&ProcessName::web()))
+    crate::reconcile::main_app(project, release.apps.keys(), |app| {
+        release.apps[app].spec.processes.contains_key(&ProcessName::web())
+    })
 }
 
 /// What runs in an environment.
-pub async fn of_environment(context: &Context, project: &Project, environment: &Environment) -> Result<EnvironmentStatus, ApiError> {
+pub async fn of_environment(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+) -> Result<EnvironmentStatus, ApiError> {
     let release = newest_release(context, environment).await?;
     let deployments = context.store.deployment_list_in_progress(environment.id).await?;
     let scales = context.store.scale_list(environment.id).await?;
@@ -51,20 +59,30 @@ pub async fn of_environment(context: &Context, project: &Project, environment: &
     let mut processes = Vec::new();
     for (app, release_app) in release.iter().flat_map(|release| &release.apps) {
         for process in release_app.spec.processes.keys() {
-            let views: Vec<&InstanceView> =
-                views.iter().filter(|view| (&view.labels.app, &view.labels.process) == (app, process)).collect();
+            let views: Vec<&InstanceView> = views
+                .iter()
+                .filter(|view| (&view.labels.app, &view.labels.process) == (app, process))
+                .collect();
             let mut status = process_status(environment, release_app, app, process, &scales);
             for view in views {
-                status.instances.push(instance(context, &mut numbers, environment, view).await?);
+                status
+                    .instances
+                    .push(instance(context, &mut numbers, environment, view).await?);
             }
             let serving = release.as_ref().map_or(0, |release| release.number);
-            let ready = status.instances.iter().filter(|instance| instance.state == "ready" && instance.release == serving);
+            let ready = status
+                .instances
+                .iter()
+                .filter(|instance| instance.state == "ready" && instance.release == serving);
             status.ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
             processes.push(status);
         }
     }
     let deployment = match deployments.last() {
-        Some(deployment) => Some(present::deployment(deployment, numbers.of(context, deployment.release).await?)),
+        Some(deployment) => Some(present::deployment(
+            deployment,
+            numbers.of(context, deployment.release).await?,
+        )),
         None => None,
     };
     let newest = context.store.deployment_list(environment.id, 1).await?;
@@ -76,7 +94,10 @@ pub async fn of_environment(context: &Context, project: &Project, environment: &
         health: health.to_owned(),
         detail,
         processes,
-        domains: domains.iter().map(|domain| present::domain(&context.config, domain)).collect(),
+        domains: domains
+            .iter()
+            .map(|domain| present::domain(&context.config, domain))
+            .collect(),
         deployment,
     })
 }
@@ -88,9 +109,17 @@ pub fn instances_of(context: &Context, environment: &Environment) -> Vec<Instanc
     views
 }
 
-fn process_status(environment: &Environment, release: &ReleaseApp, app: &AppName, process: &ProcessName, scales: &[Scale]) -> ProcessStatus {
+fn process_status(
+    environment: &Environment,
+    release: &ReleaseApp,
+    app: &AppName,
+    process: &ProcessName,
+    scales: &[Scale],
+) -> ProcessStatus {
     let spec = &release.spec.processes[process];
-    let scaled = scales.iter().find(|scale| (&scale.app, &scale.process) == (app, process));
+    let scaled = scales
+        .iter()
+        .find(|scale| (&scale.app, &scale.process) == (app, process));
     let wanted = match environment.mode {
         EnvironmentMode::Active => scaled.map_or(spec.instances, |scale| scale.instances),
         EnvironmentMode::Paused | EnvironmentMode::Destroying => 0,
@@ -98,7 +127,11 @@ fn process_status(environment: &Environment, release: &ReleaseApp, app: &AppName
     ProcessStatus {
         app: app.to_string(),
         process: process.to_string(),
-        wanted: if release.spec.is_exclusive() { wanted.min(1) } else { wanted },
+        wanted: if release.spec.is_exclusive() {
+            wanted.min(1)
+        } else {
+            wanted
+        },
         ready: 0,
         command: spec.command.clone(),
         memory_bytes: spec.memory_bytes,
@@ -107,16 +140,31 @@ fn process_status(environment: &Environment, release: &ReleaseApp, app: &AppName
     }
 }
 
-async fn instance(context: &Context, numbers: &mut Numbers, environment: &Environment, view: &InstanceView) -> Result<Instance, ApiError> {
+async fn instance(
+    context: &Context,
+    numbers: &mut Numbers,
+    environment: &Environment,
+    view: &InstanceView,
+) -> Result<Instance, ApiError> {
     let last_lines = match view.state {
-        "crashed" => context.logs.last_lines(environment.id, view.labels.instance, LAST_LINES).await,
+        "crashed" => {
+            context
+                .logs
+                .last_lines(environment.id, view.labels.instance, LAST_LINES)
+                .await
+        }
         _ => Vec::new(),
     };
     Ok(Instance {
         id: view.labels.instance.to_string(),
         release: numbers.of(context, view.labels.release).await?,
         // Right after a start of control an instance may not have been checked yet.
-        state: if view.state == "unchecked" { "starting" } else { view.state }.to_owned(),
+        state: if view.state == "unchecked" {
+            "starting"
+        } else {
+            view.state
+        }
+        .to_owned(),
         reason: view.reason.clone(),
         started: present::instant(view.started_ms),
         crashes: view.crashes,
@@ -134,7 +182,11 @@ impl Numbers {
         if let Some(number) = self.0.get(&release) {
             return Ok(*number);
         }
-        let number = context.store.release_by_id(release).await?.map_or(0, |release| release.number);
+        let number = context
+            .store
+            .release_by_id(release)
+            .await?
+            .map_or(0, |release| release.number);
         self.0.insert(release, number);
         Ok(number)
     }
@@ -159,20 +211,36 @@ fn health_of(
         let failed = newest.and_then(|deployment| deployment.reason.clone());
         return match failed {
             Some(reason) => ("empty", Some(format!("the last deployment failed: {reason}"))),
-            None => ("empty", Some("nothing was deployed yet: `git push weir main`".to_owned())),
+            None => (
+                "empty",
+                Some("nothing was deployed yet: `git push weir main`".to_owned()),
+            ),
         };
     }
-    let short: Vec<&ProcessStatus> = processes.iter().filter(|process| process.ready < process.wanted).collect();
-    let Some(first) = short.first() else { return ("running", None) };
-    let crashing = first.instances.iter().find(|instance| instance.state == "crashed" || instance.crashes > 0);
-    let reason = crashing.or(first.instances.first()).and_then(|instance| instance.reason.clone());
+    let short: Vec<&ProcessStatus> = processes
+        .iter()
+        .filter(|process| process.ready < process.wanted)
+        .collect();
+    let Some(first) = short.first() else {
+        return ("running", None);
+    };
+    let crashing = first
+        .instances
+        .iter()
+        .find(|instance| instance.state == "crashed" || instance.crashes > 0);
+    let reason = crashing
+        .or(first.instances.first())
+        .and_then(|instance| instance.reason.clone());
     let name = format!("{}.{}", first.app, first.process);
     let mut words = format!("{} of {} instances of {name} are ready", first.ready, first.wanted);
     if let Some(reason) = reason {
         words = format!("{words}: {reason}");
     }
     if crashing.is_some() && processes.iter().all(|process| process.ready == 0) {
-        return ("crashed", Some(format!("{words}; see `weir logs --process {}`", first.process)));
+        return (
+            "crashed",
+            Some(format!("{words}; see `weir logs --process {}`", first.process)),
+        );
     }
     ("degraded", Some(words))
 }
@@ -221,7 +289,9 @@ mod tests {
 
     #[test]
     fn health_is_one_word() {
-        let word = |environment: &Environment, processes: &[ProcessStatus], deploying| health_of(environment, processes, deploying, None).0;
+        let word = |environment: &Environment, processes: &[ProcessStatus], deploying| {
+            health_of(environment, processes, deploying, None).0
+        };
         let live = environment(EnvironmentMode::Active, true);
         assert_eq!(word(&live, &[process(1, 1, 0)], false), "running");
         assert_eq!(word(&live, &[process(2, 1, 0)], false), "degraded");
@@ -231,6 +301,9 @@ mod tests {
         assert_eq!(word(&live, &[process(1, 0, 0)], true), "deploying");
         assert_eq!(word(&environment(EnvironmentMode::Active, false), &[], false), "empty");
         assert_eq!(word(&environment(EnvironmentMode::Paused, true), &[], false), "paused");
-        assert_eq!(word(&environment(EnvironmentMode::Destroying, true), &[], true), "destroying");
+        assert_eq!(
+            word(&environment(EnvironmentMode::Destroying, true), &[], true),
+            "destroying"
+        );
     }
 }

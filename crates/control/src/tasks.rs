@@ -49,10 +49,25 @@ struct Shared {
 /// What the writer is to do, in this order.
 #[derive(Debug)]
 enum Order {
-    Line { task: TaskId, kind: LineKind, text: String },
-    Step { task: TaskId, text: String, written: oneshot::Sender<()> },
-    End { task: TaskId, state: TaskState, error: Option<String>, written: oneshot::Sender<()> },
-    Flush { written: oneshot::Sender<()> },
+    Line {
+        task: TaskId,
+        kind: LineKind,
+        text: String,
+    },
+    Step {
+        task: TaskId,
+        text: String,
+        written: oneshot::Sender<()>,
+    },
+    End {
+        task: TaskId,
+        state: TaskState,
+        error: Option<String>,
+        written: oneshot::Sender<()>,
+    },
+    Flush {
+        written: oneshot::Sender<()>,
+    },
 }
 
 /// What a watcher of a task sees.
@@ -76,8 +91,14 @@ impl Tasks {
             news: broadcast::channel(1024).0,
             changes: watch::channel(0).0,
         });
-        let writer = Writer { shared: shared.clone(), waiting: HashMap::new() };
-        tokio::spawn(tracing::Instrument::instrument(writer.run(orders), tracing::info_span!("task writer")));
+        let writer = Writer {
+            shared: shared.clone(),
+            waiting: HashMap::new(),
+        };
+        tokio::spawn(tracing::Instrument::instrument(
+            writer.run(orders),
+            tracing::info_span!("task writer"),
+        ));
         Self { shared, queue }
     }
 
@@ -111,7 +132,12 @@ impl Tasks {
     /// lost line must not stop a deployment.
     pub async fn line(&self, task: TaskId, kind: LineKind, text: &str) {
         for text in text.trim_end_matches(['\n', '\r']).split('\n') {
-            self.send(Order::Line { task, kind, text: cut(text.trim_end_matches('\r')) }).await;
+            self.send(Order::Line {
+                task,
+                kind,
+                text: cut(text.trim_end_matches('\r')),
+            })
+            .await;
         }
     }
 
@@ -119,7 +145,12 @@ impl Tasks {
     /// once it is written.
     pub async fn step(&self, task: TaskId, text: &str) {
         let (written, done) = oneshot::channel();
-        self.send(Order::Step { task, text: cut(text), written }).await;
+        self.send(Order::Step {
+            task,
+            text: cut(text),
+            written,
+        })
+        .await;
         let _ = done.await;
     }
 
@@ -127,7 +158,13 @@ impl Tasks {
     /// is written.
     pub async fn end(&self, task: TaskId, state: TaskState, error: Option<&str>) {
         let (written, done) = oneshot::channel();
-        self.send(Order::End { task, state, error: error.map(ToOwned::to_owned), written }).await;
+        self.send(Order::End {
+            task,
+            state,
+            error: error.map(ToOwned::to_owned),
+            written,
+        })
+        .await;
         let _ = done.await;
     }
 
@@ -141,7 +178,12 @@ impl Tasks {
     /// Records a change of state and tells watchers.
     pub async fn change(&self, project: &str, environment: Option<&str>, kind: &str, message: &str) {
         let now_ms = self.shared.clock.now_ms();
-        match self.shared.store.change_insert(now_ms, project, environment, kind, message).await {
+        match self
+            .shared
+            .store
+            .change_insert(now_ms, project, environment, kind, message)
+            .await
+        {
             Ok(change) => {
                 self.shared.changes.send_if_modified(|last| {
                     let newer = change.sequence > *last;
@@ -156,7 +198,14 @@ impl Tasks {
     /// The lines of a task behind a sequence, then new ones as they come, then its end.
     pub fn follow(&self, task: TaskId, after: i64) -> impl Stream<Item = TaskEvent> + Send + use<> {
         let news = self.shared.news.subscribe();
-        let follower = Follower { shared: self.shared.clone(), news, task, after, ready: Vec::new().into_iter(), over: false };
+        let follower = Follower {
+            shared: self.shared.clone(),
+            news,
+            task,
+            after,
+            ready: Vec::new().into_iter(),
+            over: false,
+        };
         futures_util::stream::unfold(follower, |mut follower| async move {
             let event = follower.next().await?;
             Some((event, follower))
@@ -299,14 +348,25 @@ impl Writer {
         match order {
             Order::Line { task, kind, text } => self.waiting.entry(task).or_default().push((kind, text)),
             Order::Step { task, text, written } => {
-                self.waiting.entry(task).or_default().push((LineKind::Step, text.clone()));
+                self.waiting
+                    .entry(task)
+                    .or_default()
+                    .push((LineKind::Step, text.clone()));
                 self.write(task).await;
                 let store = &self.shared.store;
-                attempt("the step of a task", task, || store.task_set_step(task, TaskState::Running, &text)).await;
+                attempt("the step of a task", task, || {
+                    store.task_set_step(task, TaskState::Running, &text)
+                })
+                .await;
                 let _ = self.shared.news.send(task);
                 let _ = written.send(());
             }
-            Order::End { task, state, error, written } => {
+            Order::End {
+                task,
+                state,
+                error,
+                written,
+            } => {
                 self.end(task, state, error).await;
                 let _ = written.send(());
             }
@@ -329,7 +389,10 @@ impl Writer {
         }
         self.write(task).await;
         let (store, now_ms) = (&self.shared.store, self.shared.clock.now_ms());
-        attempt("the end of a task", task, || store.task_end(task, state, error.as_deref(), now_ms)).await;
+        attempt("the end of a task", task, || {
+            store.task_end(task, state, error.as_deref(), now_ms)
+        })
+        .await;
         let _ = self.shared.news.send(task);
     }
 
@@ -341,9 +404,14 @@ impl Writer {
     }
 
     async fn write(&mut self, task: TaskId) {
-        let Some(lines) = self.waiting.remove(&task) else { return };
+        let Some(lines) = self.waiting.remove(&task) else {
+            return;
+        };
         let (store, now_ms) = (&self.shared.store, self.shared.clock.now_ms());
-        attempt("lines of a task", task, || store.task_lines_append(task, now_ms, &lines)).await;
+        attempt("lines of a task", task, || {
+            store.task_lines_append(task, now_ms, &lines)
+        })
+        .await;
         let _ = self.shared.news.send(task);
     }
 }

@@ -68,8 +68,8 @@ pub struct DockerOptions {
     pub dns: bool,
     /// Ports of the ingress, which instances may reach on the machine.
     pub ingress_ports: Vec<u16>,
-    /// Whether to keep instances from the machine's own services and from 169.254.0.0/16 by
-    /// rules of iptables.
+    /// Whether to keep instances from the machine's own services and from the metadata services
+    /// of clouds (169.254.0.0/16 and others) by rules of iptables.
     pub firewall: bool,
     /// Whether the same rules hold for the engine's default bridge, where the commands of
     /// builds run. Containers on it that are not Weir's are then bound by them, too.
@@ -132,7 +132,10 @@ impl DockerEngine {
     /// An engine that goes away later is found again by itself.
     pub async fn connect(options: DockerOptions) -> Result<Self, EngineError> {
         let valid = (4..=12).contains(&options.installation.len())
-            && options.installation.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+            && options
+                .installation
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !valid {
             return Err(EngineError::Refused(format!(
                 "`{}` cannot name an installation: 4 to 12 characters of 0-9 and a-f are needed",
@@ -180,23 +183,41 @@ impl DockerEngine {
     /// The client, made on first use: the version of the protocol is the engine's own, up to
     /// the newest that this code knows.
     async fn client(&self) -> Result<Client, EngineError> {
-        if let Some(client) = self.shared.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(client) = self
+            .shared
+            .client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+        {
             return Ok(client.clone());
         }
         let hello = async {
-            let answer =
-                raw::send(self.socket(), Method::GET, "/version", None, raw::Upgrade::None, raw::empty()).await?;
+            let answer = raw::send(
+                self.socket(),
+                Method::GET,
+                "/version",
+                None,
+                raw::Upgrade::None,
+                raw::empty(),
+            )
+            .await?;
             answer.bytes(1 << 20).await
         };
         let answer = tokio::time::timeout(HELLO_TIMEOUT, hello)
             .await
             .map_err(|_elapsed| EngineError::Unreachable("it took too long to say its version".to_owned()))??;
         let minor_version = protocol_of(&answer)?;
-        let version = ClientVersion { major_version: 1, minor_version };
-        let docker =
-            Docker::connect_with_unix(&self.socket().to_string_lossy(), CALL_TIMEOUT.as_secs(), &version)
-                .map_err(errors::from_client)?;
-        let client = Client { docker, prefix: format!("/v1.{minor_version}") };
+        let version = ClientVersion {
+            major_version: 1,
+            minor_version,
+        };
+        let docker = Docker::connect_with_unix(&self.socket().to_string_lossy(), CALL_TIMEOUT.as_secs(), &version)
+            .map_err(errors::from_client)?;
+        let client = Client {
+            docker,
+            prefix: format!("/v1.{minor_version}"),
+        };
         *self.shared.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
         Ok(client)
     }
@@ -213,9 +234,8 @@ impl DockerEngine {
 
 /// The version of the protocol to speak, from the engine's answer to `GET /version`.
 fn protocol_of(answer: &[u8]) -> Result<usize, EngineError> {
-    let minor = |value: &serde_json::Value, key: &str| {
-        value.get(key)?.as_str()?.strip_prefix("1.")?.parse::<usize>().ok()
-    };
+    let minor =
+        |value: &serde_json::Value, key: &str| value.get(key)?.as_str()?.strip_prefix("1.")?.parse::<usize>().ok();
     let value: serde_json::Value = serde_json::from_slice(answer)
         .map_err(|error| EngineError::Refused(format!("what answers on the socket is no Docker Engine: {error}")))?;
     let newest = minor(&value, "ApiVersion")

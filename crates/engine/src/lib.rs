@@ -70,6 +70,8 @@ pub struct InstanceSpec {
     /// Volume to absolute path.
     pub volumes: BTreeMap<VolumeName, String>,
     /// Names under which the other instances of the environment find it (`web`, `api`).
+    /// It keeps them while it is frozen or not ready yet, so leave them empty where names must lead
+    /// only to instances that serve.
     pub network_names: Vec<String>,
     /// A terminal is attached (`weir run`).
     pub terminal: bool,
@@ -189,7 +191,9 @@ pub struct ImageBuild {
 impl std::fmt::Debug for ImageBuild {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Arguments may carry secrets.
-        f.debug_struct("ImageBuild").field("tag", &self.tag).finish_non_exhaustive()
+        f.debug_struct("ImageBuild")
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
     }
 }
 
@@ -282,7 +286,12 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn network_list(&self) -> Result<Vec<(EnvironmentId, Network)>, EngineError>;
 
     /// Removes a volume with all its data. Fine if it is gone.
-    async fn volume_remove(&self, environment: EnvironmentId, app: &AppName, volume: &VolumeName) -> Result<(), EngineError>;
+    async fn volume_remove(
+        &self,
+        environment: EnvironmentId,
+        app: &AppName,
+        volume: &VolumeName,
+    ) -> Result<(), EngineError>;
     /// Volumes of this Weir that exist.
     async fn volume_list(&self) -> Result<Vec<(EnvironmentId, AppName, VolumeName)>, EngineError>;
 
@@ -304,7 +313,12 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// on until it ends.
     fn instance_output(&self, instance: InstanceId, after_ns: i64) -> BoxStream<Result<OutputChunk, EngineError>>;
     /// Runs a command in it.
-    async fn instance_exec(&self, instance: InstanceId, command: &[String], terminal: bool) -> Result<Session, EngineError>;
+    async fn instance_exec(
+        &self,
+        instance: InstanceId,
+        command: &[String],
+        terminal: bool,
+    ) -> Result<Session, EngineError>;
     /// Attaches to the main process of one that was created and not started.
     async fn instance_attach(&self, instance: InstanceId) -> Result<Session, EngineError>;
     /// Sets the size of a session's terminal, in characters.

@@ -67,8 +67,16 @@ impl Default for Behaviour {
 impl Behaviour {
     /// A command that ends after some milliseconds with a status, such as a release command.
     pub fn ends(after_ms: u64, status: i64) -> Self {
-        let exit = Some(SimExit { after_ms, status, out_of_memory: false });
-        Self { ready_after_ms: None, exit, ..Self::default() }
+        let exit = Some(SimExit {
+            after_ms,
+            status,
+            out_of_memory: false,
+        });
+        Self {
+            ready_after_ms: None,
+            exit,
+            ..Self::default()
+        }
     }
 }
 
@@ -155,9 +163,14 @@ impl SimEngine {
     /// An empty machine whose luck follows from the seed. Its clock begins at one second after
     /// the Unix epoch.
     pub fn new(seed: u64) -> Self {
-        let shared =
-            Shared { world: Mutex::new(World::new(seed)), clock: Mutex::new(Clock::Moves), changed: Notify::new() };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            world: Mutex::new(World::new(seed)),
+            clock: Mutex::new(Clock::Moves),
+            changed: Notify::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Calls that take time wait until [`Self::advance`] has moved the clock far enough.

@@ -87,14 +87,22 @@ impl Gate {
         }
         // A place may have been given back before the queue was entered.
         self.hand_out();
-        (QueuePlace { gate: Arc::clone(self), ticket }, receiver)
+        (
+            QueuePlace {
+                gate: Arc::clone(self),
+                ticket,
+            },
+            receiver,
+        )
     }
 
     /// Hands free places to those who wait, the longest waiting first.
     pub(crate) fn hand_out(self: &Arc<Self>) {
         while self.waiting() > 0 {
             let Some(route) = self.current.load_full() else { return };
-            let Pick::Slot(slot) = route.pick(&[], self.clock.now_ms()) else { return };
+            let Pick::Slot(slot) = route.pick(&[], self.clock.now_ms()) else {
+                return;
+            };
             let first = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let first = queue.pop_first();
@@ -118,7 +126,9 @@ impl Gate {
     pub(crate) fn hold(self: &Arc<Self>, limit: usize) -> Option<HeldPlace> {
         let entered = self
             .held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < limit).then_some(now + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                (now < limit).then_some(now + 1)
+            })
             .is_ok();
         entered.then(|| HeldPlace { gate: Arc::clone(self) })
     }
@@ -174,10 +184,16 @@ impl CompiledRoute {
         // Another worker may take the last place between the look and the take: look again,
         // but not for ever.
         for _ in 0..4 {
-            let Some(best) = self.least_loaded(tried, now_ms) else { return Pick::Nobody };
+            let Some(best) = self.least_loaded(tried, now_ms) else {
+                return Pick::Nobody;
+            };
             if best.try_take(self.concurrency) {
                 let (instance, gate) = (Arc::clone(best), Arc::clone(&self.gate));
-                return Pick::Slot(Slot { instance, gate, hand_on: HandOn::Yes });
+                return Pick::Slot(Slot {
+                    instance,
+                    gate,
+                    hand_on: HandOn::Yes,
+                });
             }
             if best.in_flight() >= self.concurrency {
                 return Pick::Full;
@@ -215,8 +231,10 @@ mod tests {
     use super::*;
 
     fn instance(number: u128) -> Arc<Instance> {
-        let backend =
-            Backend { instance: InstanceId::from_parts(1, number), address: ([127, 0, 0, 1], 1).into() };
+        let backend = Backend {
+            instance: InstanceId::from_parts(1, number),
+            address: ([127, 0, 0, 1], 1).into(),
+        };
         Arc::new(Instance::new(backend, 1, Arc::new(Notify::new())))
     }
 

@@ -69,11 +69,17 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self { incoming: Some(incoming), upload: Some(Arc::new(Upload::new(clock))) }
+        Self {
+            incoming: Some(incoming),
+            upload: Some(Arc::new(Upload::new(clock))),
+        }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { incoming: None, upload: None }
+        Self {
+            incoming: None,
+            upload: None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -91,7 +97,9 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         let Some(upload) = &this.upload else { return polled };
         match &polled {
@@ -115,7 +123,9 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -162,7 +172,10 @@ impl AnswerBody {
             ending.complete();
             return Self::Empty;
         }
-        Self::Upstream { incoming, ending: Some(Box::new(ending)) }
+        Self::Upstream {
+            incoming,
+            ending: Some(Box::new(ending)),
+        }
     }
 }
 

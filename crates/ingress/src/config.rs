@@ -48,6 +48,9 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Longest silence of a client that owes the rest of a request's body.
     pub body_idle_timeout: Duration,
+    /// Longest time in which a client takes nothing of what is sent to it. Without this bound
+    /// clients that do not read would keep an instance busy for ever.
+    pub write_stall_timeout: Duration,
     /// How many requests of one process wait for a free instance; further ones get a 503.
     pub queue_length: usize,
     /// Longest wait for a free instance.
@@ -77,6 +80,7 @@ impl Default for Limits {
             header_read_timeout: Duration::from_secs(30),
             header_bytes: 64 * 1024,
             body_idle_timeout: Duration::from_secs(60),
+            write_stall_timeout: Duration::from_secs(60),
             queue_length: 1_000,
             queue_timeout: Duration::from_secs(30),
             held_requests: 10_000,

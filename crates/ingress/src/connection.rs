@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use crate::body::AnswerBody;
 use crate::config::Limits;
@@ -25,7 +27,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ_BYTES: usize = 2 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 250;
-const HTTP2_PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
+/// A client that does not answer is gone.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How connections are served; made once for each worker.
 #[derive(Debug, Clone)]
@@ -70,8 +73,17 @@ where
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    let io = TokioIo::new(Rewound { read, stream });
-    let service = App { worker: Arc::clone(&worker), origin };
+    let stall_timeout = worker.shared.limits.write_stall_timeout;
+    let io = TokioIo::new(ClientStream {
+        read,
+        stream,
+        stall_timeout,
+        stalled: None,
+    });
+    let service = App {
+        worker: Arc::clone(&worker),
+        origin,
+    };
     let ended = match protocol {
         Protocol::Http1 => {
             let connection = worker.protocols.http1.serve_connection(io, service).with_upgrades();
@@ -145,14 +157,34 @@ async fn detect<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Protocol, B
     }
 }
 
-/// A stream of which the beginning was read already.
+/// A client's stream, of which the beginning was read already. It breaks when the client takes
+/// nothing of what is sent to it for too long.
 #[derive(Debug)]
-struct Rewound<S> {
+struct ClientStream<S> {
     read: Bytes,
     stream: S,
+    stall_timeout: Duration,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+impl<S> ClientStream<S> {
+    /// Watches over the outcome of a write.
+    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.stall_timeout;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
@@ -168,9 +200,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.watched(cx, written)
     }
 
     fn poll_write_vectored(
@@ -178,7 +211,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.watched(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -186,12 +220,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watched(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        Poll::Ready(Ok(()))
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watched(cx, shut)
     }
 }
 

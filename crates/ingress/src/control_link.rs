@@ -82,7 +82,7 @@ async fn poll(shared: &Arc<Shared>, socket: &Path, keep: watch::Sender<Bytes>) {
             }
             Err(error) => {
                 if !away {
-                    tracing::warn!(%error, cause = ?std::error::Error::source(&error), "control is away; serving by the last routes");
+                    tracing::info!(%error, cause = ?std::error::Error::source(&error), "control is away; serving by the last routes");
                 }
                 away = true;
                 tokio::time::sleep(pause).await;
@@ -100,14 +100,22 @@ enum Progress {
     Repeated,
 }
 
-async fn poll_once(shared: &Arc<Shared>, control: &mut Control, keep: &watch::Sender<Bytes>) -> Result<Progress, LinkError> {
+async fn poll_once(
+    shared: &Arc<Shared>,
+    control: &mut Control,
+    keep: &watch::Sender<Bytes>,
+) -> Result<Progress, LinkError> {
     let after = shared.applied_generation.load(Ordering::SeqCst);
     let request = Request::get(format!("/node/snapshot?after={after}"));
     let (status, body) = control.exchange(request, Bytes::new(), POLL_TIMEOUT).await?;
     match status {
         StatusCode::NO_CONTENT => return Ok(Progress::Unchanged),
         StatusCode::OK => {}
-        other => return Err(LinkError::Answer(format!("status {other} to the question for a snapshot"))),
+        other => {
+            return Err(LinkError::Answer(format!(
+                "status {other} to the question for a snapshot"
+            )));
+        }
     }
     let (shared, text) = (Arc::clone(shared), body.clone());
     // A large snapshot takes a while; reports and gateways go on meanwhile.
@@ -115,7 +123,11 @@ async fn poll_once(shared: &Arc<Shared>, control: &mut Control, keep: &watch::Se
         let snapshot: RouteSnapshot = serde_json::from_slice(&text)?;
         let repeated = snapshot.generation == after && after != 0;
         shared.apply(&snapshot);
-        Ok::<_, serde_json::Error>(if repeated { Progress::Repeated } else { Progress::Applied })
+        Ok::<_, serde_json::Error>(if repeated {
+            Progress::Repeated
+        } else {
+            Progress::Applied
+        })
     });
     let progress = applied
         .await
@@ -175,7 +187,10 @@ struct Control {
 
 impl Control {
     fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), sender: None }
+        Self {
+            socket: socket.to_owned(),
+            sender: None,
+        }
     }
 
     /// Sends a request and collects the answer.
@@ -205,7 +220,9 @@ impl Control {
                 .to_bytes();
             Ok((sender, status, body))
         };
-        let (sender, status, body) = tokio::time::timeout(timeout, exchange).await.map_err(|_| LinkError::Timeout)??;
+        let (sender, status, body) = tokio::time::timeout(timeout, exchange)
+            .await
+            .map_err(|_| LinkError::Timeout)??;
         self.sender = Some(sender);
         Ok((status, body))
     }

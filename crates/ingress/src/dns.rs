@@ -115,7 +115,12 @@ impl Lookups {
 }
 
 /// Answers datagrams until closed.
-pub(crate) async fn serve_datagrams(lookups: Arc<Lookups>, socket: UdpSocket, gateway: IpAddr, closed: CancellationToken) {
+pub(crate) async fn serve_datagrams(
+    lookups: Arc<Lookups>,
+    socket: UdpSocket,
+    gateway: IpAddr,
+    closed: CancellationToken,
+) {
     let socket = Arc::new(socket);
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {
@@ -133,7 +138,9 @@ pub(crate) async fn serve_datagrams(lookups: Arc<Lookups>, socket: UdpSocket, ga
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&lookups.permits).try_acquire_owned() else { continue };
+        let Ok(permit) = Arc::clone(&lookups.permits).try_acquire_owned() else {
+            continue;
+        };
         let query = buffer[..length].to_vec();
         let (lookups, socket) = (Arc::clone(&lookups), Arc::clone(&socket));
         tokio::spawn(async move {
@@ -148,7 +155,12 @@ pub(crate) async fn serve_datagrams(lookups: Arc<Lookups>, socket: UdpSocket, ga
 }
 
 /// Answers connections until closed.
-pub(crate) async fn serve_streams(lookups: Arc<Lookups>, listener: TcpListener, gateway: IpAddr, closed: CancellationToken) {
+pub(crate) async fn serve_streams(
+    lookups: Arc<Lookups>,
+    listener: TcpListener,
+    gateway: IpAddr,
+    closed: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -159,12 +171,16 @@ pub(crate) async fn serve_streams(lookups: Arc<Lookups>, listener: TcpListener, 
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&lookups.permits).try_acquire_owned() else { continue };
+        let Ok(permit) = Arc::clone(&lookups.permits).try_acquire_owned() else {
+            continue;
+        };
         let (lookups, closed) = (Arc::clone(&lookups), closed.clone());
         tokio::spawn(async move {
             let work = async {
                 while let Ok(query) = tokio::time::timeout(STREAM_IDLE, read_message(&mut stream)).await {
-                    let Some(reply) = lookups.reply(&query?, gateway, Transport::Stream).await else { break };
+                    let Some(reply) = lookups.reply(&query?, gateway, Transport::Stream).await else {
+                        break;
+                    };
                     write_message(&mut stream, &reply).await?;
                 }
                 Ok::<(), io::Error>(())
@@ -182,7 +198,9 @@ pub(crate) async fn serve_streams(lookups: Arc<Lookups>, listener: TcpListener, 
 
 /// Pure: what to do about a query.
 fn decide(query: &[u8], is_ours: impl Fn(&str) -> bool, gateway: IpAddr) -> Decision {
-    let Ok(packet) = Packet::parse(query) else { return Decision::Ignore };
+    let Ok(packet) = Packet::parse(query) else {
+        return Decision::Ignore;
+    };
     if packet.has_flags(PacketFlag::RESPONSE) {
         return Decision::Ignore;
     }
@@ -203,9 +221,16 @@ fn decide(query: &[u8], is_ours: impl Fn(&str) -> bool, gateway: IpAddr) -> Deci
         _ => None,
     };
     if let Some(data) = data {
-        reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL_SECONDS, data));
+        reply.answers.push(ResourceRecord::new(
+            question.qname.clone(),
+            CLASS::IN,
+            TTL_SECONDS,
+            data,
+        ));
     }
-    reply.build_bytes_vec_compressed().map_or(Decision::Ignore, Decision::Reply)
+    reply
+        .build_bytes_vec_compressed()
+        .map_or(Decision::Ignore, Decision::Reply)
 }
 
 /// An empty reply with the question in it.
@@ -298,17 +323,28 @@ mod tests {
     fn query(name: &str, kind: TYPE) -> Vec<u8> {
         let mut packet = Packet::new_query(77);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
-        packet.questions.push(Question::new(Name::new(name).unwrap(), QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+        packet.questions.push(Question::new(
+            Name::new(name).unwrap(),
+            QTYPE::TYPE(kind),
+            QCLASS::CLASS(CLASS::IN),
+            false,
+        ));
         packet.build_bytes_vec().unwrap()
     }
 
     fn decided(name: &str, kind: TYPE) -> Decision {
-        decide(&query(name, kind), |name| name == "shop.localhost", [172, 20, 0, 1].into())
+        decide(
+            &query(name, kind),
+            |name| name == "shop.localhost",
+            [172, 20, 0, 1].into(),
+        )
     }
 
     #[test]
     fn our_names_lead_to_the_gateway() {
-        let Decision::Reply(reply) = decided("Shop.Localhost", TYPE::A) else { panic!("no reply") };
+        let Decision::Reply(reply) = decided("Shop.Localhost", TYPE::A) else {
+            panic!("no reply")
+        };
         let reply = Packet::parse(&reply).unwrap();
         assert_eq!((reply.id(), reply.rcode()), (77, RCODE::NoError));
         assert_eq!(reply.answers[0].rdata, RData::A(Ipv4Addr::new(172, 20, 0, 1).into()));
@@ -317,7 +353,9 @@ mod tests {
 
     #[test]
     fn other_kinds_of_our_names_are_empty_and_other_names_forwarded() {
-        let Decision::Reply(reply) = decided("shop.localhost", TYPE::AAAA) else { panic!("no reply") };
+        let Decision::Reply(reply) = decided("shop.localhost", TYPE::AAAA) else {
+            panic!("no reply")
+        };
         let reply = Packet::parse(&reply).unwrap();
         assert_eq!((reply.rcode(), reply.answers.len()), (RCODE::NoError, 0));
         assert_eq!(decided("example.org", TYPE::A), Decision::Forward);
@@ -333,8 +371,10 @@ mod tests {
     #[test]
     fn resolvers_are_read_from_the_usual_file() {
         let text = "# a comment\nsearch a b\nnameserver 10.0.0.1\nnameserver fe80::1%eth0\n nameserver 127.0.0.1#5353\nnameserver x\n";
-        let expected: Vec<SocketAddr> =
-            ["10.0.0.1:53", "[fe80::1]:53", "127.0.0.1:5353"].iter().map(|text| text.parse().unwrap()).collect();
+        let expected: Vec<SocketAddr> = ["10.0.0.1:53", "[fe80::1]:53", "127.0.0.1:5353"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
         assert_eq!(parse_resolvers(text), expected);
     }
 }

@@ -45,7 +45,10 @@ pub(crate) struct Instance {
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance").field("backend", &self.backend).field("phase", &self.phase()).finish_non_exhaustive()
+        f.debug_struct("Instance")
+            .field("backend", &self.backend)
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,7 +101,9 @@ impl Instance {
     pub(crate) fn try_take(&self, limit: u64) -> bool {
         let counted = self
             .in_flight
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |now| (now < limit).then_some(now + 1))
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |now| {
+                (now < limit).then_some(now + 1)
+            })
             .is_ok();
         if counted && self.phase.load(Ordering::SeqCst) != ACTIVE {
             self.release();
@@ -122,7 +127,9 @@ impl Instance {
     /// Counts an upgraded connection in; it is counted out when the guard is dropped.
     pub(crate) fn upgraded(self: &Arc<Self>) -> UpgradedGuard {
         self.upgraded.fetch_add(1, Ordering::SeqCst);
-        UpgradedGuard { instance: Arc::clone(self) }
+        UpgradedGuard {
+            instance: Arc::clone(self),
+        }
     }
 
     /// Counts an answered request.

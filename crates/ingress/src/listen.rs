@@ -46,7 +46,9 @@ pub(crate) struct Crew {
 
 impl Crew {
     fn least_busy(&self) -> Option<&Arc<Worker>> {
-        self.members.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed))
+        self.members
+            .iter()
+            .min_by_key(|worker| worker.open.load(Ordering::Relaxed))
     }
 }
 
@@ -90,7 +92,9 @@ pub(crate) async fn accept(
 fn share_out(worker: &Arc<Worker>, crew: &Crew, stream: TcpStream, client: SocketAddr) {
     count(&worker.counters.connections_accepted);
     let own = worker.open.load(Ordering::Relaxed);
-    let Some(least) = crew.least_busy() else { return spawn(worker, stream, client) };
+    let Some(least) = crew.least_busy() else {
+        return spawn(worker, stream, client);
+    };
     let fewest = least.open.load(Ordering::Relaxed);
     if own <= fewest + 1 + fewest / 8 {
         return spawn(worker, stream, client);
@@ -110,7 +114,10 @@ fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr) {
     prepare(&stream);
     let worker = Arc::clone(worker);
     let open = OpenGuard::new(&worker);
-    let origin = Origin { client: client.ip(), scheme: "http" };
+    let origin = Origin {
+        client: client.ip(),
+        scheme: "http",
+    };
     let tasks = worker.connections.clone();
     tasks.spawn(async move {
         serve_connection(worker, stream, origin).await;
@@ -136,7 +143,9 @@ struct OpenGuard {
 impl OpenGuard {
     fn new(worker: &Arc<Worker>) -> Self {
         worker.open.fetch_add(1, Ordering::Relaxed);
-        Self { worker: Arc::clone(worker) }
+        Self {
+            worker: Arc::clone(worker),
+        }
     }
 }
 
@@ -164,7 +173,10 @@ pub(crate) async fn serve_gateways(shared: Arc<Shared>, crew: Arc<Crew>, config:
         });
         complained.retain(|(address, _)| gateways.contains(address));
         let mut missing = false;
-        for door in gateways.into_iter().flat_map(|address| Door::ALL.map(|door| (address, door))) {
+        for door in gateways
+            .into_iter()
+            .flat_map(|address| Door::ALL.map(|door| (address, door)))
+        {
             if open.contains_key(&door) || (door.1 == Door::Http && is_covered(http, door.0)) {
                 continue;
             }
@@ -243,7 +255,12 @@ fn open_http(crew: &Arc<Crew>, address: SocketAddr, closed: CancellationToken) -
 async fn open_lookups(lookups: &Arc<dns::Lookups>, address: SocketAddr, closed: CancellationToken) -> io::Result<()> {
     let datagrams = UdpSocket::bind(address).await?;
     let streams = TcpListener::bind(address).await?;
-    tokio::spawn(dns::serve_datagrams(Arc::clone(lookups), datagrams, address.ip(), closed.clone()));
+    tokio::spawn(dns::serve_datagrams(
+        Arc::clone(lookups),
+        datagrams,
+        address.ip(),
+        closed.clone(),
+    ));
     tokio::spawn(dns::serve_streams(Arc::clone(lookups), streams, address.ip(), closed));
     Ok(())
 }

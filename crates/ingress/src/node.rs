@@ -84,7 +84,10 @@ impl Node {
     /// # Errors
     /// The address cannot be listened on.
     pub fn bind(config: NodeConfig) -> Result<Self, NodeError> {
-        let bind_error = |source| NodeError::Bind { address: config.http, source };
+        let bind_error = |source| NodeError::Bind {
+            address: config.http,
+            source,
+        };
         let listener = listen::bind(config.http).map_err(bind_error)?;
         let http_address = listener.local_addr().map_err(bind_error)?;
         let workers = match config.workers {
@@ -95,7 +98,14 @@ impl Node {
         let stop = CancellationToken::new();
         let (members, inboxes) = (0..workers).map(|index| worker(index, &shared, &stop)).unzip();
         let crew = Arc::new(Crew { members, stop });
-        Ok(Self { config, listener, http_address, shared, crew, inboxes })
+        Ok(Self {
+            config,
+            listener,
+            http_address,
+            shared,
+            crew,
+            inboxes,
+        })
     }
 
     /// Where it listens.
@@ -121,7 +131,14 @@ impl Node {
     /// # Errors
     /// A worker cannot start, or ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let Self { config, listener, http_address, shared, crew, inboxes } = self;
+        let Self {
+            config,
+            listener,
+            http_address,
+            shared,
+            crew,
+            inboxes,
+        } = self;
         let _halt_on_drop = crew.stop.clone().drop_guard();
         match snapshot_file::read(&config.snapshot_file) {
             Ok(Some(snapshot)) => shared.apply(&snapshot),
@@ -132,13 +149,28 @@ impl Node {
         let mut threads = Vec::new();
         for (worker, inbox) in crew.members.iter().zip(inboxes) {
             let listener = listener.try_clone().map_err(|source| NodeError::Worker { source })?;
-            threads.push(start_worker(Arc::clone(worker), Arc::clone(&crew), listener, inbox, failed.clone())?);
+            threads.push(start_worker(
+                Arc::clone(worker),
+                Arc::clone(&crew),
+                listener,
+                inbox,
+                failed.clone(),
+            )?);
         }
         drop(listener);
         tracing::info!(http.address = %http_address, workers = threads.len(), "the ingress listens");
         let beside = TaskTracker::new();
-        beside.spawn(control_link::run(Arc::clone(&shared), config.clone(), crew.stop.clone()));
-        beside.spawn(listen::serve_gateways(Arc::clone(&shared), Arc::clone(&crew), config, http_address));
+        beside.spawn(control_link::run(
+            Arc::clone(&shared),
+            config.clone(),
+            crew.stop.clone(),
+        ));
+        beside.spawn(listen::serve_gateways(
+            Arc::clone(&shared),
+            Arc::clone(&crew),
+            config,
+            http_address,
+        ));
         beside.close();
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -146,7 +178,8 @@ impl Node {
         };
         crew.stop.cancel();
         beside.wait().await;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
         match joined.await {
             Ok(true) => ended,
             _ => Err(NodeError::WorkerEnded),
@@ -196,13 +229,19 @@ fn start_worker(
             let ended = tokio::time::timeout(worker.shared.limits.stop_timeout, worker.connections.wait()).await;
             if ended.is_err() {
                 let left = worker.connections.len();
-                tracing::warn!(connections = left, "cut connections that did not end while the node stopped");
+                tracing::warn!(
+                    connections = left,
+                    "cut connections that did not end while the node stopped"
+                );
             }
             idle.abort();
             Ok(())
         })
     };
-    std::thread::Builder::new().name(name).spawn(body).map_err(|source| NodeError::Worker { source })
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|source| NodeError::Worker { source })
 }
 
 async fn close_idle_now_and_then(worker: Arc<Worker>) {
@@ -253,7 +292,11 @@ impl Shared {
         drop(registry);
         self.changes.send_replace(epoch);
         self.report_wanted.notify_one();
-        tracing::debug!(snapshot.generation, hosts = snapshot.hosts.len(), "serving by new routes");
+        tracing::debug!(
+            snapshot.generation,
+            hosts = snapshot.hosts.len(),
+            "serving by new routes"
+        );
     }
 
     /// Whether there is a newer table than that of `epoch`.
@@ -267,7 +310,9 @@ impl Shared {
         if *changes.borrow_and_update() > epoch {
             return true;
         }
-        timeout_at(deadline, changes.changed()).await.is_ok_and(|changed| changed.is_ok())
+        timeout_at(deadline, changes.changed())
+            .await
+            .is_ok_and(|changed| changed.is_ok())
     }
 
     /// For those who act on every new table.

@@ -47,39 +47,73 @@ pub(crate) struct Page {
 
 impl Page {
     fn new(status: StatusCode, reason: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, reason, title, detail, hint: None, retry_after_seconds: None }
+        Self {
+            status,
+            reason,
+            title,
+            detail,
+            hint: None,
+            retry_after_seconds: None,
+        }
     }
 
     fn hint(self, hint: String) -> Self {
-        Self { hint: Some(hint), ..self }
+        Self {
+            hint: Some(hint),
+            ..self
+        }
     }
 
     fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after_seconds: Some(seconds), ..self }
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..self
+        }
     }
 
     /// The request has no host that could be trusted.
     pub(crate) fn bad_host(error: HostError) -> Self {
         let detail = format!("{error}. It was not passed on.");
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "This request is not valid", capitalised(&detail))
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "This request is not valid",
+            capitalised(&detail),
+        )
     }
 
     /// The client's body broke off or was malformed.
     pub(crate) fn bad_body() -> Self {
         let detail = "The body of the request broke off or was malformed.".to_owned();
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "This request is not valid", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "This request is not valid",
+            detail,
+        )
     }
 
     /// `CONNECT` and `TRACE`.
     pub(crate) fn method_refused(method: &Method) -> Self {
         let detail = format!("The method {method} is not passed on to apps.");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-refused", "This method is not allowed", detail)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-refused",
+            "This method is not allowed",
+            detail,
+        )
     }
 
     /// Nobody has this host.
     pub(crate) fn unknown_host(host: &str) -> Self {
         let detail = format!("Nothing is served under the name {host} here.");
-        Self::new(StatusCode::NOT_FOUND, "unknown-host", "There is no app at this address", detail).hint(format!(
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "unknown-host",
+            "There is no app at this address",
+            detail,
+        )
+        .hint(format!(
             "weir project list   shows the projects\nweir domain add {host}   gives one of them this name"
         ))
     }
@@ -87,7 +121,12 @@ impl Page {
     /// The host is known, but no route has the path.
     pub(crate) fn no_route(title: &str) -> Self {
         let detail = format!("{title} has nothing that answers under this path.");
-        Self::new(StatusCode::NOT_FOUND, "no-route", "Nothing answers under this path", detail)
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no-route",
+            "Nothing answers under this path",
+            detail,
+        )
     }
 
     /// The owner paused it.
@@ -100,16 +139,30 @@ impl Page {
     /// Nothing was ever deployed.
     pub(crate) fn undeployed(title: &str) -> Self {
         let detail = format!("{title} exists, but nothing was deployed to it yet.");
-        Self::new(StatusCode::NOT_FOUND, "undeployed", "Nothing is deployed here yet", detail)
-            .hint("git push weir main".to_owned())
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "undeployed",
+            "Nothing is deployed here yet",
+            detail,
+        )
+        .hint("git push weir main".to_owned())
     }
 
     /// Every instance crashed.
     pub(crate) fn crashed(title: &str, message: &str) -> Self {
-        let detail = if message.is_empty() { format!("{title} does not run: all its instances crashed.") } else { message.to_owned() };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "crashed", "This app has crashed", detail)
-            .hint(format!("weir logs {}", scope_arguments(title)))
-            .retry_after(10)
+        let detail = if message.is_empty() {
+            format!("{title} does not run: all its instances crashed.")
+        } else {
+            message.to_owned()
+        };
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "crashed",
+            "This app has crashed",
+            detail,
+        )
+        .hint(format!("weir logs {}", scope_arguments(title)))
+        .retry_after(10)
     }
 
     /// The node has no routes yet.
@@ -121,74 +174,125 @@ impl Page {
     /// A held route was held longer than it may.
     pub(crate) fn hold_timeout(title: &str) -> Self {
         let detail = format!("{title} is being switched to another release, and that takes longer than it should.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "hold-timeout", "This app is not ready yet", detail)
-            .hint(format!("weir status {}", scope_arguments(title)))
-            .retry_after(5)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "hold-timeout",
+            "This app is not ready yet",
+            detail,
+        )
+        .hint(format!("weir status {}", scope_arguments(title)))
+        .retry_after(5)
     }
 
     /// Too many requests wait at a held route.
     pub(crate) fn hold_full(title: &str) -> Self {
         let detail = format!("{title} is being switched to another release, and too many requests wait for it.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "hold-full", "This app is not ready yet", detail).retry_after(5)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "hold-full",
+            "This app is not ready yet",
+            detail,
+        )
+        .retry_after(5)
     }
 
     /// Too many requests wait for a free instance.
     pub(crate) fn queue_full(title: &str) -> Self {
         let detail = format!("All instances of {title} are busy, and too many requests wait for them.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue-full", "This app is too busy", detail)
-            .hint(format!("weir scale web=2 {}", scope_arguments(title)))
-            .retry_after(1)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "queue-full",
+            "This app is too busy",
+            detail,
+        )
+        .hint(format!("weir scale web=2 {}", scope_arguments(title)))
+        .retry_after(1)
     }
 
     /// No instance became free in time.
     pub(crate) fn queue_timeout(title: &str) -> Self {
         let detail = format!("All instances of {title} were busy for too long.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue-timeout", "This app is too busy", detail)
-            .hint(format!("weir scale web=2 {}", scope_arguments(title)))
-            .retry_after(5)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "queue-timeout",
+            "This app is too busy",
+            detail,
+        )
+        .hint(format!("weir scale web=2 {}", scope_arguments(title)))
+        .retry_after(5)
     }
 
     /// There is no instance.
     pub(crate) fn no_instance(title: &str) -> Self {
         let detail = format!("No instance of {title} is running at the moment.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-instance", "This app is not running", detail)
-            .hint(format!("weir status {}", scope_arguments(title)))
-            .retry_after(5)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-instance",
+            "This app is not running",
+            detail,
+        )
+        .hint(format!("weir status {}", scope_arguments(title)))
+        .retry_after(5)
     }
 
     /// No instance accepts connections.
     pub(crate) fn unreachable(title: &str) -> Self {
         let detail = format!("{title} runs, but does not accept connections.");
-        Self::new(StatusCode::BAD_GATEWAY, "unreachable", "This app cannot be reached", detail)
-            .hint(format!("weir logs {}", scope_arguments(title)))
-            .retry_after(5)
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "unreachable",
+            "This app cannot be reached",
+            detail,
+        )
+        .hint(format!("weir logs {}", scope_arguments(title)))
+        .retry_after(5)
     }
 
     /// The connection broke before an answer came, and the request may not be repeated.
     pub(crate) fn broken(title: &str) -> Self {
         let detail = format!("{title} closed the connection before it answered. The request may have had an effect.");
-        Self::new(StatusCode::BAD_GATEWAY, "upstream-closed", "This app did not answer", detail)
-            .hint(format!("weir logs {}", scope_arguments(title)))
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream-closed",
+            "This app did not answer",
+            detail,
+        )
+        .hint(format!("weir logs {}", scope_arguments(title)))
     }
 
     /// What came back is not an answer in HTTP.
     pub(crate) fn bad_answer(title: &str) -> Self {
         let detail = format!("What {title} sent back is not a valid answer in HTTP/1.1.");
-        Self::new(StatusCode::BAD_GATEWAY, "bad-answer", "This app answered with nonsense", detail)
-            .hint(format!("weir logs {}", scope_arguments(title)))
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "bad-answer",
+            "This app answered with nonsense",
+            detail,
+        )
+        .hint(format!("weir logs {}", scope_arguments(title)))
     }
 
     /// The first byte of the answer did not come in time.
     pub(crate) fn first_byte_timeout(title: &str, seconds: u64) -> Self {
         let detail = format!("{title} did not begin to answer within {seconds} s.");
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "first-byte-timeout", "This app took too long to answer", detail)
-            .hint(format!("weir logs {}", scope_arguments(title)))
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "first-byte-timeout",
+            "This app took too long to answer",
+            detail,
+        )
+        .hint(format!("weir logs {}", scope_arguments(title)))
     }
 
     /// The client stopped sending its body.
     pub(crate) fn body_timeout() -> Self {
         let detail = "The rest of the request's body did not come in time.".to_owned();
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "This request took too long", detail)
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            "This request took too long",
+            detail,
+        )
     }
 
     /// The answer that goes to the client.
@@ -235,9 +339,16 @@ impl Page {
         let status = self.status.as_u16();
         let (title, detail) = (escaped(self.title), escaped(&self.detail));
         // Writing to a string cannot fail.
-        let _ = write!(page, "<title>{title}</title>\n{HTML_STYLE}<main>\n<p class=s>{status}</p>\n<h1>{title}</h1>\n<p>{detail}</p>\n");
+        let _ = write!(
+            page,
+            "<title>{title}</title>\n{HTML_STYLE}<main>\n<p class=s>{status}</p>\n<h1>{title}</h1>\n<p>{detail}</p>\n"
+        );
         if let Some(hint) = &self.hint {
-            let _ = write!(page, "<p class=o>Is it yours? Next:</p>\n<pre>{}</pre>\n", escaped(hint));
+            let _ = write!(
+                page,
+                "<p class=o>Is it yours? Next:</p>\n<pre>{}</pre>\n",
+                escaped(hint)
+            );
         }
         page.push_str("<footer>Weir</footer>\n</main>\n");
         page
@@ -276,7 +387,9 @@ fn escaped(text: &str) -> String {
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// `-p shop -e staging` out of `shop (staging)`.
@@ -294,7 +407,10 @@ mod tests {
     #[test]
     fn hints_name_project_and_environment() {
         assert_eq!(Page::paused("shop").hint.as_deref(), Some("weir resume -p shop"));
-        assert_eq!(Page::paused("shop (staging)").hint.as_deref(), Some("weir resume -p shop -e staging"));
+        assert_eq!(
+            Page::paused("shop (staging)").hint.as_deref(),
+            Some("weir resume -p shop -e staging")
+        );
     }
 
     #[test]
@@ -311,7 +427,10 @@ mod tests {
     fn browsers_get_html_and_programs_json() {
         let mut headers = HeaderMap::new();
         assert_eq!(Format::wanted(&headers), Format::ProblemJson);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml,*/*;q=0.8"));
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("text/html,application/xhtml+xml,*/*;q=0.8"),
+        );
         assert_eq!(Format::wanted(&headers), Format::Html);
         let answer = Page::paused("shop").answer(Format::Html);
         assert_eq!(answer.headers()["x-weir"], "paused");

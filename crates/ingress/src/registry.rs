@@ -84,22 +84,27 @@ impl Registry {
         // the change and leaves.
         let forgotten = previous_gates.into_values().map(|gate| (gate, None));
         let gates = current.into_values().chain(forgotten).collect();
-        self.departed.retain(|instance| has_load(instance));
+        self.departed.retain(has_load);
         self.departed.extend(gone.iter().cloned());
         let table = Table {
             epoch: self.epoch,
-            generation: snapshot.generation,
             hosts,
             gateways: snapshot.gateways.clone(),
             instances: active.clone(),
         };
-        Compiled { table, active, draining: draining_now, gone, gates }
+        Compiled {
+            table,
+            active,
+            draining: draining_now,
+            gone,
+            gates,
+        }
     }
 
     /// Every instance that the node knows, also those that were cut and have something going
     /// on still.
     pub(crate) fn instances(&mut self) -> impl Iterator<Item = &Arc<Instance>> {
-        self.departed.retain(|instance| has_load(instance));
+        self.departed.retain(has_load);
         self.instances.values().chain(&self.departed)
     }
 
@@ -146,7 +151,9 @@ type CurrentRoutes = HashMap<usize, (Arc<Gate>, Option<Arc<CompiledRoute>>)>;
 fn remember_current(current: &mut CurrentRoutes, route: &Arc<CompiledRoute>) {
     let serving = matches!(route.state, RouteState::Serve).then(|| Arc::clone(route));
     let address = Arc::as_ptr(&route.gate).addr();
-    let entry = current.entry(address).or_insert_with(|| (Arc::clone(&route.gate), None));
+    let entry = current
+        .entry(address)
+        .or_insert_with(|| (Arc::clone(&route.gate), None));
     if entry.1.is_none() {
         entry.1 = serving;
     }
@@ -195,9 +202,7 @@ pub(crate) fn install(compiled: Compiled, serve_by: impl FnOnce(Table)) {
     }
     serve_by(compiled.table);
     for instance in &compiled.draining {
-        if !compiled.active.iter().any(|active| Arc::ptr_eq(active, instance)) {
-            instance.set_phase(Phase::Draining);
-        }
+        instance.set_phase(Phase::Draining);
     }
     for instance in &compiled.gone {
         instance.set_phase(Phase::Gone);
@@ -213,7 +218,10 @@ mod tests {
     use super::*;
 
     fn backend(number: u128) -> Backend {
-        Backend { instance: InstanceId::from_parts(1, number), address: ([127, 0, 0, 1], 80).into() }
+        Backend {
+            instance: InstanceId::from_parts(1, number),
+            address: ([127, 0, 0, 1], 80).into(),
+        }
     }
 
     fn route(prefix: &str, pool: Vec<Backend>) -> Route {
@@ -228,8 +236,11 @@ mod tests {
     }
 
     fn snapshot(generation: u64, routes: Vec<Route>, draining: Vec<Backend>) -> RouteSnapshot {
-        let host =
-            HostRoutes { environment: EnvironmentId::from_parts(1, 1), title: "shop".to_owned(), routes };
+        let host = HostRoutes {
+            environment: EnvironmentId::from_parts(1, 1),
+            title: "shop".to_owned(),
+            routes,
+        };
         RouteSnapshot {
             generation,
             gateways: Vec::new(),
@@ -246,7 +257,11 @@ mod tests {
     fn the_longest_prefix_answers() {
         let routes = vec![route("/", vec![]), route("/api/v1/", vec![]), route("/api", vec![])];
         let table = registry().compile(&snapshot(1, routes, vec![])).table;
-        let prefix = |path: &str| table.route("shop.localhost", path).map(|route| route.prefix.to_string());
+        let prefix = |path: &str| {
+            table
+                .route("shop.localhost", path)
+                .map(|route| route.prefix.to_string())
+        };
         assert_eq!(prefix("/api/v1/users").as_deref(), Some("/api/v1"));
         assert_eq!(prefix("/api/v2").as_deref(), Some("/api"));
         assert_eq!(prefix("/apiary").as_deref(), Some(""));
@@ -289,7 +304,9 @@ mod tests {
     fn hundred_thousand_hosts_compile_quickly() {
         let one = snapshot(1, vec![route("/", vec![backend(1)])], vec![]);
         let host = &one.hosts["shop.localhost"];
-        let hosts = (0..100_000).map(|number| (format!("app-{number}.localhost"), host.clone())).collect();
+        let hosts = (0..100_000)
+            .map(|number| (format!("app-{number}.localhost"), host.clone()))
+            .collect();
         let many = RouteSnapshot { hosts, ..one.clone() };
         let mut registry = registry();
         let start = Instant::now();

@@ -71,13 +71,25 @@ pub(crate) async fn serve(worker: Arc<Worker>, origin: Origin, request: Request<
 /// The phases. Each may answer with a page; each of those in the loop may find that the world
 /// has changed (`None`), whereupon the request begins anew as if it had just come. Its body is
 /// not touched before an instance's connection takes it.
-async fn phases(worker: &Arc<Worker>, origin: Origin, request: Request<Incoming>) -> Result<Response<AnswerBody>, Page> {
+async fn phases(
+    worker: &Arc<Worker>,
+    origin: Origin,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Page> {
     let mut call = understand(worker, origin, request)?;
     loop {
-        let Some(route) = find_route(worker, &mut call).await? else { continue };
-        let Some(slot) = admit(worker, &route, &mut call).await? else { continue };
-        let Some(connection) = connect(worker, &slot, &mut call).await else { continue };
-        let Some(answer) = exchange(worker, &route, slot, connection, &mut call).await? else { continue };
+        let Some(route) = find_route(worker, &mut call).await? else {
+            continue;
+        };
+        let Some(slot) = admit(worker, &route, &mut call).await? else {
+            continue;
+        };
+        let Some(connection) = connect(worker, &slot, &mut call).await else {
+            continue;
+        };
+        let Some(answer) = exchange(worker, &route, slot, connection, &mut call).await? else {
+            continue;
+        };
         return Ok(answer);
     }
 }
@@ -93,12 +105,24 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, worker.shared.clock);
-    headers::prepare_request(&mut parts.headers, &host, origin.client, origin.scheme, protocol.as_ref());
+    headers::prepare_request(
+        &mut parts.headers,
+        &host,
+        origin.client,
+        origin.scheme,
+        protocol.as_ref(),
+    );
     if !body.is_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         // Without it hyper would take a GET's body for none.
-        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        parts
+            .headers
+            .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let repeatable = match (body.is_empty(), parts.method.is_idempotent()) {
         (true, true) => Repeatable::Yes,
         _ => Repeatable::No,
@@ -129,8 +153,10 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
     if table.epoch == 0 {
         drop(table);
         let timeout = shared.limits.unreachable_timeout;
-        hold(worker, call, &shared.starting, 0, timeout, Page::starting).await?;
-        return Ok(None);
+        return match hold(worker, call, &shared.starting, 0, timeout).await {
+            Hold::Ended => Ok(None),
+            Hold::TooLong | Hold::TooMany => Err(Page::starting()),
+        };
     }
     let Some(route) = table.route(&call.host.name, call.target.path()).cloned() else {
         let host = table.hosts.get(call.host.name.as_str());
@@ -148,8 +174,11 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
         }
         RouteState::Hold { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            hold(worker, call, &route.gate, route.epoch, timeout, || Page::hold_timeout(&route.title)).await?;
-            Ok(None)
+            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+                Hold::Ended => Ok(None),
+                Hold::TooLong => Err(Page::hold_timeout(&route.title)),
+                Hold::TooMany => Err(Page::hold_full(&route.title)),
+            }
         }
         RouteState::Paused => Err(Page::paused(&route.title)),
         RouteState::Undeployed => Err(Page::undeployed(&route.title)),
@@ -157,32 +186,38 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
     }
 }
 
+/// How a wait at a held route ended.
+enum Hold {
+    /// There is a new table, in which the route may still be held.
+    Ended,
+    /// It was held longer than it may.
+    TooLong,
+    /// So many wait already that this one may not.
+    TooMany,
+}
+
 /// Waits at a held route until there is a new table.
-async fn hold(
-    worker: &Worker,
-    call: &mut Call,
-    gate: &Arc<Gate>,
-    epoch: u64,
-    timeout: Duration,
-    too_long: impl FnOnce() -> Page,
-) -> Result<(), Page> {
+async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, timeout: Duration) -> Hold {
     let shared = &worker.shared;
-    let now = Instant::now();
-    let deadline = *call.hold_deadline.get_or_insert(now + timeout);
+    let deadline = *call.hold_deadline.get_or_insert_with(|| Instant::now() + timeout);
     if call.held.is_none() {
         call.held = gate.hold(shared.limits.held_requests);
         if call.held.is_none() {
-            return Err(Page::hold_full("This app"));
+            return Hold::TooMany;
         }
         // Who was held keeps its place in the queue that follows.
         call.ticket.get_or_insert_with(|| shared.next_ticket());
         count(&worker.counters.held);
     }
-    // The time in the queue counts from when the hold ends.
+    // The times in the queue and for an instance count from when the hold ends.
     call.queue_deadline = None;
     call.unreachable_deadline = None;
     let _waiting = shared.waiting();
-    if shared.table_changed(epoch, deadline).await { Ok(()) } else { Err(too_long()) }
+    if shared.table_changed(epoch, deadline).await {
+        Hold::Ended
+    } else {
+        Hold::TooLong
+    }
 }
 
 /// A place at an instance; waits in the queue if all are busy, or for an instance if none is.
@@ -204,7 +239,9 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
         count(&worker.counters.queued);
         shared.next_ticket()
     });
-    let deadline = *call.queue_deadline.get_or_insert_with(|| Instant::now() + shared.limits.queue_timeout);
+    let deadline = *call
+        .queue_deadline
+        .get_or_insert_with(|| Instant::now() + shared.limits.queue_timeout);
     let _waiting = shared.waiting();
     let (_place, handed) = route.gate.enter(ticket);
     tokio::select! {
@@ -221,11 +258,21 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
 async fn wait_for_instance(worker: &Worker, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
     let shared = &worker.shared;
     let now = Instant::now();
-    let deadline = *call.unreachable_deadline.get_or_insert(now + shared.limits.unreachable_timeout);
+    let deadline = *call
+        .unreachable_deadline
+        .get_or_insert(now + shared.limits.unreachable_timeout);
     if now >= deadline {
-        return Err(if route.pool.is_empty() { Page::no_instance(&route.title) } else { Page::unreachable(&route.title) });
+        return Err(if route.pool.is_empty() {
+            Page::no_instance(&route.title)
+        } else {
+            Page::unreachable(&route.title)
+        });
     }
-    let again = if route.pool.is_empty() { deadline } else { deadline.min(now + shared.limits.unreachable_pause) };
+    let again = if route.pool.is_empty() {
+        deadline
+    } else {
+        deadline.min(now + shared.limits.unreachable_pause)
+    };
     let _waiting = shared.waiting();
     shared.table_changed(route.epoch, again).await;
     call.tried.clear();
@@ -255,7 +302,7 @@ async fn connect(worker: &Worker, slot: &Slot, call: &mut Call) -> Option<Connec
 
 /// Why there is no answer.
 enum NoAnswer {
-    Broken(TrySendError<Request<RequestBody>>),
+    Broken(Box<TrySendError<Request<RequestBody>>>),
     FirstByteTimeout,
     BodyTimeout,
 }
@@ -269,7 +316,9 @@ async fn exchange(
     connection: Connection,
     call: &mut Call,
 ) -> Result<Option<Response<AnswerBody>>, Page> {
-    let Some(request) = call.outgoing.take() else { return Err(Page::broken(&route.title)) };
+    let Some(request) = call.outgoing.take() else {
+        return Err(Page::broken(&route.title));
+    };
     let spare = (call.repeatable == Repeatable::Yes).then(|| copy_without_body(&request));
     let upload = request.body().upload();
     let Connection { mut sender, reused } = connection;
@@ -277,14 +326,22 @@ async fn exchange(
     let no_answer = match first_byte(&worker.shared, route.first_byte_timeout, answer, upload.as_deref()).await {
         Ok(answer) => {
             slot.instance.count_answer();
-            let ending = Ending { sender: Some(sender), slot, kept: Kept::new(worker), upload };
+            let ending = Ending {
+                sender: Some(sender),
+                slot,
+                kept: Kept::new(worker),
+                upload,
+            };
             return deliver(worker, route, answer, ending, call).map(Some);
         }
         Err(no_answer) => no_answer,
     };
     let mut broken = match no_answer {
         NoAnswer::FirstByteTimeout => {
-            return Err(Page::first_byte_timeout(&route.title, route.first_byte_timeout.as_secs().max(1)));
+            return Err(Page::first_byte_timeout(
+                &route.title,
+                route.first_byte_timeout.as_secs().max(1),
+            ));
         }
         NoAnswer::BodyTimeout => return Err(Page::body_timeout()),
         NoAnswer::Broken(broken) => broken,
@@ -340,15 +397,25 @@ async fn first_byte(
     loop {
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(NoAnswer::Broken),
+            answer = &mut answer => return answer.map_err(|broken| NoAnswer::Broken(Box::new(broken))),
             () = sleep_until(deadline) => {}
         }
-        let Some(upload) = upload else { return Err(NoAnswer::FirstByteTimeout) };
+        let Some(upload) = upload else {
+            return Err(NoAnswer::FirstByteTimeout);
+        };
         let last = Instant::from_std(shared.clock.instant(upload.last_progress_ms()));
-        let allowed = if upload.client_owes() { shared.limits.body_idle_timeout } else { timeout };
+        let allowed = if upload.client_owes() {
+            shared.limits.body_idle_timeout
+        } else {
+            timeout
+        };
         if last + allowed <= Instant::now() {
             let owes = upload.client_owes();
-            return Err(if owes { NoAnswer::BodyTimeout } else { NoAnswer::FirstByteTimeout });
+            return Err(if owes {
+                NoAnswer::BodyTimeout
+            } else {
+                NoAnswer::FirstByteTimeout
+            });
         }
         deadline = last + allowed;
     }
@@ -363,7 +430,9 @@ fn deliver(
     call: &mut Call,
 ) -> Result<Response<AnswerBody>, Page> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = call.client_upgrade.take() else { return Err(Page::bad_answer(&route.title)) };
+        let Some(client) = call.client_upgrade.take() else {
+            return Err(Page::bad_answer(&route.title));
+        };
         return Ok(upgrade::switch(worker, ending.slot, client, answer));
     }
     let (mut parts, incoming) = answer.into_parts();

@@ -32,17 +32,28 @@ pub(crate) fn read(path: &Path) -> Result<Option<RouteSnapshot>, SnapshotFileErr
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(SnapshotFileError::Read { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(SnapshotFileError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|source| SnapshotFileError::Damaged { path: path.to_owned(), source })
+        .map_err(|source| SnapshotFileError::Damaged {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Replaces the file in one step: whoever reads it sees the old one or the new one, whole, even
 /// after a loss of power.
 pub(crate) fn write(path: &Path, snapshot: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -63,7 +74,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/snapshot.json");
         assert!(read(&path).unwrap().is_none());
-        let snapshot = RouteSnapshot { generation: 7, ..RouteSnapshot::default() };
+        let snapshot = RouteSnapshot {
+            generation: 7,
+            ..RouteSnapshot::default()
+        };
         write(&path, &serde_json::to_vec(&snapshot).unwrap()).unwrap();
         assert_eq!(read(&path).unwrap(), Some(snapshot));
         write(&path, b"{").unwrap();

@@ -17,8 +17,6 @@ pub(crate) struct Table {
     /// Counts the tables of this process. Unlike the snapshot's generation it rises even if
     /// control should begin anew.
     pub(crate) epoch: u64,
-    /// The snapshot it was made from; 0 before the first.
-    pub(crate) generation: u64,
     /// By host name, lower case, without port.
     pub(crate) hosts: HashMap<Box<str>, HostEntry>,
     /// Where the ingress listens too, and answers name lookups.

@@ -56,7 +56,9 @@ pub(crate) fn switch(
     });
     let (mut parts, _) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
-    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    parts
+        .headers
+        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         parts.headers.insert(header::UPGRADE, protocol);
     }

@@ -35,13 +35,19 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn new(worker: &Worker) -> Self {
-        Self { worker: worker.index, limit: worker.shared.limits.idle_connections }
+        Self {
+            worker: worker.index,
+            limit: worker.shared.limits.idle_connections,
+        }
     }
 
     /// Keeps the connection for the next request, if the instance gets any.
     pub(crate) fn keep(&self, instance: &Instance, sender: Sender) {
         if instance.phase() == Phase::Active && !sender.is_closed() {
-            let connection = IdleConnection { sender, since: Instant::now() };
+            let connection = IdleConnection {
+                sender,
+                since: Instant::now(),
+            };
             instance.keep_idle(self.worker, connection, self.limit);
         }
     }

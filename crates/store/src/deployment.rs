@@ -40,8 +40,12 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &De
     .execute(connection)
     .await
     .map_err(|error| {
-        StoreError::from(error)
-            .missing(|| format!("the environment {} or the release {}", deployment.environment, deployment.release))
+        StoreError::from(error).missing(|| {
+            format!(
+                "the environment {} or the release {}",
+                deployment.environment, deployment.release
+            )
+        })
     })?;
     Ok(())
 }
@@ -137,7 +141,9 @@ impl Store {
         .bind(id.to_string())
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some(environment) = environment else { return Ok(false) };
+        let Some(environment) = environment else {
+            return Ok(false);
+        };
         let old: Option<DeploymentId> = Fields(&environment).parsed_optional("live")?;
         let switch = (DeploymentState::Switching, DeploymentState::Live);
         if !advance(&mut *transaction, id, switch, None, now_ms).await? {

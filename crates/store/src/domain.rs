@@ -31,7 +31,10 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, domains: &[Doma
     Ok(())
 }
 
-async fn insert<'e>(executor: impl sqlx::Executor<'e, Database = sqlx::Any>, domain: &Domain) -> Result<(), StoreError> {
+async fn insert<'e>(
+    executor: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    domain: &Domain,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO domains (id, environment_id, app, host, platform, created_ms) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -45,7 +48,9 @@ async fn insert<'e>(executor: impl sqlx::Executor<'e, Database = sqlx::Any>, dom
     .await
     .map_err(|error| {
         StoreError::from(error)
-            .taken("domains_host_unique", || format!("the host name {} is taken", domain.host))
+            .taken("domains_host_unique", || {
+                format!("the host name {} is taken", domain.host)
+            })
             .missing(|| format!("the environment {}", domain.environment))
     })?;
     Ok(())
@@ -59,7 +64,9 @@ fn sorted(mut domains: Vec<Domain>) -> Vec<Domain> {
 impl Store {
     /// All host names of this Weir: its own first, then by name.
     pub async fn domain_list_all(&self) -> Result<Vec<Domain>, StoreError> {
-        Ok(sorted(all(&sqlx::query("SELECT * FROM domains").fetch_all(self.read()).await?)?))
+        Ok(sorted(all(&sqlx::query("SELECT * FROM domains")
+            .fetch_all(self.read())
+            .await?)?))
     }
 
     /// The host names of an environment: those that Weir gave first, then by name.

@@ -47,14 +47,19 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, environment: &E
             .taken("environments_name_unique", || {
                 format!("the project has an environment {} already", environment.name)
             })
-            .taken("environments_branch_unique", || branch_taken(environment.branch.as_deref()))
+            .taken("environments_branch_unique", || {
+                branch_taken(environment.branch.as_deref())
+            })
             .missing(|| format!("the project {}", environment.project))
     })?;
     Ok(())
 }
 
 fn branch_taken(branch: Option<&str>) -> String {
-    format!("another environment of the project follows the branch {} already", branch.unwrap_or_default())
+    format!(
+        "another environment of the project follows the branch {} already",
+        branch.unwrap_or_default()
+    )
 }
 
 /// Locks the environment's row until the transaction ends, so that whoever decides about the
@@ -138,9 +143,7 @@ impl Store {
             .bind(branch)
             .execute(self.write())
             .await
-            .map_err(|error| {
-                StoreError::from(error).taken("environments_branch_unique", || branch_taken(branch))
-            })?;
+            .map_err(|error| StoreError::from(error).taken("environments_branch_unique", || branch_taken(branch)))?;
         match changed.rows_affected() {
             0 => Err(missing(id)),
             _ => Ok(()),
@@ -172,7 +175,10 @@ impl Store {
     /// Nothing happens if it is gone.
     pub async fn environment_delete(&self, id: EnvironmentId) -> Result<(), StoreError> {
         // The rest goes with the row (cascade), in the same transaction.
-        sqlx::query("DELETE FROM environments WHERE id = $1").bind(id.to_string()).execute(self.write()).await?;
+        sqlx::query("DELETE FROM environments WHERE id = $1")
+            .bind(id.to_string())
+            .execute(self.write())
+            .await?;
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl fmt::Display for Taken {
     }
 }
 
-/// A name constraint of the schema, how SQLite tells of it (it gives the columns, not the
+/// A unique constraint of the schema, how SQLite tells of it (it gives the columns, not the
 /// name), and the words to use where the caller has no better ones.
 struct Unique {
     constraint: &'static str,
@@ -48,7 +48,7 @@ struct Unique {
     words: &'static str,
 }
 
-/// Words that come first win, so the constraints that people run into stand first.
+/// Those that people run into, then those that only a bug can violate.
 const UNIQUE: &[Unique] = &[
     Unique {
         constraint: "projects_name_unique",
@@ -65,7 +65,11 @@ const UNIQUE: &[Unique] = &[
         columns: "environments.project_id, environments.branch",
         words: "another environment of the project follows this branch already",
     },
-    Unique { constraint: "domains_host_unique", columns: "domains.host", words: "the host name is taken" },
+    Unique {
+        constraint: "domains_host_unique",
+        columns: "domains.host",
+        words: "the host name is taken",
+    },
     Unique {
         constraint: "tokens_secret_unique",
         columns: "tokens.secret_sha256",
@@ -76,13 +80,41 @@ const UNIQUE: &[Unique] = &[
         columns: "releases.environment_id, releases.number",
         words: "the environment has a release of this number already",
     },
-    Unique { constraint: "projects_primary", columns: "projects.id", words: "the project exists already" },
-    Unique { constraint: "environments_primary", columns: "environments.id", words: "the environment exists already" },
-    Unique { constraint: "domains_primary", columns: "domains.id", words: "the domain exists already" },
-    Unique { constraint: "tokens_primary", columns: "tokens.id", words: "the token exists already" },
-    Unique { constraint: "releases_primary", columns: "releases.id", words: "the release exists already" },
-    Unique { constraint: "deployments_primary", columns: "deployments.id", words: "the deployment exists already" },
-    Unique { constraint: "tasks_primary", columns: "tasks.id", words: "the task exists already" },
+    Unique {
+        constraint: "projects_primary",
+        columns: "projects.id",
+        words: "the project exists already",
+    },
+    Unique {
+        constraint: "environments_primary",
+        columns: "environments.id",
+        words: "the environment exists already",
+    },
+    Unique {
+        constraint: "domains_primary",
+        columns: "domains.id",
+        words: "the domain exists already",
+    },
+    Unique {
+        constraint: "tokens_primary",
+        columns: "tokens.id",
+        words: "the token exists already",
+    },
+    Unique {
+        constraint: "releases_primary",
+        columns: "releases.id",
+        words: "the release exists already",
+    },
+    Unique {
+        constraint: "deployments_primary",
+        columns: "deployments.id",
+        words: "the deployment exists already",
+    },
+    Unique {
+        constraint: "tasks_primary",
+        columns: "tasks.id",
+        words: "the task exists already",
+    },
 ];
 
 impl StoreError {
@@ -94,9 +126,10 @@ impl StoreError {
     /// Better words for a conflict, from a caller who knows the values.
     pub(crate) fn taken(self, constraint: &str, words: impl FnOnce() -> String) -> Self {
         match self {
-            Self::Conflict(taken) if taken.constraint == constraint => {
-                Self::Conflict(Taken { words: words(), ..taken })
-            }
+            Self::Conflict(taken) if taken.constraint == constraint => Self::Conflict(Taken {
+                words: words(),
+                ..taken
+            }),
             other => other,
         }
     }
@@ -111,7 +144,9 @@ impl StoreError {
 
     /// A row that cannot be understood.
     pub(crate) fn unreadable(column: &str, reason: impl fmt::Display) -> Self {
-        Self::Internal(format!("the column {column} holds something that cannot be read: {reason}"))
+        Self::Internal(format!(
+            "the column {column} holds something that cannot be read: {reason}"
+        ))
     }
 }
 
@@ -129,21 +164,33 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Both databases tell of a failure by a code: PostgreSQL by five letters and digits, SQLite by
-/// a number of at most four digits.
+/// What both databases tell of a failure. The code is five letters and digits on PostgreSQL, a
+/// number of at most four digits on SQLite.
+struct Report<'e> {
+    code: &'e str,
+    message: &'e str,
+    /// Only PostgreSQL tells it.
+    constraint: Option<&'e str>,
+}
+
 fn from_database(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default();
+    let report = Report {
+        code: &code,
+        message: error.message(),
+        constraint: error.constraint(),
+    };
     match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => from_sqlite(number, error),
-        _ => from_postgres(&code, error),
+        Ok(number) if code.len() < 5 => from_sqlite(number, &report),
+        _ => from_postgres(&report),
     }
 }
 
 /// <https://www.sqlite.org/rescode.html>; the low byte of an extended code is the primary one.
-fn from_sqlite(code: u32, error: &dyn DatabaseError) -> StoreError {
+fn from_sqlite(code: u32, report: &Report<'_>) -> StoreError {
     const FOREIGN_KEY: u32 = 787;
     const SHARED_MEMORY_SIZE: u32 = 4874;
-    let message = error.message().to_owned();
+    let message = report.message.to_owned();
     match (code, code & 0xff) {
         (FOREIGN_KEY, _) => StoreError::NotFound("what this belongs to".to_owned()),
         (_, 19) => {
@@ -155,19 +202,24 @@ fn from_sqlite(code: u32, error: &dyn DatabaseError) -> StoreError {
         }
         // The file of shared memory beside the database cannot grow.
         (SHARED_MEMORY_SIZE, _) | (_, 13) => StoreError::Full(message),
-        // Busy, locked, cannot open, snapshots that are too old (locking protocol).
+        // Busy, locked, cannot open, locking protocol.
         (_, 5 | 6 | 14 | 15) => StoreError::Unavailable(message),
         (_, 11 | 26) => StoreError::Internal(format!("{message}; the file is damaged: restore it from a backup")),
-        (_, 8) => StoreError::Internal(format!("{message}; give Weir the right to write the file and its folder")),
-        _ => StoreError::Internal(error.to_string()),
+        (_, 8) => StoreError::Internal(format!(
+            "{message}; give Weir the right to write the file and its folder"
+        )),
+        _ => StoreError::Internal(format!("{message} (SQLite's code {code})")),
     }
 }
 
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn from_postgres(code: &str, error: &dyn DatabaseError) -> StoreError {
-    let message = error.message().to_owned();
-    match code {
-        "23505" => match UNIQUE.iter().find(|unique| Some(unique.constraint) == error.constraint()) {
+fn from_postgres(report: &Report<'_>) -> StoreError {
+    let message = report.message.to_owned();
+    match report.code {
+        "23505" => match UNIQUE
+            .iter()
+            .find(|unique| Some(unique.constraint) == report.constraint)
+        {
             Some(unique) => conflict(unique),
             None => StoreError::Internal(message),
         },
@@ -176,13 +228,72 @@ fn from_postgres(code: &str, error: &dyn DatabaseError) -> StoreError {
         // Serialization, deadlock, lock not had in time, only readable while it recovers.
         "40001" | "40P01" | "55P03" | "25006" => StoreError::Unavailable(message),
         // Connection lost, out of resources, being shut down or starting.
-        _ if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
+        code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
             StoreError::Unavailable(message)
         }
-        _ => StoreError::Internal(format!("{message} (SQLSTATE {code})")),
+        code => StoreError::Internal(format!("{message} (SQLSTATE {code})")),
     }
 }
 
 fn conflict(unique: &Unique) -> StoreError {
-    StoreError::Conflict(Taken { constraint: unique.constraint, words: unique.words.to_owned() })
+    StoreError::Conflict(Taken {
+        constraint: unique.constraint,
+        words: unique.words.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn postgres(code: &str) -> StoreError {
+        from_postgres(&Report {
+            code,
+            message: "words",
+            constraint: None,
+        })
+    }
+
+    fn sqlite(code: u32) -> StoreError {
+        from_sqlite(
+            code,
+            &Report {
+                code: "",
+                message: "words",
+                constraint: None,
+            },
+        )
+    }
+
+    #[test]
+    fn a_full_disk_is_not_worth_trying_again() {
+        for error in [postgres("53100"), sqlite(13), sqlite(4874)] {
+            assert!(matches!(error, StoreError::Full(_)) && !error.retryable(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_worth_trying_again() {
+        for code in ["40001", "40P01", "55P03", "53300", "57P01", "57P03", "08006"] {
+            assert!(postgres(code).retryable(), "{code}");
+        }
+        // Busy, busy because of a snapshot, locked.
+        for code in [5, 517, 6] {
+            assert!(sqlite(code).retryable(), "{code}");
+        }
+    }
+
+    #[test]
+    fn bugs_and_damage_are_not_worth_trying_again() {
+        for error in [
+            postgres("42601"),
+            postgres("23505"),
+            sqlite(1),
+            sqlite(11),
+            sqlite(2067),
+            sqlite(8),
+        ] {
+            assert!(matches!(error, StoreError::Internal(_)), "{error:?}");
+        }
+    }
 }

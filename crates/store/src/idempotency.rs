@@ -67,13 +67,7 @@ impl Store {
 
     /// Keeps the answer of a request that was begun. Nothing happens if it was abandoned or
     /// pruned in the meantime.
-    pub async fn idempotency_finish(
-        &self,
-        token: &str,
-        key: &str,
-        status: u16,
-        body: &str,
-    ) -> Result<(), StoreError> {
+    pub async fn idempotency_finish(&self, token: &str, key: &str, status: u16, body: &str) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE idempotency SET status = $3, body = $4 WHERE token = $1 AND request_key = $2 AND status IS NULL",
         )
@@ -99,13 +93,18 @@ impl Store {
     /// Frees the keys of all requests without an answer: for the start of control, when nobody
     /// works on them any more. Returns how many there were.
     pub async fn idempotency_abandon_all(&self) -> Result<u64, StoreError> {
-        let abandoned = sqlx::query("DELETE FROM idempotency WHERE status IS NULL").execute(self.write()).await?;
+        let abandoned = sqlx::query("DELETE FROM idempotency WHERE status IS NULL")
+            .execute(self.write())
+            .await?;
         Ok(abandoned.rows_affected())
     }
 
     /// Forgets every request that was begun before this instant.
     pub async fn idempotency_prune(&self, before_ms: UnixMillis) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE created_ms < $1").bind(before_ms).execute(self.write()).await?;
+        sqlx::query("DELETE FROM idempotency WHERE created_ms < $1")
+            .bind(before_ms)
+            .execute(self.write())
+            .await?;
         Ok(())
     }
 }
@@ -114,7 +113,12 @@ fn known_of(row: &Fields<'_>, request_sha256: &str) -> Result<Idempotency, Store
     if row.text("request_sha256")? != request_sha256 {
         return Ok(Idempotency::Mismatch);
     }
-    let Some(status) = row.integer_optional("status")? else { return Ok(Idempotency::InProgress) };
+    let Some(status) = row.integer_optional("status")? else {
+        return Ok(Idempotency::InProgress);
+    };
     let status = u16::try_from(status).map_err(|error| StoreError::unreadable("status", error))?;
-    Ok(Idempotency::Replay { status, body: row.text("body")? })
+    Ok(Idempotency::Replay {
+        status,
+        body: row.text("body")?,
+    })
 }

@@ -15,8 +15,11 @@ struct Migration {
 }
 
 /// In order, without gaps. Never change one that was released: add the next.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "house", sql: include_str!("../migrations/0001_house.sql") }];
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "house",
+    sql: include_str!("../migrations/0001_house.sql"),
+}];
 
 /// Any number that nobody else uses on the same PostgreSQL database.
 const LOCK: i64 = 0x7765_6972;
@@ -55,7 +58,12 @@ async fn apply(store: &Store, migration: &Migration) -> Result<(), StoreError> {
     }
     sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
     transaction.commit().await?;
-    tracing::info!(migration.version, migration.name, "migrated the database to schema {}", migration.version);
+    tracing::info!(
+        migration.version,
+        migration.name,
+        "migrated the database to schema {}",
+        migration.version
+    );
     Ok(())
 }
 
@@ -64,7 +72,10 @@ async fn locked(store: &Store) -> Result<Transaction<'static, Any>, StoreError> 
     let mut transaction = store.begin().await?;
     if store.database() == Database::Postgres {
         // Released by the end of the transaction. SQLite's transactions exclude each other.
-        sqlx::query("SELECT 1 AS locked FROM pg_advisory_xact_lock($1)").bind(LOCK).fetch_one(&mut *transaction).await?;
+        sqlx::query("SELECT 1 AS locked FROM pg_advisory_xact_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut *transaction)
+            .await?;
     }
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -1,7 +1,7 @@
 //! Opening the database, and how its connections behave.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,14 +48,22 @@ impl Store {
         let shared = if let Some(path) = url.strip_prefix("sqlite:") {
             open_sqlite(path.strip_prefix("//").unwrap_or(path)).await?
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = pool(POSTGRES_CONNECTIONS, POSTGRES).connect_with(options(url)?).await?;
-            Shared { database: Database::Postgres, read: pool.clone(), write: pool }
+            let options = options(url)?;
+            probe(&options, POSTGRES).await?;
+            let pool = pool(POSTGRES_CONNECTIONS, POSTGRES).connect_with(options).await?;
+            Shared {
+                database: Database::Postgres,
+                read: pool.clone(),
+                write: pool,
+            }
         } else {
             return Err(StoreError::Internal(
                 "the address of the database must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned(),
             ));
         };
-        let store = Self { shared: Arc::new(shared) };
+        let store = Self {
+            shared: Arc::new(shared),
+        };
         migrations::run(&store).await?;
         Ok(store)
     }
@@ -68,18 +76,32 @@ async fn open_sqlite(path: &str) -> Result<Shared, StoreError> {
         ));
     }
     let path = std::path::absolute(path).map_err(|error| cannot_open(Path::new(path), &error))?;
-    create_private(&path).await.map_err(|error| cannot_open(&path, &error))?;
+    create_private(&path)
+        .await
+        .map_err(|error| cannot_open(&path, &error))?;
     let options = options(&sqlite_url(&path))?;
-    // The writer first: it sets the journal mode, which readers cannot.
+    // The writer's way first: it sets the journal mode, which readers cannot.
+    probe(&options, SQLITE_WRITER).await?;
     let write: AnyPool = pool(1, SQLITE_WRITER).connect_with(options.clone()).await?;
     let read = pool(SQLITE_READERS, SQLITE_READER).connect_with(options).await?;
-    Ok(Shared { database: Database::Sqlite, read, write })
+    Ok(Shared {
+        database: Database::Sqlite,
+        read,
+        write,
+    })
 }
 
 /// Creates the file for its owner alone: it holds hashes of tokens and sealed secrets. SQLite
 /// gives the same mode to the files that it puts beside it.
 async fn create_private(path: &Path) -> std::io::Result<()> {
-    tokio::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).await?;
+    tokio::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .await?;
     Ok(())
 }
 
@@ -92,7 +114,7 @@ fn cannot_open(path: &Path, error: &std::io::Error) -> StoreError {
 }
 
 /// Everything but plain characters is escaped, so that any path is one.
-fn sqlite_url(path: &PathBuf) -> String {
+fn sqlite_url(path: &Path) -> String {
     let mut url = "sqlite://".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -110,6 +132,15 @@ fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
     })?;
     // Values may be secrets, and what is slow is told by those who waited.
     Ok(options.disable_statement_logging())
+}
+
+/// Connects once without a pool. A pool tries again and again until its time-out and then only
+/// knows that the time is over; this knows why.
+async fn probe(options: &AnyConnectOptions, prepare: &'static str) -> Result<(), StoreError> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    sqlx::raw_sql(prepare).execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
 }
 
 fn pool(connections: u32, prepare: &'static str) -> AnyPoolOptions {

@@ -35,8 +35,9 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(|error| {
-                StoreError::from(error)
-                    .taken("projects_name_unique", || format!("there is a project {} already", project.name))
+                StoreError::from(error).taken("projects_name_unique", || {
+                    format!("there is a project {} already", project.name)
+                })
             })?;
         environment::insert_in_tx(&mut transaction, production).await?;
         domain::insert_in_tx(&mut transaction, domains).await?;
@@ -57,8 +58,7 @@ impl Store {
 
     /// All projects, by name.
     pub async fn project_list(&self) -> Result<Vec<Project>, StoreError> {
-        let mut projects: Vec<Project> =
-            all(&sqlx::query("SELECT * FROM projects").fetch_all(self.read()).await?)?;
+        let mut projects: Vec<Project> = all(&sqlx::query("SELECT * FROM projects").fetch_all(self.read()).await?)?;
         // Sorted here, because databases disagree about where a hyphen comes.
         projects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(projects)
@@ -87,7 +87,10 @@ impl Store {
             "DELETE FROM environments WHERE project_id = $1",
             "DELETE FROM projects WHERE id = $1",
         ] {
-            sqlx::query(statement).bind(id.to_string()).execute(&mut *transaction).await?;
+            sqlx::query(statement)
+                .bind(id.to_string())
+                .execute(&mut *transaction)
+                .await?;
         }
         Ok(transaction.commit().await?)
     }

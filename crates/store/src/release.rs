@@ -122,7 +122,11 @@ impl Store {
 
     /// The releases of an environment that may be removed, oldest first: not among the newest
     /// `keep`, not live, not kept for a quick rollback, not being deployed.
-    pub async fn release_list_prunable(&self, environment: EnvironmentId, keep: i64) -> Result<Vec<Release>, StoreError> {
+    pub async fn release_list_prunable(
+        &self,
+        environment: EnvironmentId,
+        keep: i64,
+    ) -> Result<Vec<Release>, StoreError> {
         let query = sqlx::query(concat!(
             "SELECT * FROM releases WHERE environment_id = $1
              AND id NOT IN (SELECT id FROM releases WHERE environment_id = $1 ORDER BY number DESC LIMIT $2)

@@ -22,19 +22,27 @@ pub(crate) struct Fields<'r>(pub(crate) &'r AnyRow);
 
 impl Fields<'_> {
     pub(crate) fn text(&self, column: &str) -> Result<String, StoreError> {
-        self.0.try_get(column).map_err(|error| StoreError::unreadable(column, error))
+        self.0
+            .try_get(column)
+            .map_err(|error| StoreError::unreadable(column, error))
     }
 
     pub(crate) fn text_optional(&self, column: &str) -> Result<Option<String>, StoreError> {
-        self.0.try_get(column).map_err(|error| StoreError::unreadable(column, error))
+        self.0
+            .try_get(column)
+            .map_err(|error| StoreError::unreadable(column, error))
     }
 
     pub(crate) fn integer(&self, column: &str) -> Result<i64, StoreError> {
-        self.0.try_get(column).map_err(|error| StoreError::unreadable(column, error))
+        self.0
+            .try_get(column)
+            .map_err(|error| StoreError::unreadable(column, error))
     }
 
     pub(crate) fn integer_optional(&self, column: &str) -> Result<Option<i64>, StoreError> {
-        self.0.try_get(column).map_err(|error| StoreError::unreadable(column, error))
+        self.0
+            .try_get(column)
+            .map_err(|error| StoreError::unreadable(column, error))
     }
 
     /// A yes or no, kept as 1 or 0.
@@ -47,7 +55,9 @@ impl Fields<'_> {
     where
         T: FromStr<Err: Display>,
     {
-        self.text(column)?.parse().map_err(|reason| StoreError::unreadable(column, reason))
+        self.text(column)?
+            .parse()
+            .map_err(|reason| StoreError::unreadable(column, reason))
     }
 
     pub(crate) fn parsed_optional<T>(&self, column: &str) -> Result<Option<T>, StoreError>
@@ -55,7 +65,8 @@ impl Fields<'_> {
         T: FromStr<Err: Display>,
     {
         let text = self.text_optional(column)?;
-        text.map(|text| text.parse().map_err(|reason| StoreError::unreadable(column, reason))).transpose()
+        text.map(|text| text.parse().map_err(|reason| StoreError::unreadable(column, reason)))
+            .transpose()
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {

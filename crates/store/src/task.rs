@@ -98,8 +98,7 @@ impl Store {
 
     /// The tasks that have not ended, oldest first.
     pub async fn task_list_unfinished(&self) -> Result<Vec<Task>, StoreError> {
-        let query =
-            sqlx::query("SELECT * FROM tasks WHERE state IN ('queued', 'running') ORDER BY created_ms, id");
+        let query = sqlx::query("SELECT * FROM tasks WHERE state IN ('queued', 'running') ORDER BY created_ms, id");
         all(&query.fetch_all(self.read()).await?)
     }
 
@@ -116,16 +115,18 @@ impl Store {
     /// `state` is `Queued` or `Running`.
     pub async fn task_set_step(&self, id: TaskId, state: TaskState, step: &str) -> Result<bool, StoreError> {
         if state.is_ended() {
-            return Err(StoreError::Internal(format!("a task ends by task_end, not by a step ({})", state.as_str())));
+            return Err(StoreError::Internal(format!(
+                "a task ends by task_end, not by a step ({})",
+                state.as_str()
+            )));
         }
-        let changed = sqlx::query(
-            "UPDATE tasks SET state = $2, step = $3 WHERE id = $1 AND state IN ('queued', 'running')",
-        )
-        .bind(id.to_string())
-        .bind(state.as_str())
-        .bind(storable(step))
-        .execute(self.write())
-        .await?;
+        let changed =
+            sqlx::query("UPDATE tasks SET state = $2, step = $3 WHERE id = $1 AND state IN ('queued', 'running')")
+                .bind(id.to_string())
+                .bind(state.as_str())
+                .bind(storable(step))
+                .execute(self.write())
+                .await?;
         Ok(changed.rows_affected() > 0)
     }
 
@@ -165,15 +166,18 @@ impl Store {
     ) -> Result<Vec<TaskLine>, StoreError> {
         let mut transaction = self.begin().await?;
         // Locks the task's row, so that two who append get different sequences.
-        let row = sqlx::query(
-            "UPDATE tasks SET line_count = line_count WHERE id = $1 RETURNING line_count, lines_left_out",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| StoreError::NotFound(format!("the task {id}")))?;
+        let row =
+            sqlx::query("UPDATE tasks SET line_count = line_count WHERE id = $1 RETURNING line_count, lines_left_out")
+                .bind(id.to_string())
+                .fetch_optional(&mut *transaction)
+                .await?
+                .ok_or_else(|| StoreError::NotFound(format!("the task {id}")))?;
         let row = Fields(&row);
-        let mut log = Log { count: row.integer("line_count")?, left_out: row.integer("lines_left_out")?, kept: vec![] };
+        let mut log = Log {
+            count: row.integer("line_count")?,
+            left_out: row.integer("lines_left_out")?,
+            kept: vec![],
+        };
         for (kind, text) in lines {
             log.append(now_ms, *kind, text);
         }
@@ -189,12 +193,7 @@ impl Store {
     }
 
     /// The lines of a task after a sequence, oldest first, at most `limit`.
-    pub async fn task_lines(
-        &self,
-        id: TaskId,
-        after_sequence: i64,
-        limit: i64,
-    ) -> Result<Vec<TaskLine>, StoreError> {
+    pub async fn task_lines(&self, id: TaskId, after_sequence: i64, limit: i64) -> Result<Vec<TaskLine>, StoreError> {
         let query =
             sqlx::query("SELECT * FROM task_lines WHERE task_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
                 .bind(id.to_string())
@@ -247,7 +246,12 @@ impl Log {
 
     fn push(&mut self, at_ms: UnixMillis, kind: LineKind, text: String) {
         self.count += 1;
-        self.kept.push(TaskLine { sequence: self.count, at_ms, kind, text });
+        self.kept.push(TaskLine {
+            sequence: self.count,
+            at_ms,
+            kind,
+            text,
+        });
     }
 }
 
@@ -260,8 +264,7 @@ fn cut(text: &str) -> String {
     format!("{}{CUT}", &text[..end])
 }
 
-const INSERT_LINE: &str =
-    "INSERT INTO task_lines (task_id, sequence, at_ms, kind, line) VALUES ($1, $2, $3, $4, $5)";
+const INSERT_LINE: &str = "INSERT INTO task_lines (task_id, sequence, at_ms, kind, line) VALUES ($1, $2, $3, $4, $5)";
 const INSERT_EIGHT_LINES: &str = "INSERT INTO task_lines (task_id, sequence, at_ms, kind, line) VALUES
     ($1, $2, $3, $4, $5), ($1, $6, $7, $8, $9), ($1, $10, $11, $12, $13), ($1, $14, $15, $16, $17),
     ($1, $18, $19, $20, $21), ($1, $22, $23, $24, $25), ($1, $26, $27, $28, $29), ($1, $30, $31, $32, $33)";
@@ -274,7 +277,11 @@ async fn lines_insert_in_tx(connection: &mut AnyConnection, task: &str, lines: &
     for (statement, lines) in eights.chain(rest) {
         let mut query = sqlx::query(statement).bind(task);
         for line in lines {
-            query = query.bind(line.sequence).bind(line.at_ms).bind(line.kind.as_str()).bind(&line.text);
+            query = query
+                .bind(line.sequence)
+                .bind(line.at_ms)
+                .bind(line.kind.as_str())
+                .bind(&line.text);
         }
         query.execute(&mut *connection).await?;
     }

@@ -42,7 +42,9 @@ impl Store {
 
     /// All tokens, oldest first, expired ones too.
     pub async fn token_list(&self) -> Result<Vec<Token>, StoreError> {
-        all(&sqlx::query("SELECT * FROM tokens ORDER BY created_ms, id").fetch_all(self.read()).await?)
+        all(&sqlx::query("SELECT * FROM tokens ORDER BY created_ms, id")
+            .fetch_all(self.read())
+            .await?)
     }
 
     /// The token of this secret, by the SHA-256 of it in lower-case hex; also an expired one.
@@ -53,8 +55,10 @@ impl Store {
 
     /// Removes a token. Says whether it was there.
     pub async fn token_delete(&self, id: TokenId) -> Result<bool, StoreError> {
-        let deleted =
-            sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id.to_string()).execute(self.write()).await?;
+        let deleted = sqlx::query("DELETE FROM tokens WHERE id = $1")
+            .bind(id.to_string())
+            .execute(self.write())
+            .await?;
         Ok(deleted.rows_affected() > 0)
     }
 }

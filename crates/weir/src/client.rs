@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_api::Problem;
 
-pub(crate) use self::events::{Event, EventReader};
+pub(crate) use self::events::EventReader;
 pub(crate) use self::session::{Frame, Terminal};
 use crate::credentials::{self, Token};
 use crate::failure::{Failure, Result};
@@ -20,7 +20,11 @@ use crate::failure::{Failure, Result};
 /// Longest wait for an ordinary answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pauses between attempts to connect. Control is back within a second when it was restarted.
-const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_millis(1300)];
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_millis(1300),
+];
 
 /// One Weir with the token for it.
 #[derive(Debug, Clone)]
@@ -46,7 +50,9 @@ impl Client {
         if is_this_machine(&base) {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| Failure::failed("cannot make an HTTP client").detail(chain(&error)))?;
+        let http = builder
+            .build()
+            .map_err(|error| Failure::failed("cannot make an HTTP client").detail(chain(&error)))?;
         Ok(Self { http, base, token })
     }
 
@@ -65,6 +71,13 @@ impl Client {
     /// Reads something.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.call(Method::GET, path, &Body::None).await
+    }
+
+    /// Reads something, without trying again.
+    pub(crate) async fn get_once<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let request = self.request(Method::GET, path)?.timeout(ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        self.read(response).await
     }
 
     /// Reads something with a query.
@@ -114,7 +127,13 @@ impl Client {
     }
 
     /// Streams a file to Weir.
-    pub(crate) async fn upload<T: DeserializeOwned>(&self, path: &str, content_type: &str, length: u64, body: reqwest::Body) -> Result<T> {
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        length: u64,
+        body: reqwest::Body,
+    ) -> Result<T> {
         let request = self
             .request(Method::POST, path)?
             .header(CONTENT_TYPE, content_type)
@@ -239,9 +258,14 @@ fn random_key() -> String {
 
 /// Whether an address is on this machine, where no proxy may come in between.
 fn is_this_machine(base: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(base) else { return false };
+    let Ok(url) = reqwest::Url::parse(base) else {
+        return false;
+    };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A path with a query, escaped.
@@ -250,7 +274,9 @@ pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
         return path.to_owned();
     }
     // `Url` knows how to write a query; the host is only there because it must be.
-    let Ok(mut url) = reqwest::Url::parse("http://weir") else { return path.to_owned() };
+    let Ok(mut url) = reqwest::Url::parse("http://weir") else {
+        return path.to_owned();
+    };
     url.query_pairs_mut().extend_pairs(query);
     format!("{path}?{}", url.query().unwrap_or_default())
 }

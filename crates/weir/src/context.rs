@@ -66,7 +66,10 @@ impl PlaceChoice {
             Some(name) => environment_name(name)?,
             None => EnvironmentName::production(),
         };
-        Ok(Place { project: self.project.resolve()?, environment })
+        Ok(Place {
+            project: self.project.resolve()?,
+            environment,
+        })
     }
 }
 
@@ -112,12 +115,19 @@ fn parse_remote(url: &str) -> Option<Remote> {
     let mut base = reqwest::Url::parse(base).ok()?;
     base.set_username("").ok()?;
     base.set_password(None).ok()?;
-    Some(Remote { url: base.as_str().trim_end_matches('/').to_owned(), project: project.to_owned() })
+    Some(Remote {
+        url: base.as_str().trim_end_matches('/').to_owned(),
+        project: project.to_owned(),
+    })
 }
 
 /// What a git command writes, if it ends well; also `None` where there is no git.
 pub(crate) fn git_output(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).stdin(std::process::Stdio::null()).output().ok()?;
+    let output = Command::new("git")
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim_end().to_owned())
 }
@@ -128,9 +138,18 @@ mod tests {
 
     #[test]
     fn remotes_name_project_and_address() {
-        let remote = Remote { url: "http://127.0.0.1:8081".to_owned(), project: "shop".to_owned() };
-        assert_eq!(parse_remote("http://127.0.0.1:8081/git/shop.git\n"), Some(remote.clone()));
-        assert_eq!(parse_remote("http://weir:secret@127.0.0.1:8081/git/shop.git"), Some(remote));
+        let remote = Remote {
+            url: "http://127.0.0.1:8081".to_owned(),
+            project: "shop".to_owned(),
+        };
+        assert_eq!(
+            parse_remote("http://127.0.0.1:8081/git/shop.git\n"),
+            Some(remote.clone())
+        );
+        assert_eq!(
+            parse_remote("http://weir:secret@127.0.0.1:8081/git/shop.git"),
+            Some(remote)
+        );
         assert_eq!(parse_remote("git@github.com:a/shop.git"), None);
         assert_eq!(parse_remote("http://a/git/shop"), None);
     }

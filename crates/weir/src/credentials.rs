@@ -21,7 +21,8 @@ impl Token {
     /// Takes it without the white space around it. `None` if nothing is left.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        (!text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace())).then(|| Self(text.to_owned()))
+        (!text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace()))
+            .then(|| Self(text.to_owned()))
     }
 
     /// The token itself.
@@ -80,7 +81,12 @@ impl Stored {
 
     /// Keeps a token and makes its address the default.
     pub(crate) fn insert(&mut self, url: &str, token: &Token) {
-        self.tokens.insert(url.to_owned(), StoredToken { token: token.expose().to_owned() });
+        self.tokens.insert(
+            url.to_owned(),
+            StoredToken {
+                token: token.expose().to_owned(),
+            },
+        );
         self.default = Some(url.to_owned());
     }
 
@@ -112,7 +118,9 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // A temporary file of `tempfile` has mode 0600 from the beginning.
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
     temporary.write_all(bytes)?;
-    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    temporary
+        .as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o600))?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     std::fs::File::open(folder)?.sync_all()
@@ -130,7 +138,10 @@ fn file() -> Result<PathBuf> {
 pub(crate) fn home() -> Result<PathBuf> {
     std::env::home_dir()
         .filter(|home| !home.as_os_str().is_empty())
-        .ok_or_else(|| Failure::failed("there is no home folder to keep credentials in").hint("set HOME, or use WEIR_URL and WEIR_TOKEN"))
+        .ok_or_else(|| {
+            Failure::failed("there is no home folder to keep credentials in")
+                .hint("set HOME, or use WEIR_URL and WEIR_TOKEN")
+        })
 }
 
 /// A variable of the environment that is set and not empty.
@@ -151,9 +162,16 @@ pub(crate) fn default_data_folder() -> Result<PathBuf> {
 
 /// An address as it is compared and kept: scheme and authority, in lower case, without slash.
 pub(crate) fn normal_url(text: &str) -> Result<String> {
-    let wrong = |why: &str| Failure::usage(format!("`{text}` cannot be the address of Weir: {why}")).hint(format!("for example {DEFAULT_URL}"));
+    let wrong = |why: &str| {
+        Failure::usage(format!("`{text}` cannot be the address of Weir: {why}"))
+            .hint(format!("for example {DEFAULT_URL}"))
+    };
     let text = text.trim();
-    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let text = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
     let url = reqwest::Url::parse(&text).map_err(|error| wrong(&error.to_string()))?;
     if url.scheme() == "https" {
         return Err(wrong("this version of the CLI speaks plain HTTP only")

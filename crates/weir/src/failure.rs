@@ -52,13 +52,28 @@ impl ExitCode {
     /// All with a fixed number and what they mean, for the reference.
     pub(crate) const DOCUMENTED: [(Self, &'static str); 9] = [
         (Self::Ok, "It is done."),
-        (Self::Failed, "The operation failed: a build, a deployment, a check; or Weir itself failed."),
+        (
+            Self::Failed,
+            "The operation failed: a build, a deployment, a check; or Weir itself failed.",
+        ),
         (Self::Usage, "The command line, or a value on it, is wrong."),
         (Self::NotFound, "What was named does not exist."),
-        (Self::NotAllowed, "The token is missing, unknown or expired, or may not do this."),
-        (Self::Unreachable, "Weir does not answer at its address, or is still starting."),
-        (Self::Conflict, "The state of things forbids it: a name is taken, an environment is paused."),
-        (Self::NotRun, "`weir run` and `weir exec`: the command could not be run. Otherwise they end with the command's own status."),
+        (
+            Self::NotAllowed,
+            "The token is missing, unknown or expired, or may not do this.",
+        ),
+        (
+            Self::Unreachable,
+            "Weir does not answer at its address, or is still starting.",
+        ),
+        (
+            Self::Conflict,
+            "The state of things forbids it: a name is taken, an environment is paused.",
+        ),
+        (
+            Self::NotRun,
+            "`weir run` and `weir exec`: the command could not be run. Otherwise they end with the command's own status.",
+        ),
         (Self::Interrupted, "Ctrl-C. What Weir was asked for goes on."),
     ];
 }
@@ -88,7 +103,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(code: ExitCode, kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), message: message.into(), detail: None, hint: None, code }
+        Self {
+            kind: kind.to_owned(),
+            message: message.into(),
+            detail: None,
+            hint: None,
+            code,
+        }
     }
 
     /// The operation failed.
@@ -162,7 +183,13 @@ impl Failure {
             503 => ExitCode::Unreachable,
             _ => ExitCode::Failed,
         };
-        Self { kind: problem.kind, message: problem.title, detail: problem.detail, hint: problem.hint, code }
+        Self {
+            kind: problem.kind,
+            message: problem.title,
+            detail: problem.detail,
+            hint: problem.hint,
+            code,
+        }
     }
 }
 

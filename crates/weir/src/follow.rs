@@ -54,11 +54,19 @@ pub(crate) fn outcome(task: &Task) -> Result<()> {
     match task.state.as_str() {
         "done" => Ok(()),
         "superseded" => {
-            let reason = task.error.clone().unwrap_or_else(|| "a newer one took its place".to_owned());
-            Err(Failure::failed(format!("superseded: {}", task.title)).detail(reason).hint("see what is live: weir releases"))
+            let reason = task
+                .error
+                .clone()
+                .unwrap_or_else(|| "a newer one took its place".to_owned());
+            Err(Failure::failed(format!("superseded: {}", task.title))
+                .detail(reason)
+                .hint("see what is live: weir releases"))
         }
         _ => {
-            let reason = task.error.clone().unwrap_or_else(|| format!("{} {}", task.title, task.state));
+            let reason = task
+                .error
+                .clone()
+                .unwrap_or_else(|| format!("{} {}", task.title, task.state));
             Err(Failure::failed(reason).hint(format!("everything that was said: weir task show {}", task.id)))
         }
     }
@@ -67,7 +75,14 @@ pub(crate) fn outcome(task: &Task) -> Result<()> {
 /// Prints the lines of a task until it ends. Ctrl-C stops the looking, not the task.
 pub(crate) async fn follow(ui: &Ui, client: &Client, id: &str) -> Result<Task> {
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut following = Following { ui, client, id, after: None, heard: Instant::now(), spinner: Spinner::new(ui, "waiting") };
+    let mut following = Following {
+        ui,
+        client,
+        id,
+        after: None,
+        heard: Instant::now(),
+        spinner: Spinner::new(ui, "waiting"),
+    };
     tokio::select! {
         task = following.run() => task,
         _ = &mut interrupt => Err(Failure::interrupted("stopped watching; the work goes on").hint(format!("watch it again: weir task watch {id}"))),
@@ -99,7 +114,10 @@ impl Following<'_> {
                 return Err(problem);
             }
             if self.heard.elapsed() > PATIENCE {
-                return Err(problem.hint(format!("the work may go on; watch it again: weir task watch {}", self.id)));
+                return Err(problem.hint(format!(
+                    "the work may go on; watch it again: weir task watch {}",
+                    self.id
+                )));
             }
             self.spinner.set_text("reconnecting");
             let until = Instant::now() + PAUSE;
@@ -144,8 +162,9 @@ impl Following<'_> {
 
 /// The JSON in an event.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(data: &str) -> Result<T> {
-    serde_json::from_str(data)
-        .map_err(|error| Failure::failed("Weir said something that this CLI does not understand").detail(error.to_string()))
+    serde_json::from_str(data).map_err(|error| {
+        Failure::failed("Weir said something that this CLI does not understand").detail(error.to_string())
+    })
 }
 
 /// One line of a task for people, in the style of a push.

@@ -115,13 +115,15 @@ impl Ui {
 
     /// One JSON value on standard output.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<()> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
         self.data(&text)
     }
 
     /// One JSON value on one line of standard output, for streams.
     pub(crate) fn json_line<T: Serialize>(&self, value: &T) -> Result<()> {
-        let text = serde_json::to_string(value).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+        let text =
+            serde_json::to_string(value).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
         self.data(&text)
     }
 
@@ -173,17 +175,27 @@ impl Ui {
             .iter()
             .enumerate()
             .map(|(column, header)| {
-                let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count());
+                let cells = rows
+                    .iter()
+                    .filter_map(|row| row.get(column))
+                    .map(|cell| cell.text.chars().count());
                 cells.chain([header.chars().count()]).max().unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
-        let head: Vec<Cell> = headers.iter().map(|header| Cell::looking(Look::Faint, *header)).collect();
+        let head: Vec<Cell> = headers
+            .iter()
+            .map(|header| Cell::looking(Look::Faint, *header))
+            .collect();
         for row in std::iter::once(&head).chain(rows) {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let last = column + 1 == row.len();
-                let pad = if last { 0 } else { widths[column].saturating_sub(cell.text.chars().count()) + 2 };
+                let pad = if last {
+                    0
+                } else {
+                    widths[column].saturating_sub(cell.text.chars().count()) + 2
+                };
                 match cell.look {
                     Some(look) => line.push_str(&self.out(look, &cell.text)),
                     None => line.push_str(&cell.text),
@@ -198,7 +210,11 @@ impl Ui {
 }
 
 fn paint(colour: bool, look: Look, text: &str) -> String {
-    if colour { format!("\u{1b}[{}m{text}\u{1b}[0m", look.code()) } else { text.to_owned() }
+    if colour {
+        format!("\u{1b}[{}m{text}\u{1b}[0m", look.code())
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A cell of a table.
@@ -211,7 +227,10 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell in a look.
     pub(crate) fn looking(look: Look, text: impl Into<String>) -> Self {
-        Self { look: Some(look), ..Self::from(text.into()) }
+        Self {
+            look: Some(look),
+            ..Self::from(text.into())
+        }
     }
 
     /// A state, in the look of that state.
@@ -223,7 +242,10 @@ impl Cell {
 impl From<String> for Cell {
     fn from(text: String) -> Self {
         // What others wrote must not move the cursor about.
-        Self { text: printable(&text), look: None }
+        Self {
+            text: printable(&text),
+            look: None,
+        }
     }
 }
 
@@ -241,7 +263,9 @@ impl From<Option<String>> for Cell {
 
 /// Text without characters that control a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Text of a log for a terminal: colours may stay, what else controls a terminal may not.
@@ -251,12 +275,18 @@ pub(crate) fn log_text(text: &str, colours: bool) -> String {
     while let Some(at) = rest.find('\u{1b}') {
         clean.push_str(&printable(&rest[..at]));
         rest = &rest[at + 1..];
-        let Some(sequence) = rest.strip_prefix('[') else { continue };
-        let end = sequence.find(|c: char| !(c.is_ascii_digit() || c == ';')).unwrap_or(sequence.len());
+        let Some(sequence) = rest.strip_prefix('[') else {
+            continue;
+        };
+        let end = sequence
+            .find(|c: char| !(c.is_ascii_digit() || c == ';'))
+            .unwrap_or(sequence.len());
         if sequence[end..].starts_with('m') && colours {
             let _ = write!(clean, "\u{1b}[{}m", &sequence[..end]);
         }
-        rest = sequence[end..].get(1..).unwrap_or(if end < sequence.len() { &sequence[end..] } else { "" });
+        rest = sequence[end..]
+            .get(1..)
+            .unwrap_or(if end < sequence.len() { &sequence[end..] } else { "" });
     }
     clean.push_str(&printable(rest));
     clean
@@ -275,7 +305,9 @@ pub(crate) fn time_span(span: Duration) -> String {
 
 /// How long ago an instant of the API was.
 pub(crate) fn ago(instant: &str) -> String {
-    let Ok(then) = instant.parse::<jiff::Timestamp>() else { return instant.to_owned() };
+    let Ok(then) = instant.parse::<jiff::Timestamp>() else {
+        return instant.to_owned();
+    };
     let span = jiff::Timestamp::now().duration_since(then);
     match Duration::try_from(span) {
         Ok(span) => format!("{} ago", time_span(span)),
@@ -292,7 +324,11 @@ pub(crate) fn size(bytes: u64) -> String {
         tenths /= 1024;
         unit += 1;
     }
-    if tenths.is_multiple_of(10) { format!("{} {}", tenths / 10, UNITS[unit]) } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
+    if tenths.is_multiple_of(10) {
+        format!("{} {}", tenths / 10, UNITS[unit])
+    } else {
+        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
 }
 
 /// A line at the bottom of the terminal that moves while something takes long.
@@ -312,7 +348,13 @@ impl Spinner {
 
     /// One that is seen only where somebody looks.
     pub(crate) fn new(ui: &Ui, text: impl Into<String>) -> Self {
-        Self { shown: false, enabled: ui.shows_movement(), frame: 0, since: Instant::now(), text: text.into() }
+        Self {
+            shown: false,
+            enabled: ui.shows_movement(),
+            frame: 0,
+            since: Instant::now(),
+            text: text.into(),
+        }
     }
 
     /// What it says from now on.
@@ -328,7 +370,12 @@ impl Spinner {
         }
         self.frame = (self.frame + 1) % Self::FRAMES.len();
         let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-        let line = format!("{} {} {}", Self::FRAMES[self.frame], self.text, time_span(self.since.elapsed()));
+        let line = format!(
+            "{} {} {}",
+            Self::FRAMES[self.frame],
+            self.text,
+            time_span(self.since.elapsed())
+        );
         let line: String = printable(&line).chars().take(width.saturating_sub(1)).collect();
         let mut err = io::stderr().lock();
         let _ = write!(err, "\r\u{1b}[K{line}");
@@ -379,8 +426,16 @@ mod tests {
 
     #[test]
     fn tables_line_up_without_trailing_space() {
-        let ui = Ui { format: Format::Text, colour_out: false, colour_err: false, terminal_err: false };
-        let text = ui.table_text(&["A", "NAME"], &[vec!["long".into(), "x".into()], vec!["b".into(), "".into()]]);
+        let ui = Ui {
+            format: Format::Text,
+            colour_out: false,
+            colour_err: false,
+            terminal_err: false,
+        };
+        let text = ui.table_text(
+            &["A", "NAME"],
+            &[vec!["long".into(), "x".into()], vec!["b".into(), "".into()]],
+        );
         assert_eq!(text, "A     NAME\nlong  x\nb\n");
     }
 }

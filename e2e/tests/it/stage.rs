@@ -38,7 +38,7 @@ where
     let result = runtime().block_on(async { tokio::time::timeout(LIMIT, test()).await });
     let error = match result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => format!("{error:?}"),
+        Ok(Err(error)) => format!("{error:#}"),
         Err(_) => format!("did not end within {LIMIT:?}"),
     };
     let mut message = error;

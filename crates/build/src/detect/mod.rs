@@ -261,6 +261,7 @@ fn static_site(folder: &Folder<'_>, build: &BuildFile) -> Result<Found, DetectEr
         Some(publish) => return Err(format!("there is no folder `{}` to publish", folder.at(&publish)).into()),
         None => site_folder(folder).unwrap_or_default().to_owned(),
     };
+    check_plain(&publish)?;
     let finding = format!("Static site (from {})", folder.at(&joined(&publish, if folder.has(&joined(&publish, "index.html")) { "index.html" } else { "" })));
     Ok(Found::plain(Recipe::Static { publish }, finding))
 }
@@ -274,6 +275,12 @@ pub(crate) fn base_of(build: &BuildFile, stack: impl FnOnce() -> Result<(Base, S
         }
         _ => stack(),
     }
+}
+
+/// Folders that go into a Dockerfile must have plain names.
+pub(crate) fn check_plain(path: &str) -> Result<(), DetectError> {
+    let plain = |c: char| c.is_alphanumeric() || "._-/+@ ".contains(c);
+    if path.chars().all(plain) && !path.split('/').any(|part| part == "..") { Ok(()) } else { Err(format!("`{}` cannot be published: only letters, digits, spaces and . _ - + @ are allowed in its name", one_line(path)).into()) }
 }
 
 fn joined(folder: &str, name: &str) -> String {

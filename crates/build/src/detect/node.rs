@@ -62,6 +62,7 @@ pub(crate) fn detect(folder: &Folder<'_>, build: &BuildFile) -> Result<Found, De
         None => None,
     };
     if let Some(publish) = &publish {
+        super::check_plain(publish)?;
         findings.push(format!("Static site from {publish}/, once built"));
     }
     let workspaces = package.0.get("workspaces").is_some() || folder.has("pnpm-workspace.yaml");
@@ -79,6 +80,7 @@ pub(crate) fn detect(folder: &Folder<'_>, build: &BuildFile) -> Result<Found, De
             files: files.into_iter().filter(|name| folder.has(name)).map(str::to_owned).collect(),
             whole_source: workspaces || local || scripted || folder.has_folder("patches") || folder.has_folder(".yarn"),
             no_dependencies: !folder.has("package.json") || (package.wanted().next().is_none() && !workspaces && !scripted),
+            has_development: package.0.get("devDependencies").and_then(Value::as_object).is_some_and(|all| !all.is_empty()) || workspaces,
             // Prisma generates its client into node_modules.
             keep_modules: workspaces || package.depends_on("prisma") || package.depends_on("@prisma/client"),
             manager,

@@ -91,7 +91,7 @@ fn dependencies(folder: &Folder<'_>, project: Option<&toml::Table>) -> Dependenc
         let locked = folder.has(lock);
         let text = folder.text(if locked { lock } else { manifest }).unwrap_or_default();
         Dependencies {
-            way: PythonDependencies::Tool { tool, files },
+            way: PythonDependencies::Tool { tool, files, whole_source: names_paths(&text) },
             finding: Some(format!("Dependencies by {} (from {})", tool.name(), folder.at(if locked { lock } else { manifest }))),
             packages: declared.clone(),
             git: text.contains("git+") || text.contains("type = \"git\"") || text.contains("\"git\":"),
@@ -124,6 +124,16 @@ fn dependencies(folder: &Folder<'_>, project: Option<&toml::Table>) -> Dependenc
     from_project(folder, project, declared)
 }
 
+/// Whether a lock file names packages that lie in the source itself.
+fn names_paths(lock: &str) -> bool {
+    let elsewhere = |line: &str| {
+        let uv = ["{ directory = \"", "{ editable = \"", "{ virtual = \"", "{ path = \""].iter().any(|kind| line.contains(kind));
+        uv && !line.contains("= \".\"")
+    };
+    lock.lines().any(|line| elsewhere(line) || line.contains("type = \"directory\"") || line.contains("path = \"./"))
+        || lock.contains("\"editable\": true")
+}
+
 fn from_project(folder: &Folder<'_>, project: Option<&toml::Table>, declared: BTreeSet<String>) -> Dependencies {
     let nothing = Dependencies { way: PythonDependencies::None, finding: None, packages: BTreeSet::new(), git: false };
     let Some(project) = project else { return nothing };
@@ -133,7 +143,7 @@ fn from_project(folder: &Folder<'_>, project: Option<&toml::Table>, declared: BT
         }
         let files = vec!["pyproject.toml".to_owned()];
         return Dependencies {
-            way: PythonDependencies::Tool { tool: PythonTool::Poetry, files },
+            way: PythonDependencies::Tool { tool: PythonTool::Poetry, files, whole_source: false },
             finding: Some(format!("Dependencies by poetry (from {}; there is no lock file, so that versions may differ)", folder.at("pyproject.toml"))),
             packages: declared,
             git: false,

@@ -121,6 +121,9 @@ fn range(text: &str) -> Option<Vec<Bound>> {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty() && *part != "*") {
         let split = part.find(|c: char| c.is_ascii_digit())?;
         let (operator, version) = (part[..split].trim(), part[split..].trim());
+        if !version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'*') {
+            return None;
+        }
         let numbers: Vec<u32> = version.split('.').map_while(|number| number.trim().parse().ok()).collect();
         let major = *numbers.first()?;
         let minor = numbers.get(1).copied().unwrap_or(0);

@@ -76,7 +76,10 @@ impl Caller {
                 self.token.scope.as_str(),
                 scope.as_str()
             ))
-            .with_hint(format!("an administrator makes such a token: `weir token create NAME --scope {}`", scope.as_str()))),
+            .with_hint(format!(
+                "an administrator makes such a token: `weir token create NAME --scope {}`",
+                scope.as_str()
+            ))),
             _ => Ok(()),
         }
     }
@@ -86,8 +89,10 @@ impl Caller {
         if self.token.project.is_none() {
             return Ok(());
         }
-        Err(ApiError::forbidden(format!("the token `{}` is for one project only", self.token.name))
-            .with_hint("use a token for all projects, for example the one in DIR/admin-token"))
+        Err(
+            ApiError::forbidden(format!("the token `{}` is for one project only", self.token.name))
+                .with_hint("use a token for all projects, for example the one in DIR/admin-token"),
+        )
     }
 
     /// Whether the token may know of this project at all.
@@ -98,7 +103,12 @@ impl Caller {
 
 /// Finds out who asks from `Authorization: Bearer TOKEN` or basic authentication (user `weir`,
 /// the token as password). Fails with 401, or 429 after many failures of one address.
-pub async fn authenticate(context: &Context, limiter: &Limiter, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
+pub async fn authenticate(
+    context: &Context,
+    limiter: &Limiter,
+    headers: &HeaderMap,
+    peer: IpAddr,
+) -> Result<Caller, ApiError> {
     let now_ms = context.clock.now_ms();
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return Err(unauthorized("a token is needed"));
@@ -112,7 +122,11 @@ pub async fn authenticate(context: &Context, limiter: &Limiter, headers: &Header
         Some(token) if token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms) => Ok(Caller { token }),
         other => {
             limiter.failed(peer, now_ms)?;
-            let reason = if other.is_some() { "the token has expired" } else { "the token is not known here" };
+            let reason = if other.is_some() {
+                "the token has expired"
+            } else {
+                "the token is not known here"
+            };
             Err(unauthorized(reason))
         }
     }
@@ -120,7 +134,9 @@ pub async fn authenticate(context: &Context, limiter: &Limiter, headers: &Header
 
 fn unauthorized(reason: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", reason.to_owned())
-        .with_detail("send `Authorization: Bearer TOKEN`, or basic authentication with user `weir` and the token as password")
+        .with_detail(
+            "send `Authorization: Bearer TOKEN`, or basic authentication with user `weir` and the token as password",
+        )
         .with_hint("`weir login` stores a token; on the machine itself the admin token is in DIR/admin-token")
 }
 
@@ -167,7 +183,11 @@ pub async fn ensure_admin_token(config: &Config, store: &Store, clock: &dyn Cloc
     if store.token_by_secret_sha256(&hash).await?.is_some() {
         return Ok(());
     }
-    if let Some(old) = store.setting_get(ADMIN_SETTING).await?.and_then(|id| id.parse::<TokenId>().ok()) {
+    if let Some(old) = store
+        .setting_get(ADMIN_SETTING)
+        .await?
+        .and_then(|id| id.parse::<TokenId>().ok())
+    {
         store.token_delete(old).await?;
     }
     let now_ms = clock.now_ms();
@@ -235,7 +255,11 @@ impl Limiter {
         if entry.1 <= FAILURES {
             return Ok(());
         }
-        let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "too many log-ins failed");
+        let mut error = ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-failures",
+            "too many log-ins failed",
+        );
         error.retry_after_s = u32::try_from((entry.0 + WINDOW_MS - now_ms) / 1000 + 1).ok();
         Err(error.with_hint("check the token (`weir login`), and try again in a minute"))
     }
@@ -261,11 +285,18 @@ pub fn check_origin(parts: &request::Parts) -> Result<(), ApiError> {
     let foreign_site = matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"));
     let host = text("host").or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
     let foreign_origin = text("origin").is_some_and(|origin| {
-        origin.split_once("://").map(|(_, authority)| authority.to_ascii_lowercase()) != host.map(str::to_ascii_lowercase)
+        origin
+            .split_once("://")
+            .map(|(_, authority)| authority.to_ascii_lowercase())
+            != host.map(str::to_ascii_lowercase)
     });
     if foreign_site || foreign_origin {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "cross-origin", "a page of another origin may not change anything here")
-            .with_hint("call the API from a program, or from a page of the same origin"));
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "cross-origin",
+            "a page of another origin may not change anything here",
+        )
+        .with_hint("call the API from a program, or from a page of the same origin"));
     }
     Ok(())
 }
@@ -288,8 +319,20 @@ mod tests {
         assert!(check_origin(&parts(Method::GET, &foreign)).is_ok());
         assert!(check_origin(&parts(Method::POST, &foreign)).is_err());
         assert!(check_origin(&parts(Method::POST, &[("host", "a:1"), ("origin", "null")])).is_err());
-        assert!(check_origin(&parts(Method::DELETE, &[("host", "a:1"), ("sec-fetch-site", "cross-site")])).is_err());
-        assert!(check_origin(&parts(Method::GET, &[("host", "a:1"), ("origin", "http://b"), ("upgrade", "websocket")])).is_err());
+        assert!(
+            check_origin(&parts(
+                Method::DELETE,
+                &[("host", "a:1"), ("sec-fetch-site", "cross-site")]
+            ))
+            .is_err()
+        );
+        assert!(
+            check_origin(&parts(
+                Method::GET,
+                &[("host", "a:1"), ("origin", "http://b"), ("upgrade", "websocket")]
+            ))
+            .is_err()
+        );
         assert!(check_origin(&parts(Method::POST, &[("host", "a:1"), ("origin", "http://A:1")])).is_ok());
         assert!(check_origin(&parts(Method::POST, &[("host", "a:1")])).is_ok());
     }
@@ -299,7 +342,10 @@ mod tests {
         let token = |text: &str| token_of(text).map(Secret::into_exposed);
         assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
         assert_eq!(token("bearer  abc ").as_deref(), Some("abc"));
-        assert_eq!(token(&format!("Basic {}", STANDARD.encode("weir:abc"))).as_deref(), Some("abc"));
+        assert_eq!(
+            token(&format!("Basic {}", STANDARD.encode("weir:abc"))).as_deref(),
+            Some("abc")
+        );
         assert_eq!(token(&format!("Basic {}", STANDARD.encode("root:abc"))), None);
         assert_eq!(token("Basic %%%"), None);
         assert_eq!(token("Digest abc"), None);
@@ -314,7 +360,10 @@ mod tests {
         for _ in 0..FAILURES {
             assert!(limiter.failed(peer, 1_000).is_ok());
         }
-        assert_eq!(limiter.failed(peer, 1_000).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            limiter.failed(peer, 1_000).unwrap_err().status,
+            StatusCode::TOO_MANY_REQUESTS
+        );
         assert!(limiter.failed(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1_000).is_ok());
         assert!(limiter.failed(peer, 1_000 + WINDOW_MS).is_ok());
     }

@@ -37,7 +37,11 @@ type Answer = Result<(StatusCode, Json<Accepted>), ApiError>;
 
 /// 202 with a task to watch, or 200 where nothing was to do.
 fn accepted(accepted: Accepted) -> (StatusCode, Json<Accepted>) {
-    let status = if accepted.task.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status = if accepted.task.is_some() {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     (status, Json(accepted))
 }
 
@@ -46,24 +50,45 @@ fn accepted(accepted: Accepted) -> (StatusCode, Json<Accepted>) {
 pub(super) async fn list_variables(State(api): State<Api>, at: InEnvironment) -> Result<Json<Vec<Variable>>, ApiError> {
     let live = live_release(&api.context, &at.environment).await?;
     let variables = api.context.store.variable_list(at.environment.id).await?;
-    Ok(Json(variables.iter().map(|variable| present::variable(variable, live.as_ref())).collect()))
+    Ok(Json(
+        variables
+            .iter()
+            .map(|variable| present::variable(variable, live.as_ref()))
+            .collect(),
+    ))
 }
 
 /// Sets and unsets any number of variables at once, and makes one release of it.
 #[utoipa::path(patch, path = "/v1/projects/{project}/environments/{environment}/variables", tag = "configuration", request_body = UpdateVariables, responses((status = 202, body = Accepted), (status = 200, body = Accepted, description = "Kept, or nothing was to do")))]
-pub(super) async fn update_variables(State(api): State<Api>, at: InEnvironment, JsonBody(request): JsonBody<UpdateVariables>) -> Answer {
-    configuration::update_variables(&api.context, &at.project, &at.environment, &request).await.map(accepted)
+pub(super) async fn update_variables(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<UpdateVariables>,
+) -> Answer {
+    configuration::update_variables(&api.context, &at.project, &at.environment, &request)
+        .await
+        .map(accepted)
 }
 
 /// Lists releases, newest first.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/releases", tag = "deployments", params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<Release>)))]
-pub(super) async fn list_releases(State(api): State<Api>, at: InEnvironment, QueryOf(query): QueryOf<ListQuery>) -> Result<Json<Vec<Release>>, ApiError> {
+pub(super) async fn list_releases(
+    State(api): State<Api>,
+    at: InEnvironment,
+    QueryOf(query): QueryOf<ListQuery>,
+) -> Result<Json<Vec<Release>>, ApiError> {
     let store = &api.context.store;
     let live = live_release(&api.context, &at.environment).await?;
     let deployments = store.deployment_list(at.environment.id, LONGEST_LIST).await?;
-    let latest = |release: &weir_model::release::Release| deployments.iter().find(|deployment| deployment.release == release.id);
+    let latest =
+        |release: &weir_model::release::Release| deployments.iter().find(|deployment| deployment.release == release.id);
     let releases = store.release_list(at.environment.id, query.limit()).await?;
-    Ok(Json(releases.iter().map(|release| present::release(release, latest(release), live.as_ref())).collect()))
+    Ok(Json(
+        releases
+            .iter()
+            .map(|release| present::release(release, latest(release), live.as_ref()))
+            .collect(),
+    ))
 }
 
 /// Lists deployments, newest first.
@@ -74,47 +99,82 @@ pub(super) async fn list_deployments(
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Vec<Deployment>>, ApiError> {
     let (mut numbers, mut answer) = (Numbers::default(), Vec::new());
-    for deployment in api.context.store.deployment_list(at.environment.id, query.limit()).await? {
-        answer.push(present::deployment(&deployment, numbers.of(&api.context, deployment.release).await?));
+    for deployment in api
+        .context
+        .store
+        .deployment_list(at.environment.id, query.limit())
+        .await?
+    {
+        answer.push(present::deployment(
+            &deployment,
+            numbers.of(&api.context, deployment.release).await?,
+        ));
     }
     Ok(Json(answer))
 }
 
 /// Rolls back, restarts, or deploys what `--no-deploy` left waiting.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/deployments", tag = "deployments", request_body = CreateDeployment, responses((status = 202, body = Accepted), (status = 200, body = Accepted, description = "Nothing was to do")))]
-pub(super) async fn create_deployment(State(api): State<Api>, at: InEnvironment, JsonBody(request): JsonBody<CreateDeployment>) -> Answer {
-    configuration::create_deployment(&api.context, &at.project, &at.environment, &request).await.map(accepted)
+pub(super) async fn create_deployment(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<CreateDeployment>,
+) -> Answer {
+    configuration::create_deployment(&api.context, &at.project, &at.environment, &request)
+        .await
+        .map(accepted)
 }
 
 /// Runs the live images of another environment here, without a build.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/promote", tag = "deployments", request_body = Promote, responses((status = 202, body = Accepted)))]
-pub(super) async fn promote_environment(State(api): State<Api>, at: InEnvironment, JsonBody(request): JsonBody<Promote>) -> Answer {
-    configuration::promote(&api.context, &at.project, &at.environment, &request.from).await.map(accepted)
+pub(super) async fn promote_environment(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<Promote>,
+) -> Answer {
+    configuration::promote(&api.context, &at.project, &at.environment, &request.from)
+        .await
+        .map(accepted)
 }
 
 /// Sets numbers of instances.
 #[utoipa::path(put, path = "/v1/projects/{project}/environments/{environment}/scale", tag = "configuration", request_body = SetScale, responses((status = 202, body = Accepted), (status = 200, body = Accepted, description = "Nothing was to do")))]
-pub(super) async fn set_scale(State(api): State<Api>, at: InEnvironment, JsonBody(request): JsonBody<SetScale>) -> Answer {
-    configuration::set_scale(&api.context, &at.project, &at.environment, &request).await.map(accepted)
+pub(super) async fn set_scale(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<SetScale>,
+) -> Answer {
+    configuration::set_scale(&api.context, &at.project, &at.environment, &request)
+        .await
+        .map(accepted)
 }
 
 /// Stops everything that runs, and keeps volumes, images and variables.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/pause", tag = "environments", responses((status = 202, body = Accepted), (status = 200, body = Accepted, description = "It is paused already")))]
 pub(super) async fn pause_environment(State(api): State<Api>, at: InEnvironment) -> Answer {
-    configuration::pause(&api.context, &at.project, &at.environment).await.map(accepted)
+    configuration::pause(&api.context, &at.project, &at.environment)
+        .await
+        .map(accepted)
 }
 
 /// Starts again what was paused.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/resume", tag = "environments", responses((status = 202, body = Accepted), (status = 200, body = Accepted, description = "It is not paused")))]
 pub(super) async fn resume_environment(State(api): State<Api>, at: InEnvironment) -> Answer {
-    configuration::resume(&api.context, &at.project, &at.environment).await.map(accepted)
+    configuration::resume(&api.context, &at.project, &at.environment)
+        .await
+        .map(accepted)
 }
 
 /// Lists host names.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/domains", tag = "domains", responses((status = 200, body = Vec<Domain>)))]
 pub(super) async fn list_domains(State(api): State<Api>, at: InEnvironment) -> Result<Json<Vec<Domain>>, ApiError> {
     let domains = api.context.store.domain_list(at.environment.id).await?;
-    Ok(Json(domains.iter().map(|domain| present::domain(&api.context.config, domain)).collect()))
+    Ok(Json(
+        domains
+            .iter()
+            .map(|domain| present::domain(&api.context.config, domain))
+            .collect(),
+    ))
 }
 
 /// Adds a host name of one's own.

@@ -18,21 +18,29 @@ pub struct ApiError {
     /// Stable and machine-readable.
     pub kind: &'static str,
     /// One line for people.
-    pub title: String,
+    pub title: Box<str>,
     /// More for people.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
     /// The next step.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Seconds after which trying again may help.
     pub retry_after_s: Option<u32>,
     /// For the log of Weir only.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 impl ApiError {
     /// An error with its public words.
     pub fn new(status: StatusCode, kind: &'static str, title: impl Into<String>) -> Self {
-        Self { status, kind, title: title.into(), detail: None, hint: None, retry_after_s: None, cause: None }
+        Self {
+            status,
+            kind,
+            title: title.into().into_boxed_str(),
+            detail: None,
+            hint: None,
+            retry_after_s: None,
+            cause: None,
+        }
     }
 
     /// The input breaks a rule: 422.
@@ -57,22 +65,26 @@ impl ApiError {
 
     /// Weir itself failed: 500. `cause` goes to the log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Weir failed; this is not your fault");
-        error.cause = Some(cause.to_string());
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Weir failed; this is not your fault",
+        );
+        error.cause = Some(cause.to_string().into_boxed_str());
         error.with_hint("look into the log of `weir up`, and try again")
     }
 
     /// Adds what is more to say.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into_boxed_str());
         self
     }
 
     /// Adds the next step.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into_boxed_str());
         self
     }
 
@@ -80,10 +92,10 @@ impl ApiError {
     pub fn problem(&self) -> Problem {
         Problem {
             kind: self.kind.to_owned(),
-            title: self.title.clone(),
+            title: self.title.to_string(),
             status: self.status.as_u16(),
-            detail: self.detail.clone(),
-            hint: self.hint.clone(),
+            detail: self.detail.as_deref().map(str::to_owned),
+            hint: self.hint.as_deref().map(str::to_owned),
         }
     }
 }
@@ -96,10 +108,19 @@ impl IntoResponse for ApiError {
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\""));
-            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
+            headers.append(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\""),
+            );
+            headers.append(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"weir\""),
+            );
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -122,14 +143,22 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict { .. } => Self::conflict("name-taken", error.to_string()),
             StoreError::NotFound(_) => Self::not_found("not-found", error.to_string()),
             StoreError::Unavailable(_) => {
-                let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "the database does not answer");
-                answer.cause = Some(error.to_string());
+                let mut answer = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store-unavailable",
+                    "the database does not answer",
+                );
+                answer.cause = Some(error.to_string().into_boxed_str());
                 answer.retry_after_s = Some(1);
                 answer.with_hint("try again in a moment")
             }
             StoreError::Full(_) => {
-                let mut answer = Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the disk of this machine is full; nothing was changed");
-                answer.cause = Some(error.to_string());
+                let mut answer = Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "disk-full",
+                    "the disk of this machine is full; nothing was changed",
+                );
+                answer.cause = Some(error.to_string().into_boxed_str());
                 answer.with_hint("free some space on the machine (`df -h`), then try again; what runs goes on running")
             }
             StoreError::Internal(_) => Self::internal(&error),
@@ -140,10 +169,10 @@ impl From<StoreError> for ApiError {
 impl From<DeployError> for ApiError {
     fn from(error: DeployError) -> Self {
         match error {
-            DeployError::Refused(reason) => {
-                Self::conflict("cannot-deploy", reason).with_hint("see what runs with `weir status` and what can be deployed with `weir releases`")
-            }
+            DeployError::Refused(reason) => Self::conflict("cannot-deploy", reason)
+                .with_hint("see what runs with `weir status` and what can be deployed with `weir releases`"),
             DeployError::Store(error) => error.into(),
+            DeployError::Secret(error) => error.into(),
         }
     }
 }
@@ -156,6 +185,7 @@ impl From<SecretError> for ApiError {
 
 impl From<InvalidName> for ApiError {
     fn from(error: InvalidName) -> Self {
-        Self::invalid(error.to_string()).with_hint("names are lower case, for example `shop` or `shop-2`; variables look like `API_KEY`")
+        Self::invalid(error.to_string())
+            .with_hint("names are lower case, for example `shop` or `shop-2`; variables look like `API_KEY`")
     }
 }

@@ -20,25 +20,39 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
         // The guard of the route put it there.
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a route without a guard"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| ApiError::internal("a route without a guard"))
     }
 }
 
 /// The body as JSON.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
         let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         if media_type != "application/json" && !media_type.ends_with("+json") {
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the body must be JSON")
-                .with_hint("send `Content-Type: application/json`"));
+            return Err(
+                ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the body must be JSON")
+                    .with_hint("send `Content-Type: application/json`"),
+            );
         }
-        let bytes = Bytes::from_request(request, api).await.map_err(|error| body_error(error.status(), &error.body_text()))?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| json_error(&error))
+        let bytes = Bytes::from_request(request, api)
+            .await
+            .map_err(|error| body_error(error.status(), &error.body_text()))?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| json_error(&error))
     }
 }
 
@@ -53,22 +67,25 @@ pub(super) fn body_error(status: StatusCode, reason: &str) -> ApiError {
 fn json_error(error: &serde_json::Error) -> ApiError {
     let hint = "the shapes are in /v1/openapi.json";
     match error.classify() {
-        serde_json::error::Category::Data => {
-            ApiError::invalid("the body is JSON, but not what is wanted here").with_detail(error.to_string()).with_hint(hint)
-        }
-        _ => ApiError::new(StatusCode::BAD_REQUEST, "bad-json", "the body is not JSON").with_detail(error.to_string()).with_hint(hint),
+        serde_json::error::Category::Data => ApiError::invalid("the body is JSON, but not what is wanted here")
+            .with_detail(error.to_string())
+            .with_hint(hint),
+        _ => ApiError::new(StatusCode::BAD_REQUEST, "bad-json", "the body is not JSON")
+            .with_detail(error.to_string())
+            .with_hint(hint),
     }
 }
 
 /// The query.
 #[derive(Debug)]
-pub struct QueryOf<T>(pub T);
+pub(super) struct QueryOf<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Api> for QueryOf<T> {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, api).await.map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "bad-query", "the query cannot be read").with_detail(error.body_text())
+            ApiError::new(StatusCode::BAD_REQUEST, "bad-query", "the query cannot be read")
+                .with_detail(error.body_text())
         })?;
         Ok(Self(query.0))
     }
@@ -76,26 +93,28 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for QueryOf<T> {
 
 /// A part of the path that reads as `T`; what does not, names nothing that exists.
 #[derive(Debug)]
-pub struct PathOf<T>(pub T);
+pub(super) struct PathOf<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Api> for PathOf<T> {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let path = Path::<T>::from_request_parts(parts, api).await;
-        path.map(|path| Self(path.0)).map_err(|error| ApiError::not_found("not-found", error.body_text()))
+        path.map(|path| Self(path.0))
+            .map_err(|error| ApiError::not_found("not-found", error.body_text()))
     }
 }
 
 async fn path_parts(parts: &mut Parts, api: &Api) -> Result<HashMap<String, String>, ApiError> {
     let path = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
-    path.map(|path| path.0).map_err(|error| ApiError::not_found("not-found", error.body_text()))
+    path.map(|path| path.0)
+        .map_err(|error| ApiError::not_found("not-found", error.body_text()))
 }
 
 /// The project in the path, which the caller may know of.
 #[derive(Debug, Clone)]
-pub struct InProject {
+pub(super) struct InProject {
     /// The project.
-    pub project: Project,
+    pub(super) project: Project,
 }
 
 impl FromRequestParts<Api> for InProject {
@@ -106,18 +125,25 @@ impl FromRequestParts<Api> for InProject {
         let name = path.get("project").map_or("", String::as_str);
         let missing = || projects::no_such_project(name);
         let valid = ProjectName::new(name).map_err(|_| missing())?;
-        let project = api.context.store.project_by_name(&valid).await?.filter(|project| caller.sees(project.id));
-        Ok(Self { project: project.ok_or_else(missing)? })
+        let project = api
+            .context
+            .store
+            .project_by_name(&valid)
+            .await?
+            .filter(|project| caller.sees(project.id));
+        Ok(Self {
+            project: project.ok_or_else(missing)?,
+        })
     }
 }
 
 /// The environment in the path, of a project that the caller may know of.
 #[derive(Debug, Clone)]
-pub struct InEnvironment {
+pub(super) struct InEnvironment {
     /// The project.
-    pub project: Project,
+    pub(super) project: Project,
     /// The environment.
-    pub environment: Environment,
+    pub(super) environment: Environment,
 }
 
 impl FromRequestParts<Api> for InEnvironment {
@@ -128,7 +154,12 @@ impl FromRequestParts<Api> for InEnvironment {
         let name = path.get("environment").map_or("", String::as_str);
         let missing = || projects::no_such_environment(&project.name, name);
         let valid = EnvironmentName::new(name).map_err(|_| missing())?;
-        let environment = api.context.store.environment_by_name(project.id, &valid).await?.ok_or_else(missing)?;
+        let environment = api
+            .context
+            .store
+            .environment_by_name(project.id, &valid)
+            .await?
+            .ok_or_else(missing)?;
         Ok(Self { project, environment })
     }
 }

@@ -64,5 +64,6 @@ async fn pass(Guard { api, need, body }: Guard, request: Request, next: Next) ->
         }
     };
     let work = tokio::spawn(work.instrument(tracing::info_span!("change")));
-    work.await.map_err(|error| ApiError::internal(format!("a handler stopped: {error}")))?
+    work.await
+        .map_err(|error| ApiError::internal(format!("a handler stopped: {error}")))?
 }

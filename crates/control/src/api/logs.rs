@@ -60,21 +60,31 @@ pub(super) async fn read_logs(
         wanted.since_ms = parse_since(last, 0).ok().or(wanted.since_ms);
     }
     let lines = api.context.logs.follow(wanted);
-    let events = lines.map(|line| tasks::json_event("line", Some(present::instant(line.at_ms)), &present::log_line(&line)));
-    Ok(tasks::sse(events.take_until(api.context.stop.clone().cancelled_owned())))
+    let events =
+        lines.map(|line| tasks::json_event("line", Some(present::instant(line.at_ms)), &present::log_line(&line)));
+    Ok(tasks::sse(
+        events.take_until(api.context.stop.clone().cancelled_owned()),
+    ))
 }
 
 fn log_query(environment: EnvironmentId, query: &LogsQuery, now_ms: UnixMillis) -> Result<LogQuery, ApiError> {
     let instance = query.instance.as_deref().map(str::parse::<InstanceId>).transpose();
     if query.grep.as_ref().is_some_and(|grep| grep.len() > GREP_BYTES) {
-        return Err(ApiError::invalid(format!("the text to look for has {GREP_BYTES} bytes at most")));
+        return Err(ApiError::invalid(format!(
+            "the text to look for has {GREP_BYTES} bytes at most"
+        )));
     }
     Ok(LogQuery {
         app: query.app.as_deref().map(AppName::new).transpose()?,
         process: query.process.as_deref().map(ProcessName::new).transpose()?,
         build: query.build,
-        instance: instance.map_err(|error| ApiError::invalid(error.to_string()).with_hint("instances are shown by `weir status`"))?,
-        since_ms: query.since.as_deref().map(|since| parse_since(since, now_ms)).transpose()?,
+        instance: instance
+            .map_err(|error| ApiError::invalid(error.to_string()).with_hint("instances are shown by `weir status`"))?,
+        since_ms: query
+            .since
+            .as_deref()
+            .map(|since| parse_since(since, now_ms))
+            .transpose()?,
         grep: query.grep.clone().filter(|grep| !grep.is_empty()),
         limit: query.limit.unwrap_or(LINES).clamp(1, MOST_LINES),
         ..LogQuery::new(environment)
@@ -88,7 +98,8 @@ fn parse_since(text: &str, now_ms: UnixMillis) -> Result<UnixMillis, ApiError> {
     }
     let duration_ms = parse_duration_ms(text).ok_or_else(|| {
         let shown: String = text.chars().take(80).collect();
-        ApiError::invalid(format!("`{shown}` is neither a duration nor an instant")).with_hint("for example `--since 1h`, `--since 2d` or `--since 2030-01-31T12:00:00Z`")
+        ApiError::invalid(format!("`{shown}` is neither a duration nor an instant"))
+            .with_hint("for example `--since 1h`, `--since 2d` or `--since 2030-01-31T12:00:00Z`")
     })?;
     Ok(now_ms.saturating_sub(duration_ms))
 }
@@ -129,7 +140,16 @@ mod tests {
         assert_eq!(parse_since("1h30m", now_ms).unwrap(), now_ms - 5_400_000);
         assert_eq!(parse_since("2d", now_ms).unwrap(), now_ms - 172_800_000);
         assert_eq!(parse_since("1970-01-01T00:00:01Z", now_ms).unwrap(), 1000);
-        for bad in ["", "h", "1", "1y", "-1h", "99999999999999999999h", "9223372036854775807w", "yesterday"] {
+        for bad in [
+            "",
+            "h",
+            "1",
+            "1y",
+            "-1h",
+            "99999999999999999999h",
+            "9223372036854775807w",
+            "yesterday",
+        ] {
             assert!(parse_since(bad, now_ms).is_err(), "{bad} was accepted");
         }
     }

@@ -32,8 +32,8 @@ use crate::context::Context;
 pub use auth::Need;
 pub use error::ApiError;
 pub use guard::BodyKind;
-pub use source::spool_folder;
 use guard::Guard;
+pub use source::spool_folder;
 
 /// Largest body of a request, other than the upload of a source.
 const BODY_BYTES: usize = 4 << 20;
@@ -84,8 +84,17 @@ impl Routes {
             BodyKind::Streamed => DefaultBodyLimit::disable(),
         };
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
-        let guard = from_fn_with_state(Guard { api: self.api.clone(), need, body }, guard::guard);
-        self.router = self.router.route(path, on(filter, handler).route_layer(guard).route_layer(limit));
+        let guard = from_fn_with_state(
+            Guard {
+                api: self.api.clone(),
+                need,
+                body,
+            },
+            guard::guard,
+        );
+        self.router = self
+            .router
+            .route(path, on(filter, handler).route_layer(guard).route_layer(limit));
         self.endpoints.push(Endpoint { method, path, need });
         self
     }
@@ -98,8 +107,15 @@ pub fn router(context: Context) -> Router {
 
 /// The routes of `/v1`, and the list of them.
 pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
-    let api = Api { context, limiter: Arc::default() };
-    let routes = Routes { api: api.clone(), router: Router::new(), endpoints: Vec::new() };
+    let api = Api {
+        context,
+        limiter: Arc::default(),
+    };
+    let routes = Routes {
+        api: api.clone(),
+        router: Router::new(),
+        endpoints: Vec::new(),
+    };
     let routes = environment_routes(platform_routes(routes));
     let router = routes
         .router
@@ -120,7 +136,12 @@ fn platform_routes(routes: Routes) -> Routes {
         .add(Method::GET, "/v1/whoami", Need::Read, platform::get_whoami)
         .add(Method::GET, TOKENS, Need::Admin, platform::list_tokens)
         .add(Method::POST, TOKENS, Need::Admin, platform::create_token)
-        .add(Method::DELETE, "/v1/tokens/{token}", Need::Admin, platform::delete_token)
+        .add(
+            Method::DELETE,
+            "/v1/tokens/{token}",
+            Need::Admin,
+            platform::delete_token,
+        )
         .add(Method::GET, "/v1/tasks", Need::Read, tasks::list_tasks)
         .add(Method::GET, "/v1/tasks/{task}", Need::Read, tasks::get_task)
         .add(Method::GET, "/v1/tasks/{task}/log", Need::Read, tasks::get_task_log)
@@ -149,15 +170,31 @@ fn environment_routes(routes: Routes) -> Routes {
         .add(Method::PATCH, within!("/variables"), Need::Deploy, at::update_variables)
         .add(Method::GET, within!("/releases"), Need::Read, at::list_releases)
         .add(Method::GET, within!("/deployments"), Need::Read, at::list_deployments)
-        .add(Method::POST, within!("/deployments"), Need::Deploy, at::create_deployment)
+        .add(
+            Method::POST,
+            within!("/deployments"),
+            Need::Deploy,
+            at::create_deployment,
+        )
         .add(Method::POST, within!("/promote"), Need::Deploy, at::promote_environment)
         .add(Method::PUT, within!("/scale"), Need::Deploy, at::set_scale)
         .add(Method::POST, within!("/pause"), Need::Deploy, at::pause_environment)
         .add(Method::POST, within!("/resume"), Need::Deploy, at::resume_environment)
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
-        .add(Method::DELETE, within!("/domains/{host}"), Need::Deploy, at::remove_domain)
-        .add_with(Method::POST, within!("/source"), Need::Deploy, BodyKind::Streamed, source::upload_source)
+        .add(
+            Method::DELETE,
+            within!("/domains/{host}"),
+            Need::Deploy,
+            at::remove_domain,
+        )
+        .add_with(
+            Method::POST,
+            within!("/source"),
+            Need::Deploy,
+            BodyKind::Streamed,
+            source::upload_source,
+        )
         .add(Method::GET, within!("/logs"), Need::Read, logs::read_logs)
         .add(Method::GET, within!("/run"), Need::Deploy, sessions::run_command)
         .add(Method::GET, within!("/exec"), Need::Deploy, sessions::exec_command)
@@ -165,11 +202,16 @@ fn environment_routes(routes: Routes) -> Routes {
 
 async fn no_such_path(uri: Uri) -> ApiError {
     let shown: String = uri.path().chars().take(200).collect();
-    ApiError::not_found("no-such-path", format!("there is nothing at {shown}")).with_hint("the API is described at /v1/openapi.json")
+    ApiError::not_found("no-such-path", format!("there is nothing at {shown}"))
+        .with_hint("the API is described at /v1/openapi.json")
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     let shown: String = uri.path().chars().take(200).collect();
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("{method} is not possible at {shown}"))
-        .with_hint("the API is described at /v1/openapi.json")
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        format!("{method} is not possible at {shown}"),
+    )
+    .with_hint("the API is described at /v1/openapi.json")
 }

@@ -16,19 +16,49 @@ use super::{environments, logs, platform, projects, sessions, source, tasks};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        platform::get_health, platform::get_whoami, platform::get_openapi,
-        platform::list_tokens, platform::create_token, platform::delete_token,
-        projects::list_projects, projects::create_project, projects::get_project, projects::destroy_project,
-        projects::list_environments, projects::create_environment, projects::get_environment,
-        projects::update_environment, projects::destroy_environment,
-        environments::list_variables, environments::update_variables, environments::list_releases,
-        environments::list_deployments, environments::create_deployment, environments::promote_environment,
-        environments::set_scale, environments::pause_environment, environments::resume_environment,
-        environments::list_domains, environments::add_domain, environments::remove_domain,
-        source::upload_source, logs::read_logs, sessions::run_command, sessions::exec_command,
-        tasks::list_tasks, tasks::get_task, tasks::get_task_log, tasks::watch_changes,
+        platform::get_health,
+        platform::get_whoami,
+        platform::get_openapi,
+        platform::list_tokens,
+        platform::create_token,
+        platform::delete_token,
+        projects::list_projects,
+        projects::create_project,
+        projects::get_project,
+        projects::destroy_project,
+        projects::list_environments,
+        projects::create_environment,
+        projects::get_environment,
+        projects::update_environment,
+        projects::destroy_environment,
+        environments::list_variables,
+        environments::update_variables,
+        environments::list_releases,
+        environments::list_deployments,
+        environments::create_deployment,
+        environments::promote_environment,
+        environments::set_scale,
+        environments::pause_environment,
+        environments::resume_environment,
+        environments::list_domains,
+        environments::add_domain,
+        environments::remove_domain,
+        source::upload_source,
+        logs::read_logs,
+        sessions::run_command,
+        sessions::exec_command,
+        tasks::list_tasks,
+        tasks::get_task,
+        tasks::get_task_log,
+        tasks::watch_changes,
     ),
-    components(schemas(weir_api::Problem, weir_api::SessionMessage, weir_api::Change, weir_api::TaskLine, weir_api::LogLine))
+    components(schemas(
+        weir_api::Problem,
+        weir_api::SessionMessage,
+        weir_api::Change,
+        weir_api::TaskLine,
+        weir_api::LogLine
+    ))
 )]
 struct Document;
 
@@ -59,9 +89,19 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
-    let problem = ContentBuilder::new().schema(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name("Problem")))).build();
-    let response = ResponseBuilder::new().description("What went wrong, and what to do next").content("application/problem+json", problem).build();
-    operation.responses.responses.insert("default".to_owned(), response.into());
+    let problem = ContentBuilder::new()
+        .schema(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name(
+            "Problem",
+        ))))
+        .build();
+    let response = ResponseBuilder::new()
+        .description("What went wrong, and what to do next")
+        .content("application/problem+json", problem)
+        .build();
+    operation
+        .responses
+        .responses
+        .insert("default".to_owned(), response.into());
     if path != "/v1/health" && path != "/v1/openapi.json" {
         let need = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         operation.security = Some(vec![need("bearer"), need("basic")]);
@@ -69,14 +109,23 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_default();
     let mut add = |name: &str, place: ParameterIn, required: Required, description: &str| {
         let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).build();
-        let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(required).description(Some(description));
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(place)
+            .required(required)
+            .description(Some(description));
         parameters.push(parameter.schema(Some(text)).build());
     };
     if path.contains("{project}") {
         add("project", ParameterIn::Path, Required::True, "Name of the project");
     }
     if path.contains("{environment}") {
-        add("environment", ParameterIn::Path, Required::True, "Name of the environment");
+        add(
+            "environment",
+            ParameterIn::Path,
+            Required::True,
+            "Name of the environment",
+        );
     }
     if !matches!(method, HttpMethod::Get) {
         let words = "1 to 200 characters; the same request under the same key is done once";

@@ -17,7 +17,11 @@ use crate::tokens;
 #[utoipa::path(get, path = "/v1/health", tag = "platform", responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub(super) async fn get_health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
     let health = health_of(&api).await;
-    let status = if health.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.status == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(health))
 }
 
@@ -30,7 +34,10 @@ async fn health_of(api: &Api) -> Health {
     Health {
         status: if ready { "ready" } else { "starting" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        parts: parts.into_iter().map(|(part, state)| (part, state.err().unwrap_or_else(|| "ok".to_owned()))).collect(),
+        parts: parts
+            .into_iter()
+            .map(|(part, state)| (part, state.err().unwrap_or_else(|| "ok".to_owned())))
+            .collect(),
         ingress: context.config.http.to_string(),
         domain: context.config.domain.clone(),
     }
@@ -40,7 +47,11 @@ async fn health_of(api: &Api) -> Health {
 #[utoipa::path(get, path = "/v1/whoami", tag = "platform", responses((status = 200, body = WhoAmI)))]
 pub(super) async fn get_whoami(State(api): State<Api>, caller: Caller) -> Result<Json<WhoAmI>, ApiError> {
     let token = present::token(&api.context, &caller.token).await?;
-    Ok(Json(WhoAmI { token: token.name, scope: token.scope, project: token.project }))
+    Ok(Json(WhoAmI {
+        token: token.name,
+        scope: token.scope,
+        project: token.project,
+    }))
 }
 
 /// This document.
@@ -69,12 +80,22 @@ pub(super) async fn create_token(
 ) -> Result<(StatusCode, Json<Token>), ApiError> {
     let (token, secret) = tokens::create(&api.context, &caller, &request).await?;
     let shown = present::token(&api.context, &token).await?;
-    Ok((StatusCode::CREATED, Json(Token { secret: Some(secret.into_exposed()), ..shown })))
+    Ok((
+        StatusCode::CREATED,
+        Json(Token {
+            secret: Some(secret.into_exposed()),
+            ..shown
+        }),
+    ))
 }
 
 /// Takes a token away; it is refused from the next request on.
 #[utoipa::path(delete, path = "/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path, description = "Identity of the token")), responses((status = 204, description = "It is gone")))]
-pub(super) async fn delete_token(State(api): State<Api>, caller: Caller, PathOf(token): PathOf<String>) -> Result<StatusCode, ApiError> {
+pub(super) async fn delete_token(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(token): PathOf<String>,
+) -> Result<StatusCode, ApiError> {
     tokens::delete(&api.context, &caller, &token).await?;
     Ok(StatusCode::NO_CONTENT)
 }

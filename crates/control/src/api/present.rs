@@ -26,7 +26,11 @@ pub async fn project(context: &Context, project: &Project) -> Result<weir_api::P
     for one in context.store.environment_list(project.id).await? {
         environments.push(environment(context, project, &one).await?);
     }
-    let host = platform_host(&context.config, &project.name, &weir_model::EnvironmentName::production());
+    let host = platform_host(
+        &context.config,
+        &project.name,
+        &weir_model::EnvironmentName::production(),
+    );
     Ok(weir_api::Project {
         name: project.name.to_string(),
         id: project.id.to_string(),
@@ -39,7 +43,11 @@ pub async fn project(context: &Context, project: &Project) -> Result<weir_api::P
 }
 
 /// An environment, as in lists.
-pub async fn environment(context: &Context, project: &Project, environment: &Environment) -> Result<weir_api::Environment, ApiError> {
+pub async fn environment(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+) -> Result<weir_api::Environment, ApiError> {
     let host = platform_host(&context.config, &project.name, &environment.name);
     Ok(weir_api::Environment {
         name: environment.name.to_string(),
@@ -68,7 +76,11 @@ pub fn deployment(deployment: &Deployment, release: i64) -> weir_api::Deployment
 /// A release, with its latest deployment if it is known, and whether it serves.
 pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Release>) -> weir_api::Release {
     let (source, description, commit) = match &release.source {
-        ReleaseSource::Push { commit, branch, message } => {
+        ReleaseSource::Push {
+            commit,
+            branch,
+            message,
+        } => {
             let short = commit.get(..7).unwrap_or(commit);
             ("push", format!("{branch} {short} {message}"), Some(commit.clone()))
         }
@@ -83,7 +95,11 @@ pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Rel
         source: source.to_owned(),
         description,
         commit,
-        images: release.apps.iter().map(|(name, app)| (name.to_string(), app.image.clone())).collect(),
+        images: release
+            .apps
+            .iter()
+            .map(|(name, app)| (name.to_string(), app.image.clone()))
+            .collect(),
         outcome: latest.map(|deployment| deployment.state.as_str().to_owned()),
         created: instant(release.created_ms),
     }
@@ -91,7 +107,9 @@ pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Rel
 
 /// A variable; the value of a secret is left out.
 pub fn variable(variable: &Variable, live: Option<&Release>) -> weir_api::Variable {
-    let same = |other: &Variable| (&other.name, &other.value, other.secret) == (&variable.name, &variable.value, variable.secret);
+    let same = |other: &Variable| {
+        (&other.name, &other.value, other.secret) == (&variable.name, &variable.value, variable.secret)
+    };
     weir_api::Variable {
         name: variable.name.to_string(),
         value: (!variable.secret).then(|| variable.value.clone()),
@@ -114,7 +132,8 @@ pub fn domain(config: &Config, domain: &Domain) -> weir_api::Domain {
 
 /// A task, with the names of what it is about.
 pub async fn task(context: &Context, task: &Task) -> Result<weir_api::Task, ApiError> {
-    let project = context.store.project_by_id(task.project).await?;
+    // Also where the project is gone.
+    let project = context.store.task_project_name(task.id).await?;
     let environment = match task.environment {
         Some(environment) => context.store.environment_by_id(environment).await?,
         None => None,
@@ -122,8 +141,7 @@ pub async fn task(context: &Context, task: &Task) -> Result<weir_api::Task, ApiE
     Ok(weir_api::Task {
         id: task.id.to_string(),
         kind: task.kind.as_str().to_owned(),
-        // What it was about may be gone; its identity still tells it apart.
-        project: project.map_or_else(|| task.project.to_string(), |project| project.name.to_string()),
+        project: project.unwrap_or_else(|| task.project.to_string()),
         environment: environment.map(|environment| environment.name.to_string()),
         title: task.title.clone(),
         state: task.state.as_str().to_owned(),
@@ -176,7 +194,11 @@ pub fn change(change: &Change) -> weir_api::Change {
 /// A token without its secret.
 pub async fn token(context: &Context, token: &Token) -> Result<weir_api::Token, ApiError> {
     let project = match token.project {
-        Some(project) => context.store.project_by_id(project).await?.map(|project| project.name.to_string()),
+        Some(project) => context
+            .store
+            .project_by_id(project)
+            .await?
+            .map(|project| project.name.to_string()),
         None => None,
     };
     Ok(weir_api::Token {

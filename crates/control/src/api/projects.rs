@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use weir_api::{Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment};
+use weir_api::{
+    Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment,
+};
 
 use super::Api;
 use super::auth::Caller;
@@ -16,7 +18,14 @@ use crate::{projects, status};
 #[utoipa::path(get, path = "/v1/projects", tag = "projects", responses((status = 200, body = Vec<Project>)))]
 pub(super) async fn list_projects(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<Project>>, ApiError> {
     let mut answer = Vec::new();
-    for project in api.context.store.project_list().await?.iter().filter(|project| caller.sees(project.id)) {
+    for project in api
+        .context
+        .store
+        .project_list()
+        .await?
+        .iter()
+        .filter(|project| caller.sees(project.id))
+    {
         answer.push(present::project(&api.context, project).await?);
     }
     Ok(Json(answer))
@@ -31,7 +40,10 @@ pub(super) async fn create_project(
 ) -> Result<(StatusCode, Json<Project>), ApiError> {
     caller.require_all_projects()?;
     let project = projects::create_project(&api.context, &request).await?;
-    Ok((StatusCode::CREATED, Json(present::project(&api.context, &project).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(present::project(&api.context, &project).await?),
+    ))
 }
 
 /// One project.
@@ -42,15 +54,27 @@ pub(super) async fn get_project(State(api): State<Api>, at: InProject) -> Result
 
 /// Removes a project with everything it has: containers, images, networks, volumes, files.
 #[utoipa::path(delete, path = "/v1/projects/{project}", tag = "projects", responses((status = 202, body = Accepted)))]
-pub(super) async fn destroy_project(State(api): State<Api>, at: InProject) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+pub(super) async fn destroy_project(
+    State(api): State<Api>,
+    at: InProject,
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     let task = projects::destroy_project(&api.context, &at.project).await?;
     let message = format!("{} is being destroyed", at.project.name);
-    Ok((StatusCode::ACCEPTED, Json(Accepted { task: Some(task.id.to_string()), message })))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Accepted {
+            task: Some(task.id.to_string()),
+            message,
+        }),
+    ))
 }
 
 /// Lists the environments of a project.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments", tag = "environments", responses((status = 200, body = Vec<Environment>)))]
-pub(super) async fn list_environments(State(api): State<Api>, at: InProject) -> Result<Json<Vec<Environment>>, ApiError> {
+pub(super) async fn list_environments(
+    State(api): State<Api>,
+    at: InProject,
+) -> Result<Json<Vec<Environment>>, ApiError> {
     Ok(Json(present::project(&api.context, &at.project).await?.environments))
 }
 
@@ -62,13 +86,21 @@ pub(super) async fn create_environment(
     JsonBody(request): JsonBody<CreateEnvironment>,
 ) -> Result<(StatusCode, Json<Environment>), ApiError> {
     let environment = projects::create_environment(&api.context, &at.project, &request).await?;
-    Ok((StatusCode::CREATED, Json(present::environment(&api.context, &at.project, &environment).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(present::environment(&api.context, &at.project, &environment).await?),
+    ))
 }
 
 /// What runs in an environment, from reality.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 200, body = EnvironmentStatus)))]
-pub(super) async fn get_environment(State(api): State<Api>, at: InEnvironment) -> Result<Json<EnvironmentStatus>, ApiError> {
-    Ok(Json(status::of_environment(&api.context, &at.project, &at.environment).await?))
+pub(super) async fn get_environment(
+    State(api): State<Api>,
+    at: InEnvironment,
+) -> Result<Json<EnvironmentStatus>, ApiError> {
+    Ok(Json(
+        status::of_environment(&api.context, &at.project, &at.environment).await?,
+    ))
 }
 
 /// Lets an environment follow another branch.
@@ -79,13 +111,24 @@ pub(super) async fn update_environment(
     JsonBody(request): JsonBody<UpdateEnvironment>,
 ) -> Result<Json<Environment>, ApiError> {
     let environment = projects::follow_branch(&api.context, &at.project, &at.environment, &request.branch).await?;
-    Ok(Json(present::environment(&api.context, &at.project, &environment).await?))
+    Ok(Json(
+        present::environment(&api.context, &at.project, &environment).await?,
+    ))
 }
 
 /// Removes an environment with everything it has. Production goes only with its project.
 #[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 202, body = Accepted)))]
-pub(super) async fn destroy_environment(State(api): State<Api>, at: InEnvironment) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+pub(super) async fn destroy_environment(
+    State(api): State<Api>,
+    at: InEnvironment,
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     let task = projects::destroy_environment(&api.context, &at.project, &at.environment).await?;
     let message = format!("{} is being destroyed", at.environment.name);
-    Ok((StatusCode::ACCEPTED, Json(Accepted { task: Some(task.id.to_string()), message })))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Accepted {
+            task: Some(task.id.to_string()),
+            message,
+        }),
+    ))
 }

@@ -94,9 +94,13 @@ pub(super) async fn exec_command(
 
 fn upgraded(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Result<WebSocketUpgrade, ApiError> {
     let upgrade = upgrade.map_err(|error| {
-        ApiError::new(StatusCode::UPGRADE_REQUIRED, "websocket-needed", "this address is a WebSocket")
-            .with_detail(error.body_text())
-            .with_hint("use `weir run` or `weir exec`")
+        ApiError::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket-needed",
+            "this address is a WebSocket",
+        )
+        .with_detail(error.body_text())
+        .with_hint("use `weir run` or `weir exec`")
     })?;
     Ok(upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES))
 }
@@ -104,7 +108,9 @@ fn upgraded(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Res
 fn check_command(query: &SessionQuery) -> Result<(), ApiError> {
     let command = query.command.trim();
     if command.is_empty() || command.len() > COMMAND_BYTES || command.contains('\0') {
-        return Err(ApiError::invalid("a command is needed").with_hint("for example `weir run python manage.py migrate`"));
+        return Err(
+            ApiError::invalid("a command is needed").with_hint("for example `weir run python manage.py migrate`")
+        );
     }
     Ok(())
 }
@@ -120,11 +126,19 @@ async fn run_spec(context: &Context, at: &InEnvironment, query: &SessionQuery) -
     let app = app_of(at, query, &release)?;
     let release_app = &release.apps[&app];
     if at.environment.mode == EnvironmentMode::Active && release_app.spec.is_exclusive() {
-        return Err(ApiError::conflict("one-writer", format!("a volume of `{app}` admits one writer, and its instance has it"))
-            .with_hint("run the command in the instance: `weir exec`"));
+        return Err(ApiError::conflict(
+            "one-writer",
+            format!("a volume of `{app}` admits one writer, and its instance has it"),
+        )
+        .with_hint("run the command in the instance: `weir exec`"));
     }
     let process = ProcessName::new("run").map_err(ApiError::internal)?;
-    let limits = release_app.spec.processes.get(&ProcessName::web()).cloned().unwrap_or_else(ProcessSpec::default);
+    let limits = release_app
+        .spec
+        .processes
+        .get(&ProcessName::web())
+        .cloned()
+        .unwrap_or_else(ProcessSpec::default);
     let labels = InstanceLabels {
         instance: InstanceId::from_parts(context.clock.now_ms(), context.clock.random()),
         role: InstanceRole::Run,
@@ -143,10 +157,16 @@ async fn run_spec(context: &Context, at: &InEnvironment, query: &SessionQuery) -
     };
     let mut variables = reconcile::variables(&context.sealer, &release, release_app, &place, &labels, &limits)?;
     if query.terminal {
-        variables.entry("TERM".to_owned()).or_insert_with(|| "xterm-256color".to_owned());
+        variables
+            .entry("TERM".to_owned())
+            .or_insert_with(|| "xterm-256color".to_owned());
     }
     let spec = reconcile::container(release_app, &limits, Some(query.command.clone()), labels, variables);
-    Ok(InstanceSpec { terminal: query.terminal, interactive: true, ..spec })
+    Ok(InstanceSpec {
+        terminal: query.terminal,
+        interactive: true,
+        ..spec
+    })
 }
 
 fn app_of(at: &InEnvironment, query: &SessionQuery, release: &Release) -> Result<AppName, ApiError> {
@@ -154,9 +174,14 @@ fn app_of(at: &InEnvironment, query: &SessionQuery, release: &Release) -> Result
     match &query.app {
         Some(name) => {
             let found = AppName::new(name).ok().filter(|app| release.apps.contains_key(app));
-            found.ok_or_else(|| ApiError::invalid(format!("there is no app `{}`", shortened(name))).with_detail(format!("the apps are: {}", names())))
+            found.ok_or_else(|| {
+                ApiError::invalid(format!("there is no app `{}`", shortened(name)))
+                    .with_detail(format!("the apps are: {}", names()))
+            })
         }
-        None => main_app(&at.project, release).or_else(|| release.apps.keys().next().cloned()).ok_or_else(|| nothing_runs(at)),
+        None => main_app(&at.project, release)
+            .or_else(|| release.apps.keys().next().cloned())
+            .ok_or_else(|| nothing_runs(at)),
     }
 }
 
@@ -165,8 +190,14 @@ fn shortened(name: &str) -> String {
 }
 
 fn nothing_runs(at: &InEnvironment) -> ApiError {
-    ApiError::conflict("nothing-runs", format!("nothing runs in the environment `{}` of `{}`", at.environment.name, at.project.name))
-        .with_hint("push first: `git push weir main`; or see `weir status`")
+    ApiError::conflict(
+        "nothing-runs",
+        format!(
+            "nothing runs in the environment `{}` of `{}`",
+            at.environment.name, at.project.name
+        ),
+    )
+    .with_hint("push first: `git push weir main`; or see `weir status`")
 }
 
 /// The instance that a query means: the one named, or the first that is ready.
@@ -175,16 +206,37 @@ async fn exec_instance(context: &Context, at: &InEnvironment, query: &SessionQue
     if let Some(id) = &query.instance {
         let found = views.iter().find(|view| view.labels.instance.to_string() == *id);
         return found.map(|view| view.labels.instance).ok_or_else(|| {
-            ApiError::not_found("instance-not-found", format!("there is no instance `{}` in this environment", shortened(id))).with_hint("see `weir status`")
+            ApiError::not_found(
+                "instance-not-found",
+                format!("there is no instance `{}` in this environment", shortened(id)),
+            )
+            .with_hint("see `weir status`")
         });
     }
-    let Some(release) = live_release(context, &at.environment).await? else { return Err(nothing_runs(at)) };
+    let Some(release) = live_release(context, &at.environment).await? else {
+        return Err(nothing_runs(at));
+    };
     let app = app_of(at, query, &release)?;
     let process = query.process.as_deref().unwrap_or("web");
-    let fits = |view: &&reconcile::InstanceView| view.labels.app == app && (view.labels.process.as_str() == process || query.process.is_none());
-    let mut running: Vec<_> = views.iter().filter(fits).filter(|view| matches!(view.state, "ready" | "unchecked" | "starting" | "unhealthy")).collect();
-    running.sort_by_key(|view| (view.state != "ready", view.labels.process.as_str() != process, view.labels.instance));
-    running.first().map(|view| view.labels.instance).ok_or_else(|| nothing_runs(at))
+    let fits = |view: &&reconcile::InstanceView| {
+        view.labels.app == app && (view.labels.process.as_str() == process || query.process.is_none())
+    };
+    let mut running: Vec<_> = views
+        .iter()
+        .filter(fits)
+        .filter(|view| matches!(view.state, "ready" | "unchecked" | "starting" | "unhealthy"))
+        .collect();
+    running.sort_by_key(|view| {
+        (
+            view.state != "ready",
+            view.labels.process.as_str() != process,
+            view.labels.instance,
+        )
+    });
+    running
+        .first()
+        .map(|view| view.labels.instance)
+        .ok_or_else(|| nothing_runs(at))
 }
 
 async fn exec_session(context: Context, instance: InstanceId, query: SessionQuery, mut socket: WebSocket) {
@@ -224,14 +276,19 @@ async fn start(context: &Context, spec: &InstanceSpec, query: &SessionQuery) -> 
 
 async fn resize(context: &Context, session: &SessionId, columns: Option<u16>, rows: Option<u16>) {
     if let (Some(columns), Some(rows)) = (columns, rows)
-        && let Err(error) = context.engine.session_resize(session, columns.max(1), rows.max(1)).await
+        && let Err(error) = context
+            .engine
+            .session_resize(session, columns.max(1), rows.max(1))
+            .await
     {
         tracing::debug!(%error, "a terminal was not resized");
     }
 }
 
 async fn fail(socket: &mut WebSocket, error: &EngineError) {
-    let message = SessionMessage::Error { message: error.to_string() };
+    let message = SessionMessage::Error {
+        message: error.to_string(),
+    };
     let _ = tokio::time::timeout(SEND, socket.send(text(&message))).await;
 }
 
@@ -297,7 +354,10 @@ async fn talk(context: &Context, session: Session, socket: WebSocket) {
     }
 }
 
-async fn write_input(mut input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>, mut from_client: tokio::sync::mpsc::Receiver<Bytes>) {
+async fn write_input(
+    mut input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>,
+    mut from_client: tokio::sync::mpsc::Receiver<Bytes>,
+) {
     while let Some(bytes) = from_client.recv().await {
         if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
             return;
@@ -321,6 +381,8 @@ fn framed(stream: LogStream, bytes: &Bytes) -> Bytes {
 async fn ended(context: &Context, id: &SessionId) -> SessionMessage {
     match context.engine.session_status(id).await {
         Ok(status) => SessionMessage::Exit { status },
-        Err(error) => SessionMessage::Error { message: error.to_string() },
+        Err(error) => SessionMessage::Error {
+            message: error.to_string(),
+        },
     }
 }

@@ -50,25 +50,40 @@ pub(super) async fn upload_source(
     ensure_deployable(&at)?;
     let (spool, hash) = receive(&api.context, body).await?;
     let context = api.context.clone();
-    let Some(axum::Extension(key)) = key else { return Ok(deploy(context, at, query, spool).await) };
+    let Some(axum::Extension(key)) = key else {
+        return Ok(deploy(context, at, query, spool).await);
+    };
     let place = at.environment.id.to_string();
-    let fingerprint = api.context.sealer.fingerprint(&[b"source", place.as_bytes(), query.message.as_bytes(), &hash]);
+    let fingerprint = api
+        .context
+        .sealer
+        .fingerprint(&[b"source", place.as_bytes(), query.message.as_bytes(), &hash]);
     idempotency::once(&api.context, key, &fingerprint, deploy(context, at, query, spool)).await
 }
 
 fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
     projects::ensure_alive(&at.project, Some(&at.environment))?;
     if at.environment.mode == EnvironmentMode::Paused {
-        return Err(ApiError::conflict("paused", format!("the environment `{}` is paused", at.environment.name)).with_hint("start it with `weir resume`, then deploy"));
+        return Err(
+            ApiError::conflict("paused", format!("the environment `{}` is paused", at.environment.name))
+                .with_hint("start it with `weir resume`, then deploy"),
+        );
     }
     Ok(())
 }
 
 async fn deploy(context: Context, at: InEnvironment, query: UploadQuery, spool: Spool) -> Response {
     let given = query.message.lines().next().unwrap_or("").trim();
-    let message: String = if given.is_empty() { "upload".to_owned() } else { given.chars().take(MESSAGE_CHARACTERS).collect() };
+    let message: String = if given.is_empty() {
+        "upload".to_owned()
+    } else {
+        given.chars().take(MESSAGE_CHARACTERS).collect()
+    };
     let title = format!("upload to {} ({}): {message}", at.project.name, at.environment.name);
-    let task = context.tasks.create(TaskKind::Push, at.project.id, Some(at.environment.id), &title).await;
+    let task = context
+        .tasks
+        .create(TaskKind::Push, at.project.id, Some(at.environment.id), &title)
+        .await;
     let task = match task {
         Ok(task) => task.id,
         Err(error) => return ApiError::from(error).into_response(),
@@ -77,19 +92,28 @@ async fn deploy(context: Context, at: InEnvironment, query: UploadQuery, spool: 
     let span = tracing::info_span!("upload", task.id = %task);
     // Detached on purpose: the task tells how it goes, and the next start of control ends it
     // if this one dies.
-    tokio::spawn(tracing::Instrument::instrument(build(context, at, spool, message, task), span));
-    let accepted = Accepted { task: Some(number_of_task), message: "received; it is being built".to_owned() };
+    tokio::spawn(tracing::Instrument::instrument(
+        build(context, at, spool, message, task),
+        span,
+    ));
+    let accepted = Accepted {
+        task: Some(number_of_task),
+        message: "received; it is being built".to_owned(),
+    };
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
 }
 
 async fn build(context: Context, at: InEnvironment, spool: Spool, message: String, task: TaskId) {
-    let work = push::deploy_archive(&context, &at.environment, spool.path(), &message, task);
-    let result = tokio::select! {
-        result = work => result.map_err(|error| error.to_string()),
-        () = context.stop.cancelled() => Err("control was stopped while this was built; deploy again".to_owned()),
-    };
-    if let Err(error) = result {
-        context.tasks.end(task, TaskState::Failed, Some(&error)).await;
+    let result = push::deploy_archive(&context, &at.environment, spool.path(), &message, task).await;
+    // While control stops, a deployment that was begun is none that failed: the next start
+    // goes on with it, and ends what was only built.
+    if let Err(error) = result
+        && !context.stop.is_cancelled()
+    {
+        context
+            .tasks
+            .end(task, TaskState::Failed, Some(&error.to_string()))
+            .await;
     }
 }
 
@@ -117,20 +141,30 @@ pub fn spool_folder(config: &crate::config::Config) -> PathBuf {
 
 async fn receive(context: &Context, body: Body) -> Result<(Spool, Vec<u8>), ApiError> {
     let folder = spool_folder(&context.config);
-    tokio::fs::create_dir_all(&folder).await.map_err(|error| disk_error(&error))?;
+    tokio::fs::create_dir_all(&folder)
+        .await
+        .map_err(|error| disk_error(&error))?;
     let path = folder.join(format!("{:032x}.tar", context.clock.random()));
-    let mut file = tokio::fs::File::create(&path).await.map_err(|error| disk_error(&error))?;
+    let mut file = tokio::fs::File::create(&path)
+        .await
+        .map_err(|error| disk_error(&error))?;
     let spool = Spool(path);
     let mut body = body.into_data_stream();
     let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "bad-body", "the upload broke off").with_detail(error.to_string()).with_hint("try again")
+            ApiError::new(StatusCode::BAD_REQUEST, "bad-body", "the upload broke off")
+                .with_detail(error.to_string())
+                .with_hint("try again")
         })?;
         bytes += piece.len() as u64;
         if bytes > UPLOAD_BYTES {
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the source is larger than 2 GiB")
-                .with_hint("leave out what is not needed for the build: `weir deploy` honours .gitignore"));
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "the source is larger than 2 GiB",
+            )
+            .with_hint("leave out what is not needed for the build: `weir deploy` honours .gitignore"));
         }
         hash.update(&piece);
         file.write_all(&piece).await.map_err(|error| disk_error(&error))?;
@@ -143,7 +177,10 @@ async fn receive(context: &Context, body: Body) -> Result<(Spool, Vec<u8>), ApiE
 }
 
 fn disk_error(error: &std::io::Error) -> ApiError {
-    if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+    if matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    ) {
         return weir_store::StoreError::Full(error.to_string()).into();
     }
     ApiError::internal(format!("an upload could not be written: {error}"))

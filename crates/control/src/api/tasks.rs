@@ -28,7 +28,11 @@ const MOST_LINES: i64 = 20_000;
 
 /// Lists tasks, newest first, of the projects that the token may know of.
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<weir_api::Task>)))]
-pub(super) async fn list_tasks(State(api): State<Api>, caller: Caller, QueryOf(query): QueryOf<ListQuery>) -> Result<Json<Vec<weir_api::Task>>, ApiError> {
+pub(super) async fn list_tasks(
+    State(api): State<Api>,
+    caller: Caller,
+    QueryOf(query): QueryOf<ListQuery>,
+) -> Result<Json<Vec<weir_api::Task>>, ApiError> {
     let mut answer = Vec::new();
     for task in api.context.store.task_list(caller.token.project, query.limit()).await? {
         answer.push(present::task(&api.context, &task).await?);
@@ -37,14 +41,24 @@ pub(super) async fn list_tasks(State(api): State<Api>, caller: Caller, QueryOf(q
 }
 
 async fn visible_task(api: &Api, caller: &Caller, id: &str) -> Result<Task, ApiError> {
-    let missing = || ApiError::not_found("task-not-found", "there is no such task").with_hint("list them with `weir tasks`");
+    let missing =
+        || ApiError::not_found("task-not-found", "there is no such task").with_hint("list them with `weir tasks`");
     let id: TaskId = id.parse().map_err(|_| missing())?;
-    api.context.store.task_by_id(id).await?.filter(|task| caller.sees(task.project)).ok_or_else(missing)
+    api.context
+        .store
+        .task_by_id(id)
+        .await?
+        .filter(|task| caller.sees(task.project))
+        .ok_or_else(missing)
 }
 
 /// One task.
 #[utoipa::path(get, path = "/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path, description = "Identity of the task")), responses((status = 200, body = weir_api::Task)))]
-pub(super) async fn get_task(State(api): State<Api>, caller: Caller, PathOf(id): PathOf<String>) -> Result<Json<weir_api::Task>, ApiError> {
+pub(super) async fn get_task(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(id): PathOf<String>,
+) -> Result<Json<weir_api::Task>, ApiError> {
     let task = visible_task(&api, &caller, &id).await?;
     Ok(Json(present::task(&api.context, &task).await?))
 }
@@ -90,8 +104,15 @@ fn follow_task(api: Api, task: TaskId, after: i64) -> Response {
         let api = api.clone();
         async move {
             match event {
-                TaskEvent::Line(line) => Some(json_event("line", Some(line.sequence.to_string()), &present::task_line(&line))),
-                TaskEvent::End(task) => present::task(&api.context, &task).await.ok().map(|task| json_event("end", None, &task)),
+                TaskEvent::Line(line) => Some(json_event(
+                    "line",
+                    Some(line.sequence.to_string()),
+                    &present::task_line(&line),
+                )),
+                TaskEvent::End(task) => present::task(&api.context, &task)
+                    .await
+                    .ok()
+                    .map(|task| json_event("end", None, &task)),
                 // The stream breaks off without `end`, and the client resumes.
                 TaskEvent::Lost => None,
             }
@@ -118,7 +139,13 @@ pub(super) async fn watch_changes(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let only = match caller.token.project {
-        Some(project) => Some(api.context.store.project_by_id(project).await?.map_or_else(String::new, |project| project.name.to_string())),
+        Some(project) => Some(
+            api.context
+                .store
+                .project_by_id(project)
+                .await?
+                .map_or_else(String::new, |project| project.name.to_string()),
+        ),
         None => None,
     };
     let after = match last_event_id(&headers).or(query.after) {
@@ -126,14 +153,19 @@ pub(super) async fn watch_changes(
         None => api.context.tasks.newest_change().await?,
     };
     let changes = api.context.tasks.changes(after);
-    let changes = changes.filter(move |change| std::future::ready(only.as_ref().is_none_or(|only| *only == change.project)));
-    let events = changes.map(|change| json_event("change", Some(change.sequence.to_string()), &present::change(&change)));
+    let changes =
+        changes.filter(move |change| std::future::ready(only.as_ref().is_none_or(|only| *only == change.project)));
+    let events =
+        changes.map(|change| json_event("change", Some(change.sequence.to_string()), &present::change(&change)));
     Ok(sse(events.take_until(api.context.stop.clone().cancelled_owned())))
 }
 
 /// Whether the client asks for server-sent events.
 pub(super) fn wants_events(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")))
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<i64> {
@@ -142,7 +174,9 @@ fn last_event_id(headers: &HeaderMap) -> Option<i64> {
 
 /// One event with JSON in it.
 pub(super) fn json_event<T: Serialize>(name: &str, id: Option<String>, data: &T) -> Event {
-    let event = Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default());
+    let event = Event::default()
+        .event(name)
+        .data(serde_json::to_string(data).unwrap_or_default());
     match id {
         Some(id) => event.id(id),
         None => event,
@@ -152,8 +186,12 @@ pub(super) fn json_event<T: Serialize>(name: &str, id: Option<String>, data: &T)
 /// An answer of events, with a sign of life every 15 s.
 pub(super) fn sse(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(Ok::<_, Infallible>);
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response();
+    let mut response = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response();
     // Proxies in between must not collect events.
-    response.headers_mut().insert("x-accel-buffering", http::HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", http::HeaderValue::from_static("no"));
     response
 }

@@ -1,7 +1,7 @@
 //! The side of a hook that git runs: a short-lived process of the same binary, which hands what
 //! git told it to control and shows what control answers. It decides nothing.
 
-use std::io::{BufRead as _, Read as _};
+use std::io::BufRead as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -77,7 +77,9 @@ pub async fn hook_main(hook: &str, arguments: &[String]) -> i32 {
         Ok(HookEnd::Rejected) => 1,
         Err(reason) => {
             let text = format!(" !     {reason}\n");
+            // There is nobody left to tell if even this cannot be written.
             let _ = errors.write_all(text.as_bytes()).await;
+            let _ = errors.flush().await;
             1
         }
     }

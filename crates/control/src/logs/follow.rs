@@ -106,7 +106,7 @@ impl Follower {
                 lines.extend(page.bytes.split(|&byte| byte == b'\n').filter_map(|line| filter.read(app, line)));
                 if page.missed > 0 {
                     let at_ms = lines.get(before).map_or(now_ms, |line| line.at_ms);
-                    lines.extend(missed_line(app, at_ms, page.missed).into_iter());
+                    lines.extend(missed_line(app, at_ms, page.missed));
                     lines[before..].rotate_right(1);
                 }
             }

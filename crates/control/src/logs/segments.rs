@@ -100,7 +100,7 @@ impl Segments {
         let mut cursors = saved.cursors;
         for segment in segments.iter().filter(|segment| segment.first_line >= saved.before_line) {
             let mut file = File::open(path_of(&folder, segment.first_line))?;
-            each_line_backwards(&mut file, segment.bytes, |line| {
+            let _ = each_line_backwards(&mut file, segment.bytes, |line| {
                 if let Some((line, instance)) = RawLine::parse(line).and_then(|line| Some((line, line.instance()?)))
                     && line.writer.moves_cursor()
                 {

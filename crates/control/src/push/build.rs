@@ -20,6 +20,8 @@ use crate::context::Context;
 const LINES: usize = 16_384;
 /// Lines that are taken at once.
 const BATCH: usize = 512;
+/// Lines of a failed build that are said once more beside its error.
+const TELLING_LINES: usize = 8;
 /// Longest time for the build of one app, in seconds.
 const TIMEOUT_S: u32 = 3600;
 
@@ -37,7 +39,7 @@ impl Builder for ContainerBuilder {
         let mut apps = BTreeMap::new();
         for plan in &plans {
             let app = plan.spec.name.clone();
-            context.tasks.step(order.task, &format!("Building {app}")).await;
+            context.tasks.step(order.task, &format!("Detected {app}")).await;
             for finding in &plan.findings {
                 context.tasks.line(order.task, LineKind::Info, finding).await;
             }
@@ -93,7 +95,7 @@ fn options(
         labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         build_variables,
         ca_bundle: context.config.ca_bundle.clone(),
-        cache_key: format!("{}-{app}", order.environment.id),
+        cache_key: format!("{}-{app}", order.environment.id).replace('_', "-"),
         timeout_s: TIMEOUT_S,
         stack_folder: context.config.data.join("stacks"),
     }
@@ -120,8 +122,18 @@ async fn build_app(
         context.tasks.line(order.task, LineKind::Info, &text).await;
     }
     match built {
-        Ok(built) => Ok(ReleaseApp { image: built.image, spec: built.spec }),
+        Ok(built) => {
+            let steps = built.steps.iter().map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64()));
+            let steps = steps.collect::<Vec<_>>().join(", ");
+            if !steps.is_empty() {
+                context.tasks.line(order.task, LineKind::Info, &steps).await;
+            }
+            Ok(ReleaseApp { image: built.image, spec: built.spec })
+        }
         Err(error) => {
+            for line in error.lines.iter().rev().take(TELLING_LINES).rev() {
+                context.tasks.line(order.task, LineKind::Error, line).await;
+            }
             let error = PushError { message: error.message, hint: error.hint };
             let entry = log_line(context, &plan.spec.name, LogStream::Weir, format!("failed: {}", error.message));
             context.logs.append(order.environment.id, entry.as_slice()).await;

@@ -68,11 +68,6 @@ impl Probes {
             keep
         });
     }
-
-    /// Whether some instance has not been checked once.
-    pub(super) fn any_unchecked(&self) -> bool {
-        self.running.keys().any(|instance| self.state(*instance) == Probe::Waiting(None))
-    }
 }
 
 impl Drop for Probes {

@@ -58,24 +58,55 @@ async fn a_token_of_another_project_sees_nothing() {
     let shop = control.project("shop").await;
     control.project("other").await;
     control.live(&shop).await;
-    let task = control.context.store.task_list(Some(shop.id), 1).await.unwrap().remove(0);
+    let task = control
+        .context
+        .store
+        .task_list(Some(shop.id), 1)
+        .await
+        .unwrap()
+        .remove(0);
     let token = control.token("admin", Some("other")).await;
-    for endpoint in api::build(control.context.clone()).1.iter().filter(|endpoint| endpoint.path.contains("{project}")) {
-        let request = control.request(endpoint.method.clone(), &filled(endpoint.path)).bearer_auth(&token);
-        let request = if endpoint.method == Method::GET { request } else { request.json(&json!({})) };
+    for endpoint in api::build(control.context.clone())
+        .1
+        .iter()
+        .filter(|endpoint| endpoint.path.contains("{project}"))
+    {
+        let request = control
+            .request(endpoint.method.clone(), &filled(endpoint.path))
+            .bearer_auth(&token);
+        let request = if endpoint.method == Method::GET {
+            request
+        } else {
+            request.json(&json!({}))
+        };
         let (status, body) = answer(request).await;
-        assert_eq!((status, body["type"].as_str()), (StatusCode::NOT_FOUND, Some("project-not-found")), "{} {}", endpoint.method, endpoint.path);
+        assert_eq!(
+            (status, body["type"].as_str()),
+            (StatusCode::NOT_FOUND, Some("project-not-found")),
+            "{} {}",
+            endpoint.method,
+            endpoint.path
+        );
     }
     for path in [format!("/v1/tasks/{}", task.id), format!("/v1/tasks/{}/log", task.id)] {
-        assert_eq!(answer(control.request(Method::GET, &path).bearer_auth(&token)).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            answer(control.request(Method::GET, &path).bearer_auth(&token)).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
     let list = |path: &'static str| answer(control.request(Method::GET, path).bearer_auth(&token));
     assert_eq!(list("/v1/projects").await.1.as_array().unwrap().len(), 1);
     assert_eq!(list("/v1/tokens").await.1.as_array().unwrap().len(), 1);
     assert_eq!(list("/v1/tasks").await.1.as_array().unwrap().len(), 0);
     let create = |path: &'static str, body| answer(control.request(Method::POST, path).bearer_auth(&token).json(&body));
-    assert_eq!(create("/v1/projects", json!({"name": "mine"})).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(create("/v1/tokens", json!({"name": "all", "scope": "admin"})).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(
+        create("/v1/projects", json!({"name": "mine"})).await.0,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        create("/v1/tokens", json!({"name": "all", "scope": "admin"})).await.0,
+        StatusCode::FORBIDDEN
+    );
     let foreign = json!({"name": "x", "scope": "admin", "project": "shop"});
     assert_eq!(create("/v1/tokens", foreign).await.0, StatusCode::NOT_FOUND);
 }
@@ -86,11 +117,20 @@ async fn the_description_lists_every_route_and_no_other() {
     let described = serde_json::to_value(api::openapi::document()).unwrap();
     let mut wanted: Vec<String> = Vec::new();
     for endpoint in api::build(control.context.clone()).1 {
-        wanted.push(format!("{} {}", endpoint.method.as_str().to_ascii_lowercase(), endpoint.path));
+        wanted.push(format!(
+            "{} {}",
+            endpoint.method.as_str().to_ascii_lowercase(),
+            endpoint.path
+        ));
     }
     let mut found: Vec<String> = Vec::new();
     for (path, item) in described["paths"].as_object().unwrap() {
-        found.extend(item.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
+        found.extend(
+            item.as_object()
+                .unwrap()
+                .keys()
+                .map(|method| format!("{method} {path}")),
+        );
     }
     wanted.sort();
     found.sort();
@@ -106,8 +146,18 @@ async fn the_description_in_the_repository_is_the_one_that_is_served() {
         std::fs::write(path, &text).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == text, "the API has changed: run `UPDATE=1 cargo test -p weir-control openapi description` and commit docs/reference/openapi.json");
+    assert!(
+        kept == text,
+        "the API has changed: run `UPDATE=1 cargo test -p weir-control --test it the_description` and commit docs/reference/openapi.json"
+    );
     let control = Control::start().await;
-    let served = control.request(Method::GET, "/v1/openapi.json").send().await.unwrap().text().await.unwrap();
+    let served = control
+        .request(Method::GET, "/v1/openapi.json")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert_eq!(served, text);
 }

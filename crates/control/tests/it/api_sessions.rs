@@ -19,8 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn open(control: &Control, path: &str) -> Socket {
-    let mut request = format!("{}{path}", control.address.replacen("http", "ws", 1)).into_client_request().unwrap();
-    request.headers_mut().insert("authorization", format!("Bearer {}", control.admin).parse().unwrap());
+    let mut request = format!("{}{path}", control.address.replacen("http", "ws", 1))
+        .into_client_request()
+        .unwrap();
+    request
+        .headers_mut()
+        .insert("authorization", format!("Bearer {}", control.admin).parse().unwrap());
     tokio_tungstenite::connect_async(request).await.unwrap().0
 }
 
@@ -37,7 +41,9 @@ async fn read(socket: &mut Socket) -> (String, String, String) {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, reading).await.expect("the session did not end");
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("the session did not end");
     (out, err, last)
 }
 
@@ -47,23 +53,39 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it did not happen in time");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it did not happen in time");
 }
 
 async fn one_off_containers(control: &Control) -> usize {
     let observed = control.engine.observe(None).await.unwrap();
-    observed.iter().filter(|instance| instance.labels.role == InstanceRole::Run).count()
+    observed
+        .iter()
+        .filter(|instance| instance.labels.role == InstanceRole::Run)
+        .count()
 }
 
 #[tokio::test]
 async fn a_one_off_command_runs_and_leaves_nothing() {
     let control = Control::start().await;
     let shop = control.project("shop").await;
-    let (status, body) = control.call(Method::GET, &format!("{PRODUCTION}/run?command=ls"), None).await;
-    assert_eq!((status, body["type"].as_str()), (StatusCode::UPGRADE_REQUIRED, Some("websocket-needed")));
+    let (status, body) = control
+        .call(Method::GET, &format!("{PRODUCTION}/run?command=ls"), None)
+        .await;
+    assert_eq!(
+        (status, body["type"].as_str()),
+        (StatusCode::UPGRADE_REQUIRED, Some("websocket-needed"))
+    );
     control.live(&shop).await;
-    control.engine.behaviour_of(&image(), InstanceRole::Run, Behaviour::ends(50, 3));
-    let mut socket = open(&control, &format!("{PRODUCTION}/run?command=exit%203&terminal=true&columns=80&rows=24")).await;
+    control
+        .engine
+        .behaviour_of(&image(), InstanceRole::Run, Behaviour::ends(50, 3));
+    let mut socket = open(
+        &control,
+        &format!("{PRODUCTION}/run?command=exit%203&terminal=true&columns=80&rows=24"),
+    )
+    .await;
     let (_, _, last) = read(&mut socket).await;
     assert_eq!(last, r#"{"type":"exit","status":3}"#);
     until(async || one_off_containers(&control).await == 0).await;
@@ -74,7 +96,9 @@ async fn a_client_that_vanishes_takes_its_container_with_it() {
     let control = Control::start().await;
     let shop = control.project("shop").await;
     control.live(&shop).await;
-    control.engine.behaviour_of(&image(), InstanceRole::Run, Behaviour::default());
+    control
+        .engine
+        .behaviour_of(&image(), InstanceRole::Run, Behaviour::default());
     let socket = open(&control, &format!("{PRODUCTION}/run?command=sleep%201000")).await;
     until(async || one_off_containers(&control).await == 1).await;
     drop(socket);
@@ -90,15 +114,25 @@ async fn a_command_in_an_instance_reads_and_writes() {
     let reconciler = tokio::spawn(weir_control::reconcile::run(control.context.clone()));
     until(async || {
         let (_, status) = control.call(Method::GET, PRODUCTION, None).await;
-        status["processes"].as_array().unwrap().iter().any(|process| process["process"] == "web" && process["instances"][0].is_object())
+        status["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|process| process["process"] == "web" && process["instances"][0].is_object())
     })
     .await;
     let mut socket = open(&control, &format!("{PRODUCTION}/exec?command=cat")).await;
     socket.send(Message::Binary("hello".into())).await.unwrap();
-    socket.send(Message::Text(r#"{"type":"resize","columns":10,"rows":10}"#.into())).await.unwrap();
+    socket
+        .send(Message::Text(r#"{"type":"resize","columns":10,"rows":10}"#.into()))
+        .await
+        .unwrap();
     socket.send(Message::Text(r#"{"type":"eof"}"#.into())).await.unwrap();
     let (out, _, last) = read(&mut socket).await;
-    assert_eq!((out.as_str(), last.as_str()), ("hello", r#"{"type":"exit","status":0}"#));
+    assert_eq!(
+        (out.as_str(), last.as_str()),
+        ("hello", r#"{"type":"exit","status":0}"#)
+    );
     control.context.stop.cancel();
     reconciler.await.unwrap();
 }

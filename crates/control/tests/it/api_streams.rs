@@ -50,21 +50,36 @@ impl Events {
 fn parse(text: &str) -> Option<Event> {
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let data = serde_json::from_str(field("data:")?).unwrap();
-    Some(Event { name: field("event:")?.to_owned(), id: field("id:").map(ToOwned::to_owned), data })
+    Some(Event {
+        name: field("event:")?.to_owned(),
+        id: field("id:").map(ToOwned::to_owned),
+        data,
+    })
 }
 
 async fn watch(control: &Control, path: &str, last_id: Option<&str>) -> Events {
-    let mut request = control.as_admin(Method::GET, path).header("accept", "text/event-stream");
+    let mut request = control
+        .as_admin(Method::GET, path)
+        .header("accept", "text/event-stream");
     if let Some(last_id) = last_id {
         request = request.header("last-event-id", last_id);
     }
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    Events { response, text: String::new() }
+    Events {
+        response,
+        text: String::new(),
+    }
 }
 
 async fn task(control: &Control, project: &Project) -> TaskId {
-    control.context.tasks.create(TaskKind::Push, project.id, None, "push").await.unwrap().id
+    control
+        .context
+        .tasks
+        .create(TaskKind::Push, project.id, None, "push")
+        .await
+        .unwrap()
+        .id
 }
 
 #[tokio::test]
@@ -80,7 +95,14 @@ async fn a_watched_task_is_resumed_where_it_was_left() {
     let mut last_id = None;
     for (wanted, kind) in [("Building web", "step"), ("one", "output"), ("two", "output")] {
         let event = events.next().await.unwrap();
-        assert_eq!((event.name.as_str(), event.data["text"].as_str(), event.data["kind"].as_str()), ("line", Some(wanted), Some(kind)));
+        assert_eq!(
+            (
+                event.name.as_str(),
+                event.data["text"].as_str(),
+                event.data["kind"].as_str()
+            ),
+            ("line", Some(wanted), Some(kind))
+        );
         last_id = event.id;
     }
     drop(events);
@@ -91,12 +113,32 @@ async fn a_watched_task_is_resumed_where_it_was_left() {
     assert_eq!(events.next().await.unwrap().data["text"], "four");
     tasks.end(id, TaskState::Failed, Some("it broke")).await;
     let error = events.next().await.unwrap();
-    assert_eq!((error.data["text"].as_str(), error.data["kind"].as_str()), (Some("it broke"), Some("error")));
+    assert_eq!(
+        (error.data["text"].as_str(), error.data["kind"].as_str()),
+        (Some("it broke"), Some("error"))
+    );
     let end = events.next().await.unwrap();
-    assert_eq!((end.name.as_str(), end.data["state"].as_str(), end.data["error"].as_str()), ("end", Some("failed"), Some("it broke")));
+    assert_eq!(
+        (
+            end.name.as_str(),
+            end.data["state"].as_str(),
+            end.data["error"].as_str()
+        ),
+        ("end", Some("failed"), Some("it broke"))
+    );
     assert!(events.next().await.is_none());
-    let list: Value = control.as_admin(Method::GET, &format!("{path}?after=3&limit=1")).send().await.unwrap().json().await.unwrap();
-    assert_eq!((list.as_array().unwrap().len(), list[0]["text"].as_str()), (1, Some("three")));
+    let list: Value = control
+        .as_admin(Method::GET, &format!("{path}?after=3&limit=1"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (list.as_array().unwrap().len(), list[0]["text"].as_str()),
+        (1, Some("three"))
+    );
 }
 
 #[tokio::test]
@@ -120,8 +162,16 @@ async fn thousands_of_lines_keep_their_order_without_gap() {
         let events: Vec<TaskEvent> = tokio::time::timeout(PATIENCE, stream.collect()).await.unwrap();
         assert_eq!(events.len(), LINES - skipped + 1);
         for (index, event) in events[..events.len() - 1].iter().enumerate() {
-            let TaskEvent::Line(line) = event else { panic!("{event:?}") };
-            assert_eq!((line.sequence, line.text.as_str()), (i64::try_from(index + skipped).unwrap() + 1, format!("line {}", index + skipped).as_str()));
+            let TaskEvent::Line(line) = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!(
+                (line.sequence, line.text.as_str()),
+                (
+                    i64::try_from(index + skipped).unwrap() + 1,
+                    format!("line {}", index + skipped).as_str()
+                )
+            );
         }
         assert!(matches!(events.last(), Some(TaskEvent::End(task)) if task.state == TaskState::Done));
     }
@@ -134,9 +184,16 @@ async fn changes_are_told_from_now_on_or_from_where_one_left() {
     control.project("shop").await;
     let mut events = watch(&control, "/v1/events?after=0", None).await;
     let created = events.next().await.unwrap();
-    assert_eq!((created.name.as_str(), created.data["kind"].as_str()), ("change", Some("project.created")));
+    assert_eq!(
+        (created.name.as_str(), created.data["kind"].as_str()),
+        ("change", Some("project.created"))
+    );
     let mut live = watch(&control, "/v1/events", None).await;
-    control.context.tasks.change("shop", Some("production"), "deployment.live", "v1 serves").await;
+    control
+        .context
+        .tasks
+        .change("shop", Some("production"), "deployment.live", "v1 serves")
+        .await;
     assert_eq!(events.next().await.unwrap().data["message"], "v1 serves");
     assert_eq!(live.next().await.unwrap().data["message"], "v1 serves");
     control.context.tasks.change("shop", None, "second", "more").await;

@@ -51,13 +51,26 @@ impl Control {
         let engine = weir_engine::sim::SimEngine::new(7);
         engine.follow_tokio();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let context = weir_control::serve::open(config, store, Arc::new(engine.clone()), clock, CancellationToken::new()).await.unwrap();
+        let context =
+            weir_control::serve::open(config, store, Arc::new(engine.clone()), clock, CancellationToken::new())
+                .await
+                .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = api::router(context.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let admin = std::fs::read_to_string(folder.path().join("admin-token")).unwrap().trim().to_owned();
-        Self { context, address, admin, folder, engine, client: reqwest::Client::new() }
+        let admin = std::fs::read_to_string(folder.path().join("admin-token"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        Self {
+            context,
+            address,
+            admin,
+            folder,
+            engine,
+            client: reqwest::Client::new(),
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -78,14 +91,26 @@ impl Control {
     }
 
     pub(crate) async fn project(&self, name: &str) -> Project {
-        let (status, body) = self.call(Method::POST, "/v1/projects", Some(json!({"name": name}))).await;
+        let (status, body) = self
+            .call(Method::POST, "/v1/projects", Some(json!({"name": name})))
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
-        self.context.store.project_by_name(&ProjectName::new(name).unwrap()).await.unwrap().unwrap()
+        self.context
+            .store
+            .project_by_name(&ProjectName::new(name).unwrap())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) async fn production(&self, project: &Project) -> Environment {
         let name = EnvironmentName::production();
-        self.context.store.environment_by_name(project.id, &name).await.unwrap().unwrap()
+        self.context
+            .store
+            .environment_by_name(project.id, &name)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) async fn token(&self, scope: &str, project: Option<&str>) -> String {
@@ -102,9 +127,15 @@ impl Control {
         let environment = self.production(project).await;
         let now_ms = context.clock.now_ms();
         let mut apps = BTreeMap::new();
-        apps.insert(AppName::new(project.name.as_str()).unwrap(), app(project.name.as_str(), &["web", "worker"]));
+        apps.insert(
+            AppName::new(project.name.as_str()).unwrap(),
+            app(project.name.as_str(), &["web", "worker"]),
+        );
         let mut data = app("data", &["store"]);
-        let volume = VolumeSpec { path: "/data".to_owned(), writers: Writers::One };
+        let volume = VolumeSpec {
+            path: "/data".to_owned(),
+            writers: Writers::One,
+        };
         data.spec.volumes.insert(VolumeName::new("data").unwrap(), volume);
         apps.insert(AppName::new("data").unwrap(), data);
         let mut release = Release {
@@ -114,10 +145,16 @@ impl Control {
             apps,
             configuration: Vec::new(),
             configuration_version: 0,
-            source: ReleaseSource::Upload { message: "first".to_owned() },
+            source: ReleaseSource::Upload {
+                message: "first".to_owned(),
+            },
             created_ms: now_ms,
         };
-        let task = context.tasks.create(TaskKind::Push, project.id, Some(environment.id), "push").await.unwrap();
+        let task = context
+            .tasks
+            .create(TaskKind::Push, project.id, Some(environment.id), "push")
+            .await
+            .unwrap();
         let deployment = Deployment {
             id: DeploymentId::from_parts(now_ms, context.clock.random()),
             environment: environment.id,
@@ -130,8 +167,17 @@ impl Control {
             entered_ms: now_ms,
         };
         release.number = context.store.release_insert(&release, Some(&deployment)).await.unwrap();
-        assert!(context.store.deployment_go_live(deployment.id, now_ms, now_ms).await.unwrap());
-        context.tasks.end(task.id, weir_model::task::TaskState::Done, None).await;
+        assert!(
+            context
+                .store
+                .deployment_go_live(deployment.id, now_ms, now_ms)
+                .await
+                .unwrap()
+        );
+        context
+            .tasks
+            .end(task.id, weir_model::task::TaskState::Done, None)
+            .await;
         (release, deployment)
     }
 }
@@ -142,7 +188,9 @@ pub(crate) fn image() -> String {
 }
 
 fn app(name: &str, processes: &[&str]) -> ReleaseApp {
-    let processes = processes.iter().map(|name| (ProcessName::new(name).unwrap(), ProcessSpec::default()));
+    let processes = processes
+        .iter()
+        .map(|name| (ProcessName::new(name).unwrap(), ProcessSpec::default()));
     ReleaseApp {
         image: image(),
         spec: AppSpec {

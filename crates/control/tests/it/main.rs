@@ -1,7 +1,12 @@
 //! Control as its users meet it: over HTTP, with a real store and a simulated engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends with a panic")]
+
 mod api;
 mod api_matrix;
 mod api_sessions;
 mod api_streams;
+mod git;
 mod harness;
+mod logs;
+mod serve;

@@ -44,7 +44,11 @@ impl DockerEngine {
             query.push(("target", target.clone()));
         }
         let deadline = Instant::now() + Duration::from_secs(u64::from(build.timeout_s));
-        let guard = CancelGuard { socket: self.socket().to_owned(), prefix: client.prefix.clone(), id: Some(id) };
+        let guard = CancelGuard {
+            socket: self.socket().to_owned(),
+            prefix: client.prefix.clone(),
+            id: Some(id),
+        };
         let target = raw::path_with_query(&format!("{}/build", client.prefix), &query);
         let sent = raw::send(
             self.socket(),
@@ -70,10 +74,13 @@ impl DockerEngine {
             guard,
             _limits: self.shared.build_limits.watch(),
         };
-        Ok(Box::pin(futures_util::stream::unfold(running, |mut running| async move {
-            let event = running.next().await?;
-            Some((event, running))
-        })))
+        Ok(Box::pin(futures_util::stream::unfold(
+            running,
+            |mut running| async move {
+                let event = running.next().await?;
+                Some((event, running))
+            },
+        )))
     }
 
     /// Shrinks the builder's cache.
@@ -86,8 +93,15 @@ impl DockerEngine {
             ("reserved-space", keep_bytes.to_string()),
         ];
         let target = raw::path_with_query(&format!("{}/build/prune", client.prefix), &query);
-        let response =
-            raw::send(self.socket(), Method::POST, &target, None, raw::Upgrade::None, raw::empty()).await?;
+        let response = raw::send(
+            self.socket(),
+            Method::POST,
+            &target,
+            None,
+            raw::Upgrade::None,
+            raw::empty(),
+        )
+        .await?;
         response.bytes(MOST_ANSWER_BYTES).await.map(|_removed| ())
     }
 }
@@ -121,18 +135,24 @@ impl Running {
                     self.buffer.extend_from_slice(&bytes);
                     self.read_lines();
                 }
-                Ok(Some(Err(error))) => self.end(BuildEvent::Failed { message: error.to_string() }),
+                Ok(Some(Err(error))) => self.end(BuildEvent::Failed {
+                    message: error.to_string(),
+                }),
                 Ok(None) => {
                     let rest = self.buffer.split();
                     self.read_line(&rest);
                     let last = match self.done.take() {
                         Some(image) => BuildEvent::Done { image },
-                        None => BuildEvent::Failed { message: "the container engine ended the build".to_owned() },
+                        None => BuildEvent::Failed {
+                            message: "the container engine ended the build".to_owned(),
+                        },
                     };
                     self.guard.id = None;
                     self.end(last);
                 }
-                Err(_elapsed) => self.end(BuildEvent::Failed { message: too_long(self.timeout_s) }),
+                Err(_elapsed) => self.end(BuildEvent::Failed {
+                    message: too_long(self.timeout_s),
+                }),
             }
         }
     }
@@ -143,7 +163,9 @@ impl Running {
             self.read_line(&line);
         }
         if self.buffer.len() > LONGEST_LINE {
-            self.end(BuildEvent::Failed { message: "the container engine sent a line without an end".to_owned() });
+            self.end(BuildEvent::Failed {
+                message: "the container engine sent a line without an end".to_owned(),
+            });
         }
     }
 
@@ -185,12 +207,13 @@ struct CancelGuard {
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
         let (socket, prefix) = (std::mem::take(&mut self.socket), std::mem::take(&mut self.prefix));
         runtime.spawn(async move {
             let target = raw::path_with_query(&format!("{prefix}/build/cancel"), &[("id", id)]);
-            let cancel =
-                raw::send(&socket, Method::POST, &target, None, raw::Upgrade::None, raw::empty());
+            let cancel = raw::send(&socket, Method::POST, &target, None, raw::Upgrade::None, raw::empty());
             match tokio::time::timeout(CANCEL_TIMEOUT, cancel).await {
                 Ok(Ok(_stopped)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a build was not cancelled; it had probably ended"),

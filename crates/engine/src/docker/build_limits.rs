@@ -173,7 +173,9 @@ impl Limits {
         if slice.join("memory.max").exists() {
             let _gone_meanwhile = self.write_second(&slice);
         }
-        let Ok(entries) = std::fs::read_dir(root.join("system.slice")) else { return };
+        let Ok(entries) = std::fs::read_dir(root.join("system.slice")) else {
+            return;
+        };
         for entry in entries.flatten() {
             if is_scope_of_build(&entry.file_name().to_string_lossy()) {
                 let _gone_meanwhile = self.write_second(&entry.path());
@@ -205,7 +207,12 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { installation: "ab12".to_owned(), memory_bytes: 1 << 30, cpu_milli: 1500, max_processes: 99 }
+        Limits {
+            installation: "ab12".to_owned(),
+            memory_bytes: 1 << 30,
+            cpu_milli: 1500,
+            max_processes: 99,
+        }
     }
 
     #[test]

@@ -31,7 +31,15 @@ use super::{CA_BUNDLE_PATH, DockerEngine, errors, names};
 ///
 /// Left out on purpose: `NET_RAW` (spoofing on the bridge), `MKNOD`, `SYS_CHROOT`, `SETPCAP`,
 /// `SETFCAP`, `FSETID`, `AUDIT_WRITE`.
-const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+const CAPABILITIES: [&str; 7] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+];
 
 /// When memory is short, the kernel ends instances before the platform.
 const OOM_SCORE_ADJ: i64 = 500;
@@ -43,8 +51,14 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(20);
 const REMOVAL_POLL: Duration = Duration::from_millis(50);
 
 /// Variables by which common programs are told of certificate authorities.
-const CA_VARIABLES: [&str; 6] =
-    ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO"];
+const CA_VARIABLES: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+];
 
 /// Whether a container was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +99,12 @@ impl DockerEngine {
         let docker = self.docker().await?;
         for volume in spec.volumes.keys() {
             let request = VolumeCreateRequest {
-                name: Some(names::volume(self.installation(), spec.labels.environment, &spec.labels.app, volume)),
+                name: Some(names::volume(
+                    self.installation(),
+                    spec.labels.environment,
+                    &spec.labels.app,
+                    volume,
+                )),
                 labels: Some(names::volume_labels(
                     self.installation(),
                     spec.labels.environment,
@@ -97,13 +116,18 @@ impl DockerEngine {
             docker.create_volume(request).await.map_err(errors::from_client)?;
         }
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        match docker.create_container(Some(options), self.container_body(spec, gateway)).await {
+        match docker
+            .create_container(Some(options), self.container_body(spec, gateway))
+            .await
+        {
             Ok(_created) => Ok(Created::Now),
             Err(error) if errors::is_conflict(&error) => Ok(Created::Before),
-            Err(error) if errors::is_gone(&error) => Err(EngineError::Refused(format!(
-                "the image {} is not on this machine; deploy once more to build it",
-                spec.image
-            ))),
+            Err(error) if errors::is_gone(&error) && error.to_string().contains("image") => {
+                Err(EngineError::Refused(format!(
+                    "the image {} is not on this machine; deploy once more to build it",
+                    spec.image
+                )))
+            }
             Err(error) => Err(errors::from_client(error)),
         }
     }
@@ -111,13 +135,19 @@ impl DockerEngine {
     fn container_body(&self, spec: &InstanceSpec, gateway: IpAddr) -> ContainerCreateBody {
         let labels = &spec.labels;
         let network = names::network(self.installation(), labels.environment);
-        let endpoint = EndpointSettings { aliases: Some(spec.network_names.clone()), ..Default::default() };
+        let endpoint = EndpointSettings {
+            aliases: Some(spec.network_names.clone()),
+            ..Default::default()
+        };
         let id = labels.instance.to_string();
         let tail = id.get(id.len().saturating_sub(6)..).unwrap_or(&id);
         ContainerCreateBody {
             hostname: Some(format!("{}-{tail}", labels.process)),
             image: Some(spec.image.clone()),
-            entrypoint: spec.command.as_ref().map(|_command| vec!["/bin/sh".to_owned(), "-c".to_owned()]),
+            entrypoint: spec
+                .command
+                .as_ref()
+                .map(|_command| vec!["/bin/sh".to_owned(), "-c".to_owned()]),
             cmd: spec.command.as_ref().map(|command| vec![command.clone()]),
             env: Some(self.variables(&spec.variables)),
             labels: Some(names::instance_labels(self.installation(), labels)),
@@ -126,7 +156,9 @@ impl DockerEngine {
             stdin_once: Some(spec.interactive),
             attach_stdin: Some(spec.interactive),
             host_config: Some(self.host_config(spec, &network, gateway)),
-            networking_config: Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) }),
+            networking_config: Some(NetworkingConfig {
+                endpoints_config: Some(HashMap::from([(network, endpoint)])),
+            }),
             ..Default::default()
         }
     }
@@ -140,7 +172,11 @@ impl DockerEngine {
             soft: Some(value),
             hard: Some(value),
         };
-        let mut dns = if self.shared.options.dns { vec![gateway.to_string()] } else { Vec::new() };
+        let mut dns = if self.shared.options.dns {
+            vec![gateway.to_string()]
+        } else {
+            Vec::new()
+        };
         dns.extend(host_resolvers());
         HostConfig {
             network_mode: Some(network.to_owned()),
@@ -183,7 +219,12 @@ impl DockerEngine {
             .iter()
             .map(|(volume, path)| Mount {
                 typ: Some(MountTypeEnum::VOLUME),
-                source: Some(names::volume(self.installation(), labels.environment, &labels.app, volume)),
+                source: Some(names::volume(
+                    self.installation(),
+                    labels.environment,
+                    &labels.app,
+                    volume,
+                )),
                 target: Some(path.clone()),
                 ..Default::default()
             })
@@ -203,12 +244,20 @@ impl DockerEngine {
     /// The bundle to hand to instances, if it is there: a missing file must not keep apps from
     /// starting.
     fn ca_bundle(&self) -> Option<String> {
-        let bundle = self.shared.options.ca_bundle.as_ref().filter(|bundle| bundle.is_file())?;
+        let bundle = self
+            .shared
+            .options
+            .ca_bundle
+            .as_ref()
+            .filter(|bundle| bundle.is_file())?;
         Some(bundle.to_string_lossy().into_owned())
     }
 
     fn variables(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
-        let mut list: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut list: Vec<String> = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         if self.ca_bundle().is_some() {
             let missing = CA_VARIABLES.iter().filter(|name| !variables.contains_key(**name));
             list.extend(missing.map(|name| format!("{name}={CA_BUNDLE_PATH}")));
@@ -219,8 +268,15 @@ impl DockerEngine {
     /// What the engine says of a container; `None` if there is none.
     pub(super) async fn status_of(&self, instance: InstanceId) -> Result<Option<Status>, EngineError> {
         let name = names::container(self.installation(), instance);
-        match self.docker().await?.inspect_container(&name, None::<InspectContainerOptions>).await {
-            Ok(found) => Ok(Some(found.state.and_then(|state| state.status).unwrap_or(Status::EMPTY))),
+        match self
+            .docker()
+            .await?
+            .inspect_container(&name, None::<InspectContainerOptions>)
+            .await
+        {
+            Ok(found) => Ok(Some(
+                found.state.and_then(|state| state.status).unwrap_or(Status::EMPTY),
+            )),
             Err(error) if errors::is_gone(&error) => Ok(None),
             Err(error) => Err(errors::from_client(error)),
         }
@@ -230,11 +286,15 @@ impl DockerEngine {
     /// the kernel, so that everybody who asks the engine sees it.
     pub(super) async fn freeze_container(&self, instance: InstanceId) -> Result<(), EngineError> {
         let name = names::container(self.installation(), instance);
-        let Err(error) = self.docker().await?.pause_container(&name).await else { return Ok(()) };
+        let Err(error) = self.docker().await?.pause_container(&name).await else {
+            return Ok(());
+        };
         match self.status_of(instance).await? {
             Some(Status::PAUSED) => Ok(()),
             Some(Status::RUNNING) => Err(errors::from_client(error)),
-            Some(_other) => Err(EngineError::Refused(format!("the instance {instance} does not run and cannot be frozen"))),
+            Some(_other) => Err(EngineError::Refused(format!(
+                "the instance {instance} does not run and cannot be frozen"
+            ))),
             None => Err(EngineError::NotFound(format!("the instance {instance}"))),
         }
     }
@@ -242,11 +302,15 @@ impl DockerEngine {
     /// Gives it back.
     pub(super) async fn thaw_container(&self, instance: InstanceId) -> Result<(), EngineError> {
         let name = names::container(self.installation(), instance);
-        let Err(error) = self.docker().await?.unpause_container(&name).await else { return Ok(()) };
+        let Err(error) = self.docker().await?.unpause_container(&name).await else {
+            return Ok(());
+        };
         match self.status_of(instance).await? {
             Some(Status::RUNNING | Status::RESTARTING) => Ok(()),
             Some(Status::PAUSED) => Err(errors::from_client(error)),
-            Some(_other) => Err(EngineError::Refused(format!("the instance {instance} does not run and cannot be thawed"))),
+            Some(_other) => Err(EngineError::Refused(format!(
+                "the instance {instance} does not run and cannot be thawed"
+            ))),
             None => Err(EngineError::NotFound(format!("the instance {instance}"))),
         }
     }
@@ -266,7 +330,9 @@ impl DockerEngine {
         let name = names::container(self.installation(), instance);
         let docker = self.docker().await?;
         let docker = docker.with_timeout(Duration::from_secs(u64::from(grace_s) + 30));
-        let options = StopContainerOptionsBuilder::new().t(i32::try_from(grace_s).unwrap_or(i32::MAX)).build();
+        let options = StopContainerOptionsBuilder::new()
+            .t(i32::try_from(grace_s).unwrap_or(i32::MAX))
+            .build();
         match docker.stop_container(&name, Some(options)).await {
             Ok(()) => Ok(()),
             Err(error) if errors::is_gone(&error) => Ok(()),

@@ -19,8 +19,12 @@ const EXHAUSTED: [&str; 7] = [
 ];
 
 /// Phrases by which the engine says that it is about to go.
-const AWAY: [&str; 4] =
-    ["context canceled", "shutting down", "daemon is stopping", "connection refused: unavailable"];
+const AWAY: [&str; 4] = [
+    "context canceled",
+    "shutting down",
+    "daemon is stopping",
+    "connection refused: unavailable",
+];
 
 /// An answer of the engine that is not a success.
 pub(super) fn from_status(status: u16, message: &str) -> EngineError {
@@ -40,7 +44,10 @@ pub(super) fn from_status(status: u16, message: &str) -> EngineError {
 
 /// `No such container: weir-…` becomes `container weir-…`, to be followed by "does not exist".
 fn named(message: &str) -> String {
-    message.strip_prefix("No such ").unwrap_or(message).replacen(": ", " ", 1)
+    message
+        .strip_prefix("No such ")
+        .unwrap_or(message)
+        .replacen(": ", " ", 1)
 }
 
 /// A failure of the connection.

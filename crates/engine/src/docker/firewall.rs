@@ -1,5 +1,5 @@
-//! Keeps instances from the machine's own services and from the range of addresses where
-//! clouds hand out credentials.
+//! Keeps instances from the machine's own services and from the addresses where clouds hand
+//! out credentials.
 //!
 //! Two chains of iptables carry the name of the installation: one is entered from `INPUT` by
 //! packets that come in from this Weir's bridges, the other from `DOCKER-USER`, which Docker
@@ -15,8 +15,10 @@ use tokio::process::Command;
 
 use super::{DockerOptions, names};
 
-/// Where metadata services of clouds live, and nothing that an app needs.
-const LINK_LOCAL: &str = "169.254.0.0/16";
+/// Where the metadata services of clouds live, which hand out credentials: the link-local range
+/// nearly everywhere, single addresses at Azure and Alibaba. Only DNS is let through, which some
+/// of them answer at the same address.
+const METADATA: [&str; 3] = ["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"];
 /// The engine's default bridge, where the commands of builds run.
 const DEFAULT_BRIDGE: &str = "docker0";
 /// Longest run of one command of iptables.
@@ -95,7 +97,10 @@ impl Firewall {
         for (from, to) in self.hooks(forward_from().await) {
             for bridge in &self.bridges {
                 // More than once, should somebody have added it by hand.
-                while run("iptables", &["-D", from, "-i", bridge, "-j", to], None).await.is_ok() {}
+                while run("iptables", &["-D", from, "-i", bridge, "-j", to], None)
+                    .await
+                    .is_ok()
+                {}
             }
         }
         for chain in [&self.input_chain, &self.forward_chain] {
@@ -118,13 +123,18 @@ impl Firewall {
             "*filter".to_owned(),
             format!(":{input} - [0:0]"),
             format!(":{forward} - [0:0]"),
-            format!("-A {forward} -d {LINK_LOCAL} -j REJECT"),
-            format!("-A {input} -d {LINK_LOCAL} -j REJECT"),
+            format!("-A {forward} -p udp --dport 53 -j RETURN"),
+            format!("-A {forward} -p tcp --dport 53 -j RETURN"),
             format!("-A {input} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
             format!("-A {input} -p icmp -j ACCEPT"),
             format!("-A {input} -p udp --dport 53 -j ACCEPT"),
             format!("-A {input} -p tcp --dport 53 -j ACCEPT"),
         ];
+        lines.extend(
+            METADATA
+                .iter()
+                .map(|range| format!("-A {forward} -d {range} -j REJECT")),
+        );
         for port in &self.ingress_ports {
             lines.push(format!("-A {input} -p tcp --dport {port} -j ACCEPT"));
         }

@@ -26,8 +26,11 @@ impl DockerEngine {
     ) -> Result<String, EngineError> {
         let client = self.client().await?;
         let (repository, version) = split_reference(tag);
-        let mut query =
-            vec![("fromSrc", "-".to_owned()), ("repo", repository.to_owned()), ("tag", version.to_owned())];
+        let mut query = vec![
+            ("fromSrc", "-".to_owned()),
+            ("repo", repository.to_owned()),
+            ("tag", version.to_owned()),
+        ];
         for (key, value) in labels {
             query.push(("changes", format!("LABEL {}={}", quoted(key)?, quoted(value)?)));
         }
@@ -43,7 +46,9 @@ impl DockerEngine {
         .await?;
         let answer = response.bytes(MOST_ANSWER_BYTES).await?;
         for line in answer.split(|byte| *byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else {
+                continue;
+            };
             if let Some(error) = line.get("error").and_then(|error| error.as_str()) {
                 return Err(errors::from_status(500, error));
             }
@@ -66,7 +71,10 @@ impl DockerEngine {
     /// Fetches an image from its registry.
     pub(super) async fn pull_image(&self, reference: &str) -> Result<(), EngineError> {
         let (repository, version) = split_reference(reference);
-        let options = CreateImageOptionsBuilder::new().from_image(repository).tag(version).build();
+        let options = CreateImageOptionsBuilder::new()
+            .from_image(repository)
+            .tag(version)
+            .build();
         let docker = self.docker().await?;
         let mut progress = docker.create_image(Some(options), None, None);
         while let Some(step) = progress.next().await {
@@ -93,7 +101,11 @@ impl DockerEngine {
 
     /// Removes an image; fine if it is gone or in use.
     pub(super) async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
-        let removed = self.docker().await?.remove_image(image, None::<RemoveImageOptions>, None).await;
+        let removed = self
+            .docker()
+            .await?
+            .remove_image(image, None::<RemoveImageOptions>, None)
+            .await;
         match removed {
             Ok(_layers) => Ok(()),
             Err(error) if errors::is_gone(&error) || errors::is_conflict(&error) => Ok(()),
@@ -138,22 +150,35 @@ fn split_reference(reference: &str) -> (&str, &str) {
 /// A label's part as the engine's `LABEL` instruction reads it.
 fn quoted(text: &str) -> Result<String, EngineError> {
     if text.contains(['\n', '\r', '\0']) {
-        return Err(EngineError::Refused("a label of an image cannot have several lines".to_owned()));
+        return Err(EngineError::Refused(
+            "a label of an image cannot have several lines".to_owned(),
+        ));
     }
-    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$")))
+    Ok(format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$")
+    ))
 }
 
 fn pull_error(reference: &str, error: EngineError) -> EngineError {
     let away = |words: &str| {
         let lower = words.to_lowercase();
-        ["timeout", "connection refused", "no such host", "i/o timeout", "tls", "too many requests", "eof"]
-            .iter()
-            .any(|phrase| lower.contains(phrase))
+        [
+            "timeout",
+            "connection refused",
+            "no such host",
+            "i/o timeout",
+            "tls",
+            "too many requests",
+            "eof",
+        ]
+        .iter()
+        .any(|phrase| lower.contains(phrase))
     };
     match error {
-        EngineError::Refused(words) | EngineError::NotFound(words) if away(&words) => {
-            EngineError::Unreachable(format!("the registry of the image {reference} cannot be reached: {words}"))
-        }
+        EngineError::Refused(words) | EngineError::NotFound(words) if away(&words) => EngineError::Unreachable(
+            format!("the registry of the image {reference} cannot be reached: {words}"),
+        ),
         EngineError::Refused(words) | EngineError::NotFound(words) => {
             EngineError::Refused(format!("the image {reference} cannot be fetched: {words}"))
         }

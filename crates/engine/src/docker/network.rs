@@ -42,12 +42,19 @@ impl DockerEngine {
     }
 
     async fn find_network(&self, name: &str) -> Result<Option<Network>, EngineError> {
-        match self.docker().await?.inspect_network(name, None::<InspectNetworkOptions>).await {
-            Ok(found) => {
-                gateway_of(found.ipam.as_ref()).map(|gateway| Some(Network { gateway })).ok_or_else(|| {
-                    EngineError::Refused(format!("the network {name} has no gateway; remove it with `docker network rm`"))
-                })
-            }
+        match self
+            .docker()
+            .await?
+            .inspect_network(name, None::<InspectNetworkOptions>)
+            .await
+        {
+            Ok(found) => gateway_of(found.ipam.as_ref())
+                .map(|gateway| Some(Network { gateway }))
+                .ok_or_else(|| {
+                    EngineError::Refused(format!(
+                        "the network {name} has no gateway; remove it with `docker network rm`"
+                    ))
+                }),
             Err(error) if errors::is_gone(&error) => Ok(None),
             Err(error) => Err(errors::from_client(error)),
         }
@@ -60,7 +67,9 @@ impl DockerEngine {
         let first = u32::try_from(hash % u64::from(NETWORKS)).unwrap_or(0);
         for attempt in 0..ATTEMPTS {
             let start = RANGE_START + ((first + attempt) % NETWORKS) * NETWORK_ADDRESSES;
-            if routes.iter().any(|(route, mask)| start & mask == route & mask || route & !(NETWORK_ADDRESSES - 1) == start)
+            if routes
+                .iter()
+                .any(|(route, mask)| start & mask == route & mask || route & !(NETWORK_ADDRESSES - 1) == start)
             {
                 continue;
             }
@@ -77,14 +86,21 @@ impl DockerEngine {
                     ..Default::default()
                 }),
                 options: Some(HashMap::from([
-                    ("com.docker.network.bridge.name".to_owned(), names::bridge(self.installation(), environment)),
+                    (
+                        "com.docker.network.bridge.name".to_owned(),
+                        names::bridge(self.installation(), environment),
+                    ),
                     ("com.docker.network.bridge.enable_icc".to_owned(), "true".to_owned()),
                 ])),
                 labels: Some(names::network_labels(self.installation(), environment)),
                 ..Default::default()
             };
             match docker.create_network(request).await {
-                Ok(_created) => return Ok(Network { gateway: IpAddr::V4(gateway) }),
+                Ok(_created) => {
+                    return Ok(Network {
+                        gateway: IpAddr::V4(gateway),
+                    });
+                }
                 Err(error) if error.to_string().to_lowercase().contains("pool overlaps") => {}
                 Err(error) => {
                     // Another process of this installation may have made it meanwhile.
@@ -95,7 +111,9 @@ impl DockerEngine {
                 }
             }
         }
-        Err(EngineError::Exhausted("no free range of addresses in 10.64.0.0/10 for another network".to_owned()))
+        Err(EngineError::Exhausted(
+            "no free range of addresses in 10.64.0.0/10 for another network".to_owned(),
+        ))
     }
 
     /// Removes the network of an environment; fine if it is gone.
@@ -111,12 +129,22 @@ impl DockerEngine {
     /// The networks of this Weir.
     pub(super) async fn list_networks(&self) -> Result<Vec<(EnvironmentId, Network)>, EngineError> {
         let options = ListNetworksOptionsBuilder::new().filters(&self.mine(None)).build();
-        let networks = self.docker().await?.list_networks(Some(options)).await.map_err(errors::from_client)?;
+        let networks = self
+            .docker()
+            .await?
+            .list_networks(Some(options))
+            .await
+            .map_err(errors::from_client)?;
         Ok(networks
             .iter()
             .filter_map(|network| {
                 let environment = network.labels.as_ref()?.get(names::ENVIRONMENT)?.parse().ok()?;
-                Some((environment, Network { gateway: gateway_of(network.ipam.as_ref())? }))
+                Some((
+                    environment,
+                    Network {
+                        gateway: gateway_of(network.ipam.as_ref())?,
+                    },
+                ))
             })
             .collect())
     }
@@ -129,7 +157,12 @@ impl DockerEngine {
         volume: &VolumeName,
     ) -> Result<(), EngineError> {
         let name = names::volume(self.installation(), environment, app, volume);
-        match self.docker().await?.remove_volume(&name, None::<RemoveVolumeOptions>).await {
+        match self
+            .docker()
+            .await?
+            .remove_volume(&name, None::<RemoveVolumeOptions>)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(error) if errors::is_gone(&error) => Ok(()),
             Err(error) => Err(errors::from_client(error)),
@@ -139,8 +172,18 @@ impl DockerEngine {
     /// The volumes of this Weir.
     pub(super) async fn list_volumes(&self) -> Result<Vec<(EnvironmentId, AppName, VolumeName)>, EngineError> {
         let options = ListVolumesOptionsBuilder::new().filters(&self.mine(None)).build();
-        let answer = self.docker().await?.list_volumes(Some(options)).await.map_err(errors::from_client)?;
-        Ok(answer.volumes.unwrap_or_default().iter().filter_map(|v| names::read_volume_labels(&v.labels)).collect())
+        let answer = self
+            .docker()
+            .await?
+            .list_volumes(Some(options))
+            .await
+            .map_err(errors::from_client)?;
+        Ok(answer
+            .volumes
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|v| names::read_volume_labels(&v.labels))
+            .collect())
     }
 
     /// The filter that finds what belongs to this Weir, and to one environment if named.
@@ -154,7 +197,11 @@ impl DockerEngine {
 }
 
 fn gateway_of(ipam: Option<&Ipam>) -> Option<IpAddr> {
-    ipam?.config.as_ref()?.iter().find_map(|config| config.gateway.as_ref()?.parse().ok())
+    ipam?
+        .config
+        .as_ref()?
+        .iter()
+        .find_map(|config| config.gateway.as_ref()?.parse().ok())
 }
 
 /// Where the machine itself sends packets, as (address, mask): a network must not hide any of

@@ -50,12 +50,18 @@ enum Phase {
 impl FactsCache {
     /// Something happened to a container: what is known of it may be wrong.
     pub(super) fn forget(&self, container: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _phase), _facts| id != container);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(id, _phase), _facts| id != container);
     }
 
     fn get(&self, container: &str, phase: Phase, now: Instant) -> Option<Facts> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(container.to_owned(), phase)).copied().filter(|facts| now - facts.asked < FACTS_TTL)
+        known
+            .get(&(container.to_owned(), phase))
+            .copied()
+            .filter(|facts| now - facts.asked < FACTS_TTL)
     }
 
     fn put(&self, container: String, phase: Phase, facts: Facts) {
@@ -74,8 +80,14 @@ impl DockerEngine {
         environment: Option<EnvironmentId>,
     ) -> Result<Vec<ObservedInstance>, EngineError> {
         let docker = self.docker().await?;
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&self.mine(environment)).build();
-        let listed = docker.list_containers(Some(options)).await.map_err(errors::from_client)?;
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&self.mine(environment))
+            .build();
+        let listed = docker
+            .list_containers(Some(options))
+            .await
+            .map_err(errors::from_client)?;
         let mut answers = futures_util::stream::iter(listed)
             .map(|summary| self.observe_one(&docker, summary))
             .buffered(QUESTIONS_AT_ONCE);
@@ -93,7 +105,10 @@ impl DockerEngine {
     ) -> Result<Option<ObservedInstance>, EngineError> {
         let Some(id) = summary.id.clone() else { return Ok(None) };
         let Some(labels) = names::read_instance_labels(summary.labels.as_ref().unwrap_or(&HashMap::new())) else {
-            tracing::warn!(container = id, "a container carries the label of this Weir and is not one of its instances");
+            tracing::warn!(
+                container = id,
+                "a container carries the label of this Weir and is not one of its instances"
+            );
             return Ok(None);
         };
         let phase = match summary.state {
@@ -118,13 +133,26 @@ impl DockerEngine {
             Phase::Created => (InstanceState::Created, false),
             Phase::Running => (InstanceState::Running, true),
             Phase::Frozen => (InstanceState::Frozen, true),
-            Phase::Ended => {
-                (InstanceState::Exited { status: facts.status, out_of_memory: facts.out_of_memory }, false)
-            }
+            Phase::Ended => (
+                InstanceState::Exited {
+                    status: facts.status,
+                    out_of_memory: facts.out_of_memory,
+                },
+                false,
+            ),
         };
         let network = names::network(self.installation(), labels.environment);
-        let address = if has_address { address_on(&summary, &network) } else { None };
-        Ok(Some(ObservedInstance { labels, state, address, started_ms: facts.started_ms }))
+        let address = if has_address {
+            address_on(&summary, &network)
+        } else {
+            None
+        };
+        Ok(Some(ObservedInstance {
+            labels,
+            state,
+            address,
+            started_ms: facts.started_ms,
+        }))
     }
 }
 
@@ -153,11 +181,22 @@ async fn ask(docker: &Docker, id: &str, now: Instant) -> Result<Option<Facts>, E
 
 /// Milliseconds since the Unix epoch of an instant in the form of RFC 3339.
 pub(super) fn millis_of(text: &str) -> Option<UnixMillis> {
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond)
 }
 
 fn address_on(summary: &ContainerSummary, network: &str) -> Option<IpAddr> {
-    summary.network_settings.as_ref()?.networks.as_ref()?.get(network)?.ip_address.as_ref()?.parse().ok()
+    summary
+        .network_settings
+        .as_ref()?
+        .networks
+        .as_ref()?
+        .get(network)?
+        .ip_address
+        .as_ref()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -175,7 +214,12 @@ mod tests {
     fn what_is_known_of_a_container_is_forgotten_after_an_event() {
         let cache = FactsCache::default();
         let now = Instant::now();
-        let facts = Facts { started_ms: 1, status: 0, out_of_memory: false, asked: now };
+        let facts = Facts {
+            started_ms: 1,
+            status: 0,
+            out_of_memory: false,
+            asked: now,
+        };
         cache.put("a".to_owned(), Phase::Running, facts);
         assert!(cache.get("a", Phase::Running, now).is_some());
         assert!(cache.get("a", Phase::Ended, now).is_none());

@@ -1,11 +1,14 @@
 //! What an instance writes, as the engine has it.
 //!
-//! The engine splits lines of more than 16 KiB; each part comes as a chunk of its own. Reading
+//! The engine keeps the last 4 MB of each container; of an app that floods its log, lines may be
+//! gone before they are read, and a line of Weir's own stands for them. The engine splits lines of more than 16 KiB; each part comes as a chunk of its own. Reading
 //! is never ahead of the reader by more than one piece of the connection, so a flood costs no
 //! memory here.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use bollard::models::ContainerStateStatusEnum as Status;
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use hyper::Method;
@@ -22,6 +25,11 @@ const LONGEST_PART: usize = 16 * 1024;
 const FRAME_HEAD: usize = 8;
 /// No frame of the engine is longer; one that says so is no frame.
 const LONGEST_FRAME: usize = 1 << 20;
+
+/// Pause before a container that has written nothing new is asked again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+/// What stands for lines that the engine threw away before they could be read.
+const LOST: &str = "some lines are missing here: they were written faster than they could be read";
 
 /// How the engine writes the output of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +49,10 @@ pub(super) struct Unframer {
 
 impl Unframer {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, buffer: BytesMut::new() }
+        Self {
+            framing,
+            buffer: BytesMut::new(),
+        }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -53,11 +64,19 @@ impl Unframer {
         if self.framing == Framing::Plain {
             return Ok((!self.buffer.is_empty()).then(|| (LogStream::Stdout, self.buffer.split().freeze())));
         }
-        let Some(head) = self.buffer.get(..FRAME_HEAD) else { return Ok(None) };
+        let Some(head) = self.buffer.get(..FRAME_HEAD) else {
+            return Ok(None);
+        };
         let length = usize::try_from(u32::from_be_bytes([head[4], head[5], head[6], head[7]])).unwrap_or(usize::MAX);
-        let stream = if head[0] == 2 { LogStream::Stderr } else { LogStream::Stdout };
+        let stream = if head[0] == 2 {
+            LogStream::Stderr
+        } else {
+            LogStream::Stdout
+        };
         if head[0] > 3 || length > LONGEST_FRAME {
-            return Err(EngineError::Refused("the container engine sent output that cannot be read".to_owned()));
+            return Err(EngineError::Refused(
+                "the container engine sent output that cannot be read".to_owned(),
+            ));
         }
         if head[0] == 3 {
             let text = String::from_utf8_lossy(&self.buffer[FRAME_HEAD..]).trim().to_owned();
@@ -71,109 +90,163 @@ impl Unframer {
     }
 }
 
-/// Follows the output of a container behind an instant.
+/// Follows the output of a container behind an instant, until the container has ended.
 pub(super) fn follow(
     engine: DockerEngine,
     instance: InstanceId,
     after_ns: i64,
 ) -> BoxStream<Result<OutputChunk, EngineError>> {
-    let opened = futures_util::stream::once(async move { open(&engine, instance, after_ns).await });
-    Box::pin(opened.flat_map(|opened| match opened {
-        Ok(stream) => stream,
-        Err(error) => Box::pin(futures_util::stream::iter([Err(error)])),
+    let reader = Reader {
+        engine,
+        instance,
+        connection: None,
+        ready: VecDeque::new(),
+        last_ns: after_ns,
+        is_first: true,
+        has_ended: false,
+    };
+    Box::pin(futures_util::stream::unfold(reader, |mut reader| async move {
+        let next = reader.next().await?;
+        Some((next, reader))
     }))
 }
 
-async fn open(
-    engine: &DockerEngine,
-    instance: InstanceId,
-    after_ns: i64,
-) -> Result<BoxStream<Result<OutputChunk, EngineError>>, EngineError> {
-    let client = engine.client().await?;
-    let name = names::container(engine.installation(), instance);
-    let framing = engine.framing_of(&name).await?;
-    let mut query = vec![
-        ("follow", "1".to_owned()),
-        ("stdout", "1".to_owned()),
-        ("stderr", "1".to_owned()),
-        ("timestamps", "1".to_owned()),
-    ];
-    if after_ns > 0 {
-        query.push(("since", format!("{}.{:09}", after_ns / 1_000_000_000, after_ns % 1_000_000_000)));
-    }
-    let target = raw::path_with_query(&format!("{}/containers/{name}/logs", client.prefix), &query);
-    let response =
-        raw::send(engine.socket(), Method::GET, &target, None, raw::Upgrade::None, raw::empty()).await?;
-    let reader = Reader {
-        bytes: response.stream(),
-        unframer: Unframer::new(framing),
-        lines: TerminalLines::default(),
-        ready: VecDeque::new(),
-        after_ns,
-        ended: false,
-    };
-    Ok(Box::pin(futures_util::stream::unfold(reader, |mut reader| async move {
-        let next = reader.next().await?;
-        Some((next, reader))
-    })))
-}
-
-struct Reader {
+/// One answer of the engine.
+struct Connection {
     bytes: BoxStream<Result<Bytes, EngineError>>,
     unframer: Unframer,
     lines: TerminalLines,
-    ready: VecDeque<OutputChunk>,
+    /// What was read before, which is not told again.
     after_ns: i64,
-    ended: bool,
+    /// The line at `after_ns` is to come once more; if it does not, it and others are gone.
+    expects_last: bool,
+    /// Something new came.
+    is_fruitful: bool,
+}
+
+/// One connection after the other: the engine ends its answer when the log is rotated faster
+/// than it can follow, long before the container ends.
+struct Reader {
+    engine: DockerEngine,
+    instance: InstanceId,
+    connection: Option<Connection>,
+    ready: VecDeque<OutputChunk>,
+    last_ns: i64,
+    is_first: bool,
+    has_ended: bool,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<Result<OutputChunk, EngineError>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
+                self.last_ns = self.last_ns.max(chunk.at_ns);
                 return Some(Ok(chunk));
             }
-            if self.ended {
+            if self.has_ended {
                 return None;
             }
-            match self.bytes.next().await {
-                Some(Ok(bytes)) => {
-                    self.unframer.push(&bytes);
-                    if let Err(error) = self.unframe() {
-                        self.ended = true;
-                        return Some(Err(error));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-                None => {
-                    self.ended = true;
-                    let rest = self.lines.rest();
-                    self.keep(rest);
-                }
+            if let Err(error) = self.advance().await {
+                self.has_ended = true;
+                // One that was removed while it was followed has ended.
+                let is_gone = !self.is_first && matches!(error, EngineError::NotFound(_));
+                return (!is_gone).then_some(Err(error));
             }
         }
     }
 
-    fn unframe(&mut self) -> Result<(), EngineError> {
+    /// Reads one piece, or goes from one connection to the next.
+    async fn advance(&mut self) -> Result<(), EngineError> {
+        let Some(connection) = &mut self.connection else {
+            self.connection = Some(self.open().await?);
+            self.is_first = false;
+            return Ok(());
+        };
+        if let Some(bytes) = connection.bytes.next().await {
+            connection.unframer.push(&bytes?);
+            return connection.unframe(&mut self.ready);
+        }
+        let rest = connection.lines.rest();
+        connection.keep(rest, &mut self.ready);
+        let is_fruitful = connection.is_fruitful;
+        self.connection = None;
+        if !is_fruitful {
+            match self.engine.status_of(self.instance).await? {
+                Some(Status::CREATED | Status::RUNNING | Status::PAUSED | Status::RESTARTING) => {
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
+                _ended => self.has_ended = true,
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Result<Connection, EngineError> {
+        let engine = &self.engine;
+        let client = engine.client().await?;
+        let name = names::container(engine.installation(), self.instance);
+        let framing = engine.framing_of(&name).await?;
+        let mut query: Vec<(&str, String)> = ["follow", "stdout", "stderr", "timestamps"]
+            .map(|key| (key, "1".to_owned()))
+            .to_vec();
+        if self.last_ns > 0 {
+            query.push((
+                "since",
+                format!("{}.{:09}", self.last_ns / 1_000_000_000, self.last_ns % 1_000_000_000),
+            ));
+        }
+        let target = raw::path_with_query(&format!("{}/containers/{name}/logs", client.prefix), &query);
+        let response = raw::send_soon(
+            engine.socket(),
+            Method::GET,
+            &target,
+            None,
+            raw::Upgrade::None,
+            raw::empty(),
+        )
+        .await?;
+        Ok(Connection {
+            bytes: response.stream(),
+            unframer: Unframer::new(framing),
+            lines: TerminalLines::default(),
+            after_ns: self.last_ns,
+            expects_last: !self.is_first && self.last_ns > 0,
+            is_fruitful: false,
+        })
+    }
+}
+
+impl Connection {
+    fn unframe(&mut self, ready: &mut VecDeque<OutputChunk>) -> Result<(), EngineError> {
         while let Some((stream, bytes)) = self.unframer.next()? {
             if self.unframer.framing == Framing::Frames {
-                let chunk = parse_line(stream, &bytes);
-                self.keep(chunk);
+                self.keep(parse_line(stream, &bytes), ready);
             } else {
                 self.lines.push(&bytes);
                 while let Some(chunk) = self.lines.next() {
-                    self.keep(Some(chunk));
+                    self.keep(Some(chunk), ready);
                 }
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, chunk: Option<OutputChunk>) {
-        self.ready.extend(chunk.filter(|chunk| chunk.at_ns > self.after_ns));
+    fn keep(&mut self, chunk: Option<OutputChunk>, ready: &mut VecDeque<OutputChunk>) {
+        let Some(chunk) = chunk.filter(|chunk| chunk.at_ns >= self.after_ns) else {
+            return;
+        };
+        let is_new = chunk.at_ns > self.after_ns;
+        if std::mem::take(&mut self.expects_last) && is_new {
+            ready.push_back(OutputChunk {
+                at_ns: self.after_ns,
+                stream: LogStream::Weir,
+                text: Bytes::from_static(LOST.as_bytes()),
+            });
+        }
+        if is_new {
+            self.is_fruitful = true;
+            ready.push_back(chunk);
+        }
     }
 }
 
@@ -218,7 +291,10 @@ impl TerminalLines {
 /// `2024-05-01T10:00:00.123456789Z text` of the engine as a chunk.
 fn parse_line(stream: LogStream, line: &[u8]) -> Option<OutputChunk> {
     let space = line.iter().take(40).position(|byte| *byte == b' ')?;
-    let instant = std::str::from_utf8(&line[..space]).ok()?.parse::<jiff::Timestamp>().ok()?;
+    let instant = std::str::from_utf8(&line[..space])
+        .ok()?
+        .parse::<jiff::Timestamp>()
+        .ok()?;
     Some(OutputChunk {
         at_ns: i64::try_from(instant.as_nanosecond()).ok()?,
         stream,
@@ -256,8 +332,14 @@ mod tests {
                 }
             }
             assert_eq!(chunks.len(), 2);
-            assert_eq!((chunks[0].at_ns, chunks[0].text.as_ref()), (1_000_000_005, b"hello".as_ref()));
-            assert_eq!((chunks[1].stream, chunks[1].text.as_ref()), (LogStream::Stderr, b"".as_ref()));
+            assert_eq!(
+                (chunks[0].at_ns, chunks[0].text.as_ref()),
+                (1_000_000_005, b"hello".as_ref())
+            );
+            assert_eq!(
+                (chunks[1].stream, chunks[1].text.as_ref()),
+                (LogStream::Stderr, b"".as_ref())
+            );
         }
     }
 

@@ -85,17 +85,27 @@ pub(super) struct Progress {
 impl Progress {
     /// What a line of the engine's answer means. Lines that say nothing of interest give none.
     pub(super) fn read(&mut self, line: &[u8]) -> Vec<BuildEvent> {
-        let Ok(line) = serde_json::from_slice::<Line>(line) else { return Vec::new() };
+        let Ok(line) = serde_json::from_slice::<Line>(line) else {
+            return Vec::new();
+        };
         if line.error.is_some() || line.error_detail.is_some() {
-            let message = line.error_detail.and_then(|detail| detail.message).or(line.error).unwrap_or_default();
+            let message = line
+                .error_detail
+                .and_then(|detail| detail.message)
+                .or(line.error)
+                .unwrap_or_default();
             let mut events = self.flush();
             events.push(BuildEvent::Failed { message });
             return events;
         }
         match (line.id.as_deref(), line.aux) {
             (Some("moby.buildkit.trace"), Some(serde_json::Value::String(text))) => {
-                let decoded = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
-                StatusResponse::decode(decoded.as_slice()).map(|status| self.status(status)).unwrap_or_default()
+                let decoded = base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .unwrap_or_default();
+                StatusResponse::decode(decoded.as_slice())
+                    .map(|status| self.status(status))
+                    .unwrap_or_default()
             }
             (Some("moby.image.id"), Some(aux)) => {
                 let mut events = self.flush();
@@ -110,10 +120,14 @@ impl Progress {
     fn status(&mut self, status: StatusResponse) -> Vec<BuildEvent> {
         let mut events = Vec::new();
         for vertex in &status.vertexes {
-            // Loading the Dockerfile and the context is not a step that anybody wrote.
-            let worth_telling = !vertex.name.starts_with("[internal]") && !vertex.name.is_empty();
+            // Loading and unpacking the context is not a step that anybody wrote.
+            let worth_telling =
+                !vertex.name.starts_with("[internal]") && vertex.name != "copy /context /" && !vertex.name.is_empty();
             if worth_telling && (vertex.started.is_some() || vertex.cached) && self.told.insert(vertex.digest.clone()) {
-                events.push(BuildEvent::Step { name: vertex.name.clone(), cached: vertex.cached });
+                events.push(BuildEvent::Step {
+                    name: vertex.name.clone(),
+                    cached: vertex.cached,
+                });
             }
         }
         for log in status.logs {
@@ -138,7 +152,10 @@ impl Progress {
 
     fn flush(&mut self) -> Vec<BuildEvent> {
         let rest = std::mem::take(&mut self.partial);
-        rest.into_values().filter(|text| !text.is_empty()).map(|text| BuildEvent::Output(visible(&text))).collect()
+        rest.into_values()
+            .filter(|text| !text.is_empty())
+            .map(|text| BuildEvent::Output(visible(&text)))
+            .collect()
     }
 }
 
@@ -156,7 +173,9 @@ mod tests {
 
     fn trace(status: &StatusResponse) -> Vec<u8> {
         let aux = base64::engine::general_purpose::STANDARD.encode(status.encode_to_vec());
-        serde_json::json!({ "id": "moby.buildkit.trace", "aux": aux }).to_string().into_bytes()
+        serde_json::json!({ "id": "moby.buildkit.trace", "aux": aux })
+            .to_string()
+            .into_bytes()
     }
 
     fn step(name: &str, cached: bool) -> Vertex {
@@ -170,27 +189,43 @@ mod tests {
     }
 
     fn log(name: &str, text: &str) -> VertexLog {
-        VertexLog { vertex: format!("sha256:{name}"), text: text.as_bytes().to_vec() }
+        VertexLog {
+            vertex: format!("sha256:{name}"),
+            text: text.as_bytes().to_vec(),
+        }
     }
 
     #[test]
     fn steps_are_told_once_and_lines_are_put_together() {
         let mut progress = Progress::default();
         let first = StatusResponse {
-            vertexes: vec![step("[internal] load", false), step("[1/2] FROM", true), step("[2/2] RUN", false)],
+            vertexes: vec![
+                step("[internal] load", false),
+                step("[1/2] FROM", true),
+                step("[2/2] RUN", false),
+            ],
             logs: vec![log("[2/2] RUN", "one\ntw")],
         };
         assert_eq!(
             progress.read(&trace(&first)),
             [
-                BuildEvent::Step { name: "[1/2] FROM".to_owned(), cached: true },
-                BuildEvent::Step { name: "[2/2] RUN".to_owned(), cached: false },
+                BuildEvent::Step {
+                    name: "[1/2] FROM".to_owned(),
+                    cached: true
+                },
+                BuildEvent::Step {
+                    name: "[2/2] RUN".to_owned(),
+                    cached: false
+                },
                 BuildEvent::Output("one".to_owned()),
             ]
         );
         let mut ended = step("[2/2] RUN", false);
         ended.completed = Some(Instant { seconds: 2 });
-        let second = StatusResponse { vertexes: vec![ended], logs: vec![log("[2/2] RUN", "o\n10%\r50%\r100%\r\nend")] };
+        let second = StatusResponse {
+            vertexes: vec![ended],
+            logs: vec![log("[2/2] RUN", "o\n10%\r50%\r100%\r\nend")],
+        };
         let texts = ["two", "100%", "end"].map(|text| BuildEvent::Output(text.to_owned()));
         assert_eq!(progress.read(&trace(&second)), texts);
     }
@@ -199,9 +234,19 @@ mod tests {
     fn the_end_is_told_with_the_image_or_the_reason() {
         let mut progress = Progress::default();
         let done = progress.read(br#"{"id":"moby.image.id","aux":{"ID":"sha256:ab"}}"#);
-        assert_eq!(done, [BuildEvent::Done { image: "sha256:ab".to_owned() }]);
+        assert_eq!(
+            done,
+            [BuildEvent::Done {
+                image: "sha256:ab".to_owned()
+            }]
+        );
         let failed = progress.read(br#"{"errorDetail":{"message":"exit code: 3"},"error":"exit code: 3"}"#);
-        assert_eq!(failed, [BuildEvent::Failed { message: "exit code: 3".to_owned() }]);
+        assert_eq!(
+            failed,
+            [BuildEvent::Failed {
+                message: "exit code: 3".to_owned()
+            }]
+        );
         assert!(progress.read(b"garbage").is_empty());
     }
 }

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 
 use crate::{BoxStream, EngineError};
 
-use super::errors;
+use super::{CALL_TIMEOUT, errors};
 
 /// What a request carries.
 type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -87,9 +87,10 @@ pub(super) async fn send(
 ) -> Result<RawResponse, EngineError> {
     let stream = UnixStream::connect(socket)
         .await
-        .map_err(|error| EngineError::Unreachable(format!("{}: {error}", socket.display())))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(errors::from_hyper)?;
+        .map_err(|error| not_connected(socket, &error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(errors::from_hyper)?;
     let connection = ConnectionGuard(tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "a connection to the container engine ended");
@@ -102,7 +103,9 @@ pub(super) async fn send(
     if upgrade == Upgrade::Tcp {
         request = request.header("Connection", "Upgrade").header("Upgrade", "tcp");
     }
-    let request = request.body(body).map_err(|error| EngineError::Refused(error.to_string()))?;
+    let request = request
+        .body(body)
+        .map_err(|error| EngineError::Refused(error.to_string()))?;
     let response = sender.send_request(request).await.map_err(errors::from_hyper)?;
     let status = response.status();
     if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -120,6 +123,31 @@ pub(super) async fn send(
     Err(errors::from_status(status.as_u16(), &message))
 }
 
+/// Why there is no connection. A missing permission does not come by waiting.
+fn not_connected(socket: &Path, error: &std::io::Error) -> EngineError {
+    let socket = socket.display();
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return EngineError::Refused(format!(
+            "this user may not use the container engine at {socket}; run Weir as root or add the user to the group docker"
+        ));
+    }
+    EngineError::Unreachable(format!("{socket}: {error}"))
+}
+
+/// The same for calls whose answer begins at once: no answer within a minute is none.
+pub(super) async fn send_soon(
+    socket: &Path,
+    method: Method,
+    target: &str,
+    content_type: Option<&str>,
+    upgrade: Upgrade,
+    body: RequestBody,
+) -> Result<RawResponse, EngineError> {
+    tokio::time::timeout(CALL_TIMEOUT, send(socket, method, target, content_type, upgrade, body))
+        .await
+        .map_err(|_elapsed| EngineError::Unreachable("it took too long to answer".to_owned()))?
+}
+
 /// Whether a request asks for the connection itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upgrade {
@@ -133,7 +161,8 @@ impl RawResponse {
     /// The whole answer, if it is not larger than `most_bytes`.
     pub(super) async fn bytes(self, most_bytes: usize) -> Result<Bytes, EngineError> {
         let body = Limited::new(self.response.into_body(), most_bytes).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| EngineError::Unreachable(error.to_string()))
+        body.map(|body| body.to_bytes())
+            .map_err(|error| EngineError::Unreachable(error.to_string()))
     }
 
     /// The body as it comes.

@@ -48,10 +48,15 @@ impl DockerEngine {
             cmd: Some(command.to_vec()),
             ..Default::default()
         };
-        let exec = client.docker.create_exec(&name, options).await.map_err(errors::from_client)?.id;
+        let exec = client
+            .docker
+            .create_exec(&name, options)
+            .await
+            .map_err(errors::from_client)?
+            .id;
         let target = format!("{}/exec/{exec}/start", client.prefix);
         let body = serde_json::json!({ "Detach": false, "Tty": terminal }).to_string();
-        let response = raw::send(
+        let response = raw::send_soon(
             self.socket(),
             Method::POST,
             &target,
@@ -71,8 +76,15 @@ impl DockerEngine {
         let framing = self.framing_of(&name).await?;
         let query = ["stream", "stdin", "stdout", "stderr"].map(|key| (key, "1".to_owned()));
         let target = raw::path_with_query(&format!("{}/containers/{name}/attach", client.prefix), &query);
-        let response =
-            raw::send(self.socket(), Method::POST, &target, None, raw::Upgrade::Tcp, raw::empty()).await?;
+        let response = raw::send_soon(
+            self.socket(),
+            Method::POST,
+            &target,
+            None,
+            raw::Upgrade::Tcp,
+            raw::empty(),
+        )
+        .await?;
         Ok(session(response.upgrade().await?, framing, SessionId::Attach(instance)))
     }
 
@@ -94,7 +106,9 @@ impl DockerEngine {
         let (columns, rows) = (i32::from(columns), i32::from(rows));
         let resized = match session {
             SessionId::Exec(exec) => {
-                docker.resize_exec(exec, ResizeExecOptionsBuilder::new().w(columns).h(rows).build()).await
+                docker
+                    .resize_exec(exec, ResizeExecOptionsBuilder::new().w(columns).h(rows).build())
+                    .await
             }
             SessionId::Attach(instance) => {
                 let name = names::container(self.installation(), *instance);
@@ -117,15 +131,26 @@ impl DockerEngine {
                 return Ok(status);
             }
             if tokio::time::Instant::now() > deadline {
-                return Err(EngineError::Refused("the command still runs; its output ended before it did".to_owned()));
+                return Err(EngineError::Refused(
+                    "the command still runs; its output ended before it did".to_owned(),
+                ));
             }
             tokio::time::sleep(STATUS_POLL).await;
         }
     }
 
     async fn status_of_exec(&self, exec: &str) -> Result<Option<i64>, EngineError> {
-        let found = self.docker().await?.inspect_exec(exec).await.map_err(errors::from_client)?;
-        Ok(if found.running == Some(true) { None } else { found.exit_code })
+        let found = self
+            .docker()
+            .await?
+            .inspect_exec(exec)
+            .await
+            .map_err(errors::from_client)?;
+        Ok(if found.running == Some(true) {
+            None
+        } else {
+            found.exit_code
+        })
     }
 
     async fn status_of_main(&self, instance: InstanceId) -> Result<Option<i64>, EngineError> {
@@ -154,27 +179,34 @@ fn session(connection: TokioIo<Upgraded>, framing: Framing, id: SessionId) -> Se
         let _closed_already = writer.shutdown().await;
     });
     let state = (ReaderStream::new(reader), Unframer::new(framing), VecDeque::new());
-    let output: BoxStream<_> = Box::pin(futures_util::stream::unfold(state, |(mut bytes, mut unframer, mut ready)| async move {
-        loop {
-            if let Some(piece) = ready.pop_front() {
-                return Some((piece, (bytes, unframer, ready)));
-            }
-            let received: Result<Bytes, std::io::Error> = bytes.next().await?;
-            match received {
-                Ok(received) => unframer.push(&received),
-                Err(error) => ready.push_back(Err(EngineError::Unreachable(error.to_string()))),
-            }
+    let output: BoxStream<_> = Box::pin(futures_util::stream::unfold(
+        state,
+        |(mut bytes, mut unframer, mut ready)| async move {
             loop {
-                match unframer.next() {
-                    Ok(Some(piece)) => ready.push_back(Ok(piece)),
-                    Ok(None) => break,
-                    Err(error) => {
-                        ready.push_back(Err(error));
-                        break;
+                if let Some(piece) = ready.pop_front() {
+                    return Some((piece, (bytes, unframer, ready)));
+                }
+                let received: Result<Bytes, std::io::Error> = bytes.next().await?;
+                match received {
+                    Ok(received) => unframer.push(&received),
+                    Err(error) => ready.push_back(Err(EngineError::Unreachable(error.to_string()))),
+                }
+                loop {
+                    match unframer.next() {
+                        Ok(Some(piece)) => ready.push_back(Ok(piece)),
+                        Ok(None) => break,
+                        Err(error) => {
+                            ready.push_back(Err(error));
+                            break;
+                        }
                     }
                 }
             }
-        }
-    }));
-    Session { input: Box::pin(input), output, id }
+        },
+    ));
+    Session {
+        input: Box::pin(input),
+        output,
+        id,
+    }
 }

@@ -66,7 +66,11 @@ impl SimEngine {
         let due_ms = {
             let mut world = self.world();
             let (shortest, longest) = world.faults.latency_ms;
-            let latency_ms = if longest == 0 { 0 } else { world.random.u64(shortest..=longest.max(shortest)) };
+            let latency_ms = if longest == 0 {
+                0
+            } else {
+                world.random.u64(shortest..=longest.max(shortest))
+            };
             (latency_ms > 0).then(|| world.now_ms + latency_ms)
         };
         if due_ms.is_some() {
@@ -74,7 +78,11 @@ impl SimEngine {
         }
         let mut world = self.world();
         let fails = world.happens(|faults| faults.unreachable);
-        if fails || world.is_away() { Err(unreachable()) } else { Ok(()) }
+        if fails || world.is_away() {
+            Err(unreachable())
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends a call: its answer may be lost.
@@ -136,24 +144,30 @@ impl Engine for SimEngine {
                 world.last_observation = world.observe(None);
             }
             let told = world.last_observation.iter();
-            Ok(told.filter(|it| environment.is_none_or(|wanted| wanted == it.labels.environment)).cloned().collect())
+            Ok(told
+                .filter(|it| environment.is_none_or(|wanted| wanted == it.labels.environment))
+                .cloned()
+                .collect())
         })
         .await
     }
 
     fn watch(&self) -> BoxStream<EngineEvent> {
         let queue = self.world().watch();
-        Box::pin(futures_util::stream::unfold((self.clone(), queue), |(engine, queue)| async move {
-            loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                if let Some(event) = next {
-                    return Some((event, (engine, queue)));
+        Box::pin(futures_util::stream::unfold(
+            (self.clone(), queue),
+            |(engine, queue)| async move {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    if let Some(event) = next {
+                        return Some((event, (engine, queue)));
+                    }
+                    let queue = &queue;
+                    let is_told = move |_: &mut World| !queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+                    engine.wait_until(Wait::Listener, None, is_told).await;
                 }
-                let queue = &queue;
-                let is_told = move |_: &mut World| !queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-                engine.wait_until(Wait::Listener, None, is_told).await;
-            }
-        }))
+            },
+        ))
     }
 
     async fn network_ensure(&self, environment: EnvironmentId) -> Result<Network, EngineError> {
@@ -162,10 +176,12 @@ impl Engine for SimEngine {
 
     async fn network_remove(&self, environment: EnvironmentId) -> Result<(), EngineError> {
         self.call(|world| {
-            let on_it =
-                |it: &&ObservedInstance| it.labels.environment == environment && it.address.is_some();
+            let on_it = |it: &&ObservedInstance| it.labels.environment == environment && it.address.is_some();
             if let Some(instance) = world.observe(None).iter().find(on_it) {
-                return Err(EngineError::Refused(format!("the instance {} is on the network", instance.labels.instance)));
+                return Err(EngineError::Refused(format!(
+                    "the instance {} is on the network",
+                    instance.labels.instance
+                )));
             }
             world.networks.remove(&environment);
             Ok(())
@@ -174,7 +190,8 @@ impl Engine for SimEngine {
     }
 
     async fn network_list(&self) -> Result<Vec<(EnvironmentId, Network)>, EngineError> {
-        self.call(|world| Ok(world.networks.iter().map(|(id, network)| (*id, *network)).collect())).await
+        self.call(|world| Ok(world.networks.iter().map(|(id, network)| (*id, *network)).collect()))
+            .await
     }
 
     async fn volume_remove(
@@ -205,7 +222,9 @@ impl Engine for SimEngine {
         let started = {
             let mut world = self.world();
             if world.happens(|faults| faults.start_refused) {
-                Err(EngineError::Refused("the container cannot be started: simulated".to_owned()))
+                Err(EngineError::Refused(
+                    "the container cannot be started: simulated".to_owned(),
+                ))
             } else {
                 world.create(spec).map(|()| world.start(spec.labels.instance))
             }
@@ -291,9 +310,11 @@ impl Engine for SimEngine {
 
     async fn session_status(&self, session: &SessionId) -> Result<i64, EngineError> {
         self.call(|world| match session {
-            SessionId::Exec(id) => {
-                world.exec_status.get(id).copied().ok_or_else(|| EngineError::Refused("the command still runs".to_owned()))
-            }
+            SessionId::Exec(id) => world
+                .exec_status
+                .get(id)
+                .copied()
+                .ok_or_else(|| EngineError::Refused("the command still runs".to_owned())),
             SessionId::Attach(instance) => match world.find(*instance)?.state {
                 InstanceState::Exited { status, .. } => Ok(status),
                 _ => Err(EngineError::Refused("the command still runs".to_owned())),
@@ -306,8 +327,15 @@ impl Engine for SimEngine {
         self.begin().await?;
         Self::drain(build.context).await?;
         let script = self.world().builds.get(&build.tag).cloned();
-        let script = script.unwrap_or(SimBuild { takes_ms: 0, events: Vec::new(), failure: None });
-        let first = BuildEvent::Step { name: format!("[1/1] FROM {}", build.dockerfile), cached: false };
+        let script = script.unwrap_or(SimBuild {
+            takes_ms: 0,
+            events: Vec::new(),
+            failure: None,
+        });
+        let first = BuildEvent::Step {
+            name: format!("[1/1] FROM {}", build.dockerfile),
+            cached: false,
+        };
         let told = futures_util::stream::iter([first].into_iter().chain(script.events));
         let engine = self.clone();
         let last = futures_util::stream::once(async move {
@@ -315,7 +343,9 @@ impl Engine for SimEngine {
             engine.wait_until(Wait::Call, Some(due_ms), |_world| false).await;
             match script.failure {
                 Some(message) => BuildEvent::Failed { message },
-                None => BuildEvent::Done { image: make_image(&mut engine.world(), &build.tag, build.labels) },
+                None => BuildEvent::Done {
+                    image: make_image(&mut engine.world(), &build.tag, build.labels),
+                },
             }
         });
         Ok(Box::pin(told.chain(last)))
@@ -362,10 +392,19 @@ impl Engine for SimEngine {
 
     async fn image_remove(&self, image: &str) -> Result<(), EngineError> {
         self.call(|world| {
-            let Some(id) = world.images.get(image).map(|facts| facts.id.clone()).or_else(|| Some(image.to_owned())) else {
+            let Some(id) = world
+                .images
+                .get(image)
+                .map(|facts| facts.id.clone())
+                .or_else(|| Some(image.to_owned()))
+            else {
                 return Ok(());
             };
-            if !world.instances.values().any(|it| it.spec.image == image || it.spec.image == id) {
+            if !world
+                .instances
+                .values()
+                .any(|it| it.spec.image == image || it.spec.image == id)
+            {
                 world.images.retain(|tag, facts| tag != image && facts.id != image);
             }
             Ok(())

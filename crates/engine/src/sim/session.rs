@@ -20,19 +20,29 @@ pub(super) fn output(
     instance: InstanceId,
     after_ns: i64,
 ) -> BoxStream<Result<OutputChunk, EngineError>> {
-    Box::pin(futures_util::stream::unfold((engine, 0_usize), move |(engine, read)| async move {
-        let mut found = None;
-        engine
-            .wait_until(Wait::Listener, None, |world| {
-                let Some(known) = world.instances.get(&instance) else { return true };
-                let next = known.written.iter().enumerate().skip(read).find(|(_index, line)| line.at_ns > after_ns);
-                found = next.map(|(index, line)| (index, line.clone()));
-                found.is_some() || matches!(known.state, InstanceState::Exited { .. })
-            })
-            .await;
-        let (index, line) = found?;
-        Some((Ok(line), (engine, index + 1)))
-    }))
+    Box::pin(futures_util::stream::unfold(
+        (engine, 0_usize),
+        move |(engine, read)| async move {
+            let mut found = None;
+            engine
+                .wait_until(Wait::Listener, None, |world| {
+                    let Some(known) = world.instances.get(&instance) else {
+                        return true;
+                    };
+                    let next = known
+                        .written
+                        .iter()
+                        .enumerate()
+                        .skip(read)
+                        .find(|(_index, line)| line.at_ns > after_ns);
+                    found = next.map(|(index, line)| (index, line.clone()));
+                    found.is_some() || matches!(known.state, InstanceState::Exited { .. })
+                })
+                .await;
+            let (index, line) = found?;
+            Some((Ok(line), (engine, index + 1)))
+        },
+    ))
 }
 
 /// The main process of an instance: its output as it comes; input is thrown away.
@@ -45,17 +55,16 @@ pub(super) fn attach(engine: SimEngine, instance: InstanceId) -> Session {
             (chunk.stream, Bytes::from(text))
         })
     });
-    Session { input: Box::pin(tokio::io::sink()), output: Box::pin(output), id: SessionId::Attach(instance) }
+    Session {
+        input: Box::pin(tokio::io::sink()),
+        output: Box::pin(output),
+        id: SessionId::Attach(instance),
+    }
 }
 
 /// Runs `echo WORDS`, `cat`, `true`, `false`, `exit N`, or some of them behind `sh -c` with `;`
 /// between them. With a terminal both streams are one.
-pub(super) fn exec(
-    engine: SimEngine,
-    id: String,
-    command: &[String],
-    terminal: bool,
-) -> Result<Session, EngineError> {
+pub(super) fn exec(engine: SimEngine, id: String, command: &[String], terminal: bool) -> Result<Session, EngineError> {
     let script = match command {
         [] => return Err(EngineError::Refused("a command is needed".to_owned())),
         [shell, flag, script] if shell.ends_with("sh") && flag == "-c" => script.clone(),
@@ -69,7 +78,11 @@ pub(super) fn exec(
                 .map(|bytes| (LogStream::Stdout, bytes))
                 .map_err(|error| EngineError::Unreachable(error.to_string()))
         });
-        return Ok(Session { input: Box::pin(input), output: Box::pin(output), id: SessionId::Exec(id) });
+        return Ok(Session {
+            input: Box::pin(input),
+            output: Box::pin(output),
+            id: SessionId::Exec(id),
+        });
     }
     let (written, status) = interpret(&script);
     engine.world().exec_status.insert(id.clone(), status);
@@ -77,7 +90,11 @@ pub(super) fn exec(
         let stream = if terminal { LogStream::Stdout } else { stream };
         Ok((stream, Bytes::from(text)))
     });
-    Ok(Session { input: Box::pin(tokio::io::sink()), output: Box::pin(output), id: SessionId::Exec(id) })
+    Ok(Session {
+        input: Box::pin(tokio::io::sink()),
+        output: Box::pin(output),
+        id: SessionId::Exec(id),
+    })
 }
 
 /// What a script writes, and its status.
@@ -114,7 +131,13 @@ mod tests {
     #[test]
     fn scripts_write_and_end_with_a_status() {
         let (written, status) = interpret("echo a b; echo c >&2; exit 3");
-        assert_eq!(written, [(LogStream::Stdout, "a b\n".to_owned()), (LogStream::Stderr, "c\n".to_owned())]);
+        assert_eq!(
+            written,
+            [
+                (LogStream::Stdout, "a b\n".to_owned()),
+                (LogStream::Stderr, "c\n".to_owned())
+            ]
+        );
         assert_eq!(status, 3);
         assert_eq!(interpret("nonsense").1, 127);
     }

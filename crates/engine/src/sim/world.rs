@@ -59,7 +59,11 @@ impl SimInstance {
                 let at_age = |age_ms: u64| self.runs_since_ms + age_ms.saturating_sub(self.ran_ms);
                 let exits = self.behaviour.exit.map(|exit| at_age(exit.after_ms));
                 let stops = self.stops_at.map(|(at_ms, _status)| at_ms);
-                let writes = self.behaviour.output.get(self.written.len()).map(|line| at_age(line.after_ms));
+                let writes = self
+                    .behaviour
+                    .output
+                    .get(self.written.len())
+                    .map(|line| at_age(line.after_ms));
                 [exits, stops, writes].into_iter().flatten().min()
             }
             InstanceState::Frozen | InstanceState::Exited { .. } => None,
@@ -164,7 +168,9 @@ impl World {
 
     fn happen_to(&mut self, id: InstanceId) {
         let now_ms = self.now_ms;
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         if instance.state == InstanceState::Created {
             self.run(id);
             return;
@@ -177,7 +183,11 @@ impl World {
             let count = i64::try_from(instance.written.len()).unwrap_or(0);
             let at_ns = i64::try_from(now_ms).unwrap_or(0).saturating_mul(1_000_000) + count;
             let text = Bytes::copy_from_slice(line.text.as_bytes());
-            instance.written.push(OutputChunk { at_ns, stream: line.stream, text });
+            instance.written.push(OutputChunk {
+                at_ns,
+                stream: line.stream,
+                text,
+            });
         }
         let stopped = instance.stops_at.filter(|(at_ms, _status)| *at_ms <= now_ms);
         let exited = instance.behaviour.exit.filter(|exit| exit.after_ms <= age_ms);
@@ -197,11 +207,15 @@ impl World {
             return Ok(());
         }
         let Some(behaviour) = self.behaviour_for(&spec.image, spec.labels.role) else {
-            return Err(EngineError::Refused(format!("the image {} is not on this machine", spec.image)));
+            return Err(EngineError::Refused(format!(
+                "the image {} is not on this machine",
+                spec.image
+            )));
         };
         self.network(spec.labels.environment);
         for volume in spec.volumes.keys() {
-            self.volumes.insert((spec.labels.environment, spec.labels.app.clone(), volume.clone()));
+            self.volumes
+                .insert((spec.labels.environment, spec.labels.app.clone(), volume.clone()));
         }
         let instance = SimInstance {
             spec: spec.clone(),
@@ -227,7 +241,9 @@ impl World {
         let doomed = self.happens(|faults| faults.start_dies);
         let vanishes = self.happens(|faults| faults.start_vanishes);
         let now_ms = self.now_ms;
-        let Some(instance) = self.instances.get_mut(&id) else { return now_ms };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return now_ms;
+        };
         if instance.state != InstanceState::Created || instance.starts_at_ms.is_some() {
             return instance.starts_at_ms.unwrap_or(now_ms);
         }
@@ -245,9 +261,13 @@ impl World {
 
     fn run(&mut self, id: InstanceId) {
         let now_ms = self.now_ms;
-        let Some(environment) = self.instances.get(&id).map(|instance| instance.spec.labels.environment) else { return };
+        let Some(environment) = self.instances.get(&id).map(|instance| instance.spec.labels.environment) else {
+            return;
+        };
         let address = self.free_address(environment);
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         instance.state = InstanceState::Running;
         instance.starts_at_ms = None;
         instance.address = Some(address);
@@ -262,7 +282,9 @@ impl World {
 
     pub(super) fn end(&mut self, id: InstanceId, status: i64, out_of_memory: bool) {
         let now_ms = self.now_ms;
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         if !matches!(instance.state, InstanceState::Running | InstanceState::Frozen) {
             return;
         }
@@ -295,7 +317,11 @@ impl World {
         match instance.state {
             InstanceState::Frozen => return Ok(()),
             InstanceState::Running => {}
-            _ => return Err(EngineError::Refused(format!("the instance {id} does not run and cannot be frozen"))),
+            _ => {
+                return Err(EngineError::Refused(format!(
+                    "the instance {id} does not run and cannot be frozen"
+                )));
+            }
         }
         instance.ran_ms = instance.age_ms(now_ms);
         instance.state = InstanceState::Frozen;
@@ -309,7 +335,11 @@ impl World {
         match instance.state {
             InstanceState::Running => return Ok(()),
             InstanceState::Frozen => {}
-            _ => return Err(EngineError::Refused(format!("the instance {id} does not run and cannot be thawed"))),
+            _ => {
+                return Err(EngineError::Refused(format!(
+                    "the instance {id} does not run and cannot be thawed"
+                )));
+            }
         }
         instance.state = InstanceState::Running;
         instance.runs_since_ms = now_ms;
@@ -320,16 +350,26 @@ impl World {
     /// SIGTERM now and SIGKILL after the grace. Whether there is anything to wait for.
     pub(super) fn terminate(&mut self, id: InstanceId, grace_ms: u64) -> bool {
         let now_ms = self.now_ms;
-        if self.instances.get(&id).is_some_and(|instance| instance.state == InstanceState::Frozen) {
+        if self
+            .instances
+            .get(&id)
+            .is_some_and(|instance| instance.state == InstanceState::Frozen)
+        {
             let _runs_now = self.thaw(id);
         }
-        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return false;
+        };
         if instance.state != InstanceState::Running {
             return false;
         }
         let killed = (now_ms + grace_ms, 137);
         let stopped = (now_ms + instance.behaviour.stop_ms, 143);
-        let ends = if instance.behaviour.ignores_sigterm || killed.0 < stopped.0 { killed } else { stopped };
+        let ends = if instance.behaviour.ignores_sigterm || killed.0 < stopped.0 {
+            killed
+        } else {
+            stopped
+        };
         instance.stops_at = Some(instance.stops_at.map_or(ends, |before| before.min(ends)));
         true
     }
@@ -337,12 +377,17 @@ impl World {
     pub(super) fn is_ready(&self, id: InstanceId) -> bool {
         self.instances.get(&id).is_some_and(|instance| {
             instance.state == InstanceState::Running
-                && instance.behaviour.ready_after_ms.is_some_and(|after_ms| after_ms <= instance.age_ms(self.now_ms))
+                && instance
+                    .behaviour
+                    .ready_after_ms
+                    .is_some_and(|after_ms| after_ms <= instance.age_ms(self.now_ms))
         })
     }
 
     pub(super) fn find(&mut self, id: InstanceId) -> Result<&mut SimInstance, EngineError> {
-        self.instances.get_mut(&id).ok_or_else(|| EngineError::NotFound(format!("the instance {id}")))
+        self.instances
+            .get_mut(&id)
+            .ok_or_else(|| EngineError::NotFound(format!("the instance {id}")))
     }
 
     pub(super) fn observe(&self, environment: Option<EnvironmentId>) -> Vec<ObservedInstance> {
@@ -350,7 +395,11 @@ impl World {
             .values()
             .filter(|instance| environment.is_none_or(|wanted| wanted == instance.spec.labels.environment))
             .map(|instance| {
-                let started_ms = if instance.started_ms == 0 { instance.created_ms } else { instance.started_ms };
+                let started_ms = if instance.started_ms == 0 {
+                    instance.created_ms
+                } else {
+                    instance.started_ms
+                };
                 ObservedInstance {
                     labels: instance.spec.labels.clone(),
                     state: instance.state,
@@ -378,7 +427,11 @@ impl World {
         let IpAddr::V4(gateway) = self.network(environment).gateway else {
             return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         };
-        let taken: BTreeSet<IpAddr> = self.instances.values().filter_map(|instance| instance.address).collect();
+        let taken: BTreeSet<IpAddr> = self
+            .instances
+            .values()
+            .filter_map(|instance| instance.address)
+            .collect();
         (u32::from(gateway) + 1..)
             .map(|address| IpAddr::V4(Ipv4Addr::from(address)))
             .find(|address| !taken.contains(address))
@@ -395,11 +448,19 @@ impl World {
         let id = self.images.get(image).map(|facts| facts.id.as_str());
         let is_known = id.is_some() || self.images.values().any(|facts| facts.id == image);
         let id = id.unwrap_or(image);
-        let tags = self.images.iter().filter(|(_tag, facts)| facts.id == id).map(|(tag, _facts)| tag.as_str());
+        let tags = self
+            .images
+            .iter()
+            .filter(|(_tag, facts)| facts.id == id)
+            .map(|(tag, _facts)| tag.as_str());
         let names: Vec<&str> = [image].into_iter().chain(tags).collect();
         [Some(role), None]
             .into_iter()
-            .find_map(|role| names.iter().find_map(|name| self.behaviours.get(&((*name).to_owned(), role)).cloned()))
+            .find_map(|role| {
+                names
+                    .iter()
+                    .find_map(|name| self.behaviours.get(&((*name).to_owned(), role)).cloned())
+            })
             .or_else(|| is_known.then(Behaviour::default))
     }
 
@@ -422,7 +483,9 @@ impl World {
         self.watchers.retain(|watcher| watcher.strong_count() > 0);
         for index in 0..self.watchers.len() {
             let is_lost = *event != EngineEvent::Resync && (self.is_away() || self.happens(|faults| faults.event_lost));
-            let Some(queue) = self.watchers[index].upgrade() else { continue };
+            let Some(queue) = self.watchers[index].upgrade() else {
+                continue;
+            };
             let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
             if is_lost || queue.back() == Some(event) {
                 continue;

@@ -55,7 +55,10 @@ async fn an_instance_runs_and_is_observed(fixture: Fixture) {
     let found = fixture.find(spec.labels.instance).await.unwrap();
     assert_eq!(found.labels, spec.labels);
     assert_eq!(found.state, InstanceState::Running);
-    assert!(found.address.is_some() && found.address != Some(network.gateway), "{found:?}");
+    assert!(
+        found.address.is_some() && found.address != Some(network.gateway),
+        "{found:?}"
+    );
     assert!(found.started_ms > 0);
 }
 
@@ -70,27 +73,48 @@ async fn starting_twice_makes_one_instance(fixture: Fixture) {
     fixture.engine.instance_stop(spec.labels.instance, 5).await.unwrap();
     fixture.engine.instance_start(&spec).await.unwrap();
     let state = fixture.state(&spec).await.unwrap();
-    assert!(matches!(state, InstanceState::Exited { .. }), "one that has ended is left alone: {state:?}");
+    assert!(
+        matches!(state, InstanceState::Exited { .. }),
+        "one that has ended is left alone: {state:?}"
+    );
 }
 
 async fn the_exit_status_is_observed(fixture: Fixture) {
     let spec = fixture.start(environment(), &Scenario::Ends(3)).await;
     let state = fixture.wait_for_exit(&spec).await;
-    assert_eq!(state, InstanceState::Exited { status: 3, out_of_memory: false });
+    assert_eq!(
+        state,
+        InstanceState::Exited {
+            status: 3,
+            out_of_memory: false
+        }
+    );
     assert_eq!(fixture.find(spec.labels.instance).await.unwrap().address, None);
 }
 
 async fn sigterm_ends_an_instance_within_its_grace(fixture: Fixture) {
     let spec = fixture.start(environment(), &Scenario::Runs).await;
     fixture.engine.instance_stop(spec.labels.instance, 20).await.unwrap();
-    assert_eq!(fixture.state(&spec).await, Some(InstanceState::Exited { status: 143, out_of_memory: false }));
+    assert_eq!(
+        fixture.state(&spec).await,
+        Some(InstanceState::Exited {
+            status: 143,
+            out_of_memory: false
+        })
+    );
     fixture.engine.instance_stop(spec.labels.instance, 20).await.unwrap();
 }
 
 async fn an_instance_that_ignores_sigterm_is_killed_after_its_grace(fixture: Fixture) {
     let spec = fixture.start(environment(), &Scenario::IgnoresSigterm).await;
     fixture.engine.instance_stop(spec.labels.instance, 1).await.unwrap();
-    assert_eq!(fixture.state(&spec).await, Some(InstanceState::Exited { status: 137, out_of_memory: false }));
+    assert_eq!(
+        fixture.state(&spec).await,
+        Some(InstanceState::Exited {
+            status: 137,
+            out_of_memory: false
+        })
+    );
 }
 
 async fn a_frozen_instance_is_thawed_frozen_and_stopped(fixture: Fixture) {
@@ -107,17 +131,35 @@ async fn a_frozen_instance_is_thawed_frozen_and_stopped(fixture: Fixture) {
     }
     fixture.engine.instance_freeze(id).await.unwrap();
     fixture.engine.instance_stop(id, 10).await.unwrap();
-    assert_eq!(fixture.state(&spec).await, Some(InstanceState::Exited { status: 143, out_of_memory: false }));
+    assert_eq!(
+        fixture.state(&spec).await,
+        Some(InstanceState::Exited {
+            status: 143,
+            out_of_memory: false
+        })
+    );
 }
 
 async fn what_does_not_run_cannot_be_frozen(fixture: Fixture) {
     let nobody = InstanceId::from_parts(1, unique());
-    assert!(matches!(fixture.engine.instance_freeze(nobody).await, Err(EngineError::NotFound(_))));
-    assert!(matches!(fixture.engine.instance_thaw(nobody).await, Err(EngineError::NotFound(_))));
+    assert!(matches!(
+        fixture.engine.instance_freeze(nobody).await,
+        Err(EngineError::NotFound(_))
+    ));
+    assert!(matches!(
+        fixture.engine.instance_thaw(nobody).await,
+        Err(EngineError::NotFound(_))
+    ));
     let spec = fixture.start(environment(), &Scenario::Ends(0)).await;
     fixture.wait_for_exit(&spec).await;
-    assert!(matches!(fixture.engine.instance_freeze(spec.labels.instance).await, Err(EngineError::Refused(_))));
-    assert!(matches!(fixture.engine.instance_thaw(spec.labels.instance).await, Err(EngineError::Refused(_))));
+    assert!(matches!(
+        fixture.engine.instance_freeze(spec.labels.instance).await,
+        Err(EngineError::Refused(_))
+    ));
+    assert!(matches!(
+        fixture.engine.instance_thaw(spec.labels.instance).await,
+        Err(EngineError::Refused(_))
+    ));
 }
 
 async fn removing_is_safe_to_repeat(fixture: Fixture) {
@@ -146,7 +188,10 @@ async fn networks_come_and_go(fixture: Fixture) {
     assert_eq!(listed, expected);
 
     let spec = fixture.start(first, &Scenario::Runs).await;
-    assert!(matches!(fixture.engine.network_remove(first).await, Err(EngineError::Refused(_))));
+    assert!(matches!(
+        fixture.engine.network_remove(first).await,
+        Err(EngineError::Refused(_))
+    ));
     fixture.engine.instance_remove(spec.labels.instance).await.unwrap();
     for id in [first, second, first] {
         fixture.engine.network_remove(id).await.unwrap();
@@ -162,12 +207,19 @@ async fn volumes_outlive_instances(fixture: Fixture) {
     fixture.engine.instance_start(&spec).await.unwrap();
     let listed = vec![(environment, spec.labels.app.clone(), volume.clone())];
     assert_eq!(fixture.engine.volume_list().await.unwrap(), listed);
-    let in_use = fixture.engine.volume_remove(environment, &spec.labels.app, &volume).await;
+    let in_use = fixture
+        .engine
+        .volume_remove(environment, &spec.labels.app, &volume)
+        .await;
     assert!(matches!(in_use, Err(EngineError::Refused(_))));
     fixture.engine.instance_remove(spec.labels.instance).await.unwrap();
     assert_eq!(fixture.engine.volume_list().await.unwrap(), listed);
     for _twice in 0..2 {
-        fixture.engine.volume_remove(environment, &spec.labels.app, &volume).await.unwrap();
+        fixture
+            .engine
+            .volume_remove(environment, &spec.labels.app, &volume)
+            .await
+            .unwrap();
     }
     assert_eq!(fixture.engine.volume_list().await.unwrap(), []);
 }
@@ -176,10 +228,16 @@ async fn an_image_that_is_missing_is_refused_by_name(fixture: Fixture) {
     let mut spec = fixture.spec(environment(), &Scenario::Runs);
     spec.image = "weir-engine-test/nobody:1".to_owned();
     let error = fixture.engine.instance_start(&spec).await.unwrap_err();
-    assert!(matches!(error, EngineError::Refused(_)) && error.to_string().contains("nobody:1"), "{error:?}");
+    assert!(
+        matches!(error, EngineError::Refused(_)) && error.to_string().contains("nobody:1"),
+        "{error:?}"
+    );
     assert!(!error.retryable());
     assert_eq!(fixture.state(&spec).await, None);
-    assert_eq!(fixture.engine.image_inspect("weir-engine-test/nobody:1").await, Ok(None));
+    assert_eq!(
+        fixture.engine.image_inspect("weir-engine-test/nobody:1").await,
+        Ok(None)
+    );
 }
 
 async fn output_is_told_and_goes_on_behind_an_instant(fixture: Fixture) {
@@ -190,11 +248,19 @@ async fn output_is_told_and_goes_on_behind_an_instant(fixture: Fixture) {
         let stream = fixture.engine.instance_output(spec.labels.instance, after_ns);
         stream.map(Result::unwrap).collect::<Vec<_>>()
     };
-    let all = tokio::time::timeout(Duration::from_secs(20), read(0)).await.expect("it ends with the instance");
+    let all = tokio::time::timeout(Duration::from_secs(20), read(0))
+        .await
+        .expect("it ends with the instance");
     let stdout: Vec<_> = all.iter().filter(|chunk| chunk.stream == LogStream::Stdout).collect();
-    let texts: Vec<String> = stdout.iter().map(|chunk| String::from_utf8_lossy(&chunk.text).into_owned()).collect();
+    let texts: Vec<String> = stdout
+        .iter()
+        .map(|chunk| String::from_utf8_lossy(&chunk.text).into_owned())
+        .collect();
     assert_eq!(texts, lines);
-    assert!(all.iter().any(|chunk| chunk.stream == LogStream::Stderr && chunk.text.as_ref() == b"oops"));
+    assert!(
+        all.iter()
+            .any(|chunk| chunk.stream == LogStream::Stderr && chunk.text.as_ref() == b"oops")
+    );
     assert!(all.windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns));
 
     let rest = read(stdout[2].at_ns).await;
@@ -208,11 +274,20 @@ pub(crate) async fn read_all(session: &mut Session) -> (String, String) {
     let reading = async {
         while let Some(piece) = session.output.next().await {
             let (stream, bytes) = piece.unwrap();
-            if stream == LogStream::Stderr { stderr.extend(bytes) } else { stdout.extend(bytes) }
+            if stream == LogStream::Stderr {
+                stderr.extend(bytes)
+            } else {
+                stdout.extend(bytes)
+            }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the session ends");
-    (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+    tokio::time::timeout(Duration::from_secs(20), reading)
+        .await
+        .expect("the session ends");
+    (
+        String::from_utf8_lossy(&stdout).into_owned(),
+        String::from_utf8_lossy(&stderr).into_owned(),
+    )
 }
 
 fn words(command: &[&str]) -> Vec<String> {
@@ -224,7 +299,10 @@ async fn commands_run_in_an_instance(fixture: Fixture) {
     let id = spec.labels.instance;
     let script = words(&["/bin/sh", "-c", "echo one two; echo three >&2; exit 7"]);
     let mut session = fixture.engine.instance_exec(id, &script, false).await.unwrap();
-    assert_eq!(read_all(&mut session).await, ("one two\n".to_owned(), "three\n".to_owned()));
+    assert_eq!(
+        read_all(&mut session).await,
+        ("one two\n".to_owned(), "three\n".to_owned())
+    );
     assert_eq!(fixture.engine.session_status(&session.id).await, Ok(7));
 
     let mut session = fixture.engine.instance_exec(id, &words(&["cat"]), false).await.unwrap();
@@ -235,19 +313,29 @@ async fn commands_run_in_an_instance(fixture: Fixture) {
     assert_eq!(fixture.engine.session_status(&session.id).await, Ok(0));
 
     let nobody = InstanceId::from_parts(1, unique());
-    let error = fixture.engine.instance_exec(nobody, &words(&["true"]), false).await.unwrap_err();
+    let error = fixture
+        .engine
+        .instance_exec(nobody, &words(&["true"]), false)
+        .await
+        .unwrap_err();
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 }
 
 async fn a_terminal_can_be_attached_before_the_first_byte(fixture: Fixture) {
-    let spec = fixture.spec(environment(), &Scenario::Writes(vec!["first".to_owned(), "second".to_owned()]));
+    let spec = fixture.spec(
+        environment(),
+        &Scenario::Writes(vec!["first".to_owned(), "second".to_owned()]),
+    );
     fixture.engine.instance_create(&spec).await.unwrap();
     assert_eq!(fixture.state(&spec).await, Some(InstanceState::Created));
     let mut session = fixture.engine.instance_attach(spec.labels.instance).await.unwrap();
     assert_eq!(session.id, SessionId::Attach(spec.labels.instance));
     fixture.engine.instance_start(&spec).await.unwrap();
     fixture.pass(10_000);
-    assert_eq!(read_all(&mut session).await, ("first\nsecond\n".to_owned(), "oops\n".to_owned()));
+    assert_eq!(
+        read_all(&mut session).await,
+        ("first\nsecond\n".to_owned(), "oops\n".to_owned())
+    );
     assert_eq!(fixture.engine.session_status(&session.id).await, Ok(0));
 }
 
@@ -264,18 +352,25 @@ async fn a_watcher_is_told_to_resync_and_of_changes(fixture: Fixture) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the change is told");
+    tokio::time::timeout(Duration::from_secs(10), told)
+        .await
+        .expect("the change is told");
 }
 
 async fn environments_are_observed_apart(fixture: Fixture) {
     let (first, second) = (environment(), environment());
     let here = fixture.start(first, &Scenario::Runs).await;
     let there = fixture.start(second, &Scenario::Runs).await;
-    let ids = |found: Vec<weir_engine::ObservedInstance>| {
-        found.into_iter().map(|it| it.labels.instance).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(fixture.engine.observe(Some(first)).await.unwrap()), [here.labels.instance]);
-    assert_eq!(ids(fixture.engine.observe(Some(second)).await.unwrap()), [there.labels.instance]);
+    let ids =
+        |found: Vec<weir_engine::ObservedInstance>| found.into_iter().map(|it| it.labels.instance).collect::<Vec<_>>();
+    assert_eq!(
+        ids(fixture.engine.observe(Some(first)).await.unwrap()),
+        [here.labels.instance]
+    );
+    assert_eq!(
+        ids(fixture.engine.observe(Some(second)).await.unwrap()),
+        [there.labels.instance]
+    );
     assert_eq!(fixture.engine.observe(None).await.unwrap().len(), 2);
 }
 
@@ -289,7 +384,10 @@ async fn images_are_imported_listed_and_removed(fixture: Fixture) {
     assert!(id.starts_with("sha256:"), "{id}");
     let facts = fixture.engine.image_inspect(&name).await.unwrap().unwrap();
     assert_eq!((&facts.id, &facts.labels), (&id, &labels));
-    assert_eq!(fixture.engine.image_list(key).await.unwrap(), std::slice::from_ref(&facts));
+    assert_eq!(
+        fixture.engine.image_list(key).await.unwrap(),
+        std::slice::from_ref(&facts)
+    );
     assert_eq!(fixture.engine.image_inspect(&id).await.unwrap(), Some(facts));
     for _twice in 0..2 {
         fixture.engine.image_remove(&name).await.unwrap();

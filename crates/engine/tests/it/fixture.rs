@@ -10,9 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use weir_engine::docker::{DockerEngine, DockerOptions};
 use weir_engine::sim::{Behaviour, SimEngine, SimOutput};
-use weir_engine::{
-    BoxStream, Engine, InstanceLabels, InstanceRole, InstanceSpec, InstanceState, ObservedInstance,
-};
+use weir_engine::{BoxStream, Engine, InstanceLabels, InstanceRole, InstanceSpec, InstanceState, ObservedInstance};
 use weir_model::log::LogStream;
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId};
 
@@ -52,7 +50,11 @@ impl Fixture {
     pub(crate) fn sim() -> Self {
         let sim = SimEngine::new(42);
         sim.behaviour("base", Behaviour::default());
-        Self { engine: Arc::new(sim.clone()), sim: Some(sim), image: "base".to_owned() }
+        Self {
+            engine: Arc::new(sim.clone()),
+            sim: Some(sim),
+            image: "base".to_owned(),
+        }
     }
 
     /// The specification of a new instance.
@@ -95,7 +97,12 @@ impl Fixture {
     }
 
     pub(crate) async fn find(&self, instance: InstanceId) -> Option<ObservedInstance> {
-        self.engine.observe(None).await.unwrap().into_iter().find(|found| found.labels.instance == instance)
+        self.engine
+            .observe(None)
+            .await
+            .unwrap()
+            .into_iter()
+            .find(|found| found.labels.instance == instance)
     }
 
     pub(crate) async fn state(&self, spec: &InstanceSpec) -> Option<InstanceState> {
@@ -117,7 +124,8 @@ impl Fixture {
     }
 
     pub(crate) async fn wait_for_exit(&self, spec: &InstanceSpec) -> InstanceState {
-        self.wait_for(spec, |state| matches!(state, InstanceState::Exited { .. })).await
+        self.wait_for(spec, |state| matches!(state, InstanceState::Exited { .. }))
+            .await
     }
 
     /// Lets time pass for the simulated engine, whose listeners do not move the clock.
@@ -134,7 +142,10 @@ fn shell_of(scenario: &Scenario) -> String {
         Scenario::Ends(status) => format!("exit {status}"),
         Scenario::IgnoresSigterm => "trap '' TERM; while true; do sleep 1; done".to_owned(),
         Scenario::Writes(lines) => {
-            let echo: Vec<String> = lines.iter().map(|line| format!("echo '{line}'; sleep 0.02; ")).collect();
+            let echo: Vec<String> = lines
+                .iter()
+                .map(|line| format!("echo '{line}'; sleep 0.02; "))
+                .collect();
             format!("{}echo oops >&2; sleep 0.1", echo.concat())
         }
     }
@@ -144,7 +155,10 @@ fn sim_behaviour(scenario: &Scenario) -> Behaviour {
     match scenario {
         Scenario::Runs => Behaviour::default(),
         Scenario::Ends(status) => Behaviour::ends(5, *status),
-        Scenario::IgnoresSigterm => Behaviour { ignores_sigterm: true, ..Behaviour::default() },
+        Scenario::IgnoresSigterm => Behaviour {
+            ignores_sigterm: true,
+            ..Behaviour::default()
+        },
         Scenario::Writes(lines) => {
             let line = |(after_ms, text): (u64, &String)| SimOutput {
                 after_ms,
@@ -152,8 +166,15 @@ fn sim_behaviour(scenario: &Scenario) -> Behaviour {
                 text: text.clone(),
             };
             let mut output: Vec<SimOutput> = (1..).zip(lines).map(line).collect();
-            output.push(SimOutput { after_ms: 100, stream: LogStream::Stderr, text: "oops".to_owned() });
-            Behaviour { output, ..Behaviour::ends(200, 0) }
+            output.push(SimOutput {
+                after_ms: 100,
+                stream: LogStream::Stderr,
+                text: "oops".to_owned(),
+            });
+            Behaviour {
+                output,
+                ..Behaviour::ends(200, 0)
+            }
         }
     }
 }
@@ -187,8 +208,15 @@ where
         }
     };
     let image = format!("weir-engine-test/{installation}:base");
-    engine.image_import(&image, &labels_of(&installation), base_image()).await.unwrap();
-    let fixture = Fixture { engine: Arc::new(engine.clone()), sim: None, image };
+    engine
+        .image_import(&image, &labels_of(&installation), base_image())
+        .await
+        .unwrap();
+    let fixture = Fixture {
+        engine: Arc::new(engine.clone()),
+        sim: None,
+        image,
+    };
     let outcome = tokio::spawn(test(fixture, engine.clone())).await;
     clean_up(&engine, &installation).await;
     if let Err(error) = outcome {
@@ -213,7 +241,10 @@ async fn clean_up(engine: &DockerEngine, installation: &str) {
     for image in engine.image_list(&format!("weir.test={installation}")).await.unwrap() {
         engine.image_remove(&image.id).await.unwrap();
     }
-    engine.image_remove(&format!("weir-engine-test/{installation}:base")).await.unwrap();
+    engine
+        .image_remove(&format!("weir-engine-test/{installation}:base"))
+        .await
+        .unwrap();
     engine.teardown_firewall().await.unwrap();
 }
 
@@ -232,12 +263,32 @@ fn base_image() -> BoxStream<std::io::Result<Bytes>> {
         header
     };
     for folder in ["bin/", "etc/", "data/"] {
-        tar.append_data(&mut header(tar::EntryType::Directory, 0o755, 0), folder, std::io::empty()).unwrap();
+        tar.append_data(
+            &mut header(tar::EntryType::Directory, 0o755, 0),
+            folder,
+            std::io::empty(),
+        )
+        .unwrap();
     }
-    tar.append_data(&mut header(tar::EntryType::Directory, 0o1777, 0), "tmp/", std::io::empty()).unwrap();
-    tar.append_data(&mut header(tar::EntryType::Regular, 0o755, program.len()), "bin/busybox", &program[..]).unwrap();
+    tar.append_data(
+        &mut header(tar::EntryType::Directory, 0o1777, 0),
+        "tmp/",
+        std::io::empty(),
+    )
+    .unwrap();
+    tar.append_data(
+        &mut header(tar::EntryType::Regular, 0o755, program.len()),
+        "bin/busybox",
+        &program[..],
+    )
+    .unwrap();
     let passwd = b"root:x:0:0::/root:/bin/sh\n";
-    tar.append_data(&mut header(tar::EntryType::Regular, 0o644, passwd.len()), "etc/passwd", &passwd[..]).unwrap();
+    tar.append_data(
+        &mut header(tar::EntryType::Regular, 0o644, passwd.len()),
+        "etc/passwd",
+        &passwd[..],
+    )
+    .unwrap();
     for name in [
         "sh", "cat", "echo", "sleep", "nc", "id", "grep", "head", "dd", "true", "false", "ps", "kill", "tail", "yes",
         "stty", "seq", "nslookup", "hostname", "httpd", "touch", "ls", "tr",

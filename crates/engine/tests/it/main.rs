@@ -4,6 +4,13 @@
 //! The part on Docker is left out with a message where no Docker Engine answers; with
 //! `WEIR_TEST_DOCKER=1` its absence is a failure.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on ends with the place and the reason, and says what it leaves out"
+)]
+
 mod build;
 mod contract;
 mod docker;

@@ -36,7 +36,10 @@ impl std::fmt::Debug for EventReader {
 
 impl EventReader {
     pub(super) fn new(response: reqwest::Response) -> Self {
-        Self { bytes: response.bytes_stream().boxed(), parser: Parser::default() }
+        Self {
+            bytes: response.bytes_stream().boxed(),
+            parser: Parser::default(),
+        }
     }
 
     /// The next event. `None` at the end of the stream. Fails when the connection breaks. May be
@@ -48,7 +51,9 @@ impl EventReader {
             }
             match tokio::time::timeout(SILENCE, self.bytes.next()).await {
                 Ok(Some(Ok(chunk))) => self.parser.feed(&chunk),
-                Ok(Some(Err(error))) => return Err(Failure::unreachable("the connection broke").detail(super::chain(&error))),
+                Ok(Some(Err(error))) => {
+                    return Err(Failure::unreachable("the connection broke").detail(super::chain(&error)));
+                }
                 Ok(None) => return Ok(None),
                 Err(_) => return Err(Failure::unreachable("Weir fell silent")),
             }
@@ -72,7 +77,10 @@ impl Parser {
     fn take(&mut self) -> Result<Option<Event>> {
         let mut begin = 0;
         let mut complete = None;
-        while let Some(length) = self.buffer[begin.max(self.searched)..].iter().position(|byte| *byte == b'\n') {
+        while let Some(length) = self.buffer[begin.max(self.searched)..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+        {
             let end = begin.max(self.searched) + length;
             let line = String::from_utf8_lossy(&self.buffer[begin..end]).into_owned();
             begin = end + 1;
@@ -128,8 +136,16 @@ mod tests {
                     events.push(event);
                 }
             }
-            let first = Event { id: Some("7".into()), name: "line".into(), data: "{\"a\":\n1}".into() };
-            let second = Event { id: None, name: "end".into(), data: "x".into() };
+            let first = Event {
+                id: Some("7".into()),
+                name: "line".into(),
+                data: "{\"a\":\n1}".into(),
+            };
+            let second = Event {
+                id: None,
+                name: "end".into(),
+                data: "x".into(),
+            };
             assert_eq!(events, [first, second], "in pieces of {size}");
         }
     }

@@ -37,13 +37,20 @@ pub(super) async fn open(base: &str, token: &Token, path: &str) -> Result<Termin
     let url = reqwest::Url::parse(base).map_err(|error| Failure::usage(error.to_string()))?;
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| broken(&error))?;
+    let stream = TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(|error| broken(&error))?;
     // Every key of a terminal is a tiny packet that must not wait for the next one.
     stream.set_nodelay(true).map_err(|error| broken(&error))?;
     let address = format!("{}{path}", base.replacen("http", "ws", 1));
-    let mut request = address.into_client_request().map_err(|error| Failure::usage(error.to_string()))?;
+    let mut request = address
+        .into_client_request()
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-    request.headers_mut().insert("authorization", value.map_err(|_| Failure::usage("the token holds characters that no token has"))?);
+    request.headers_mut().insert(
+        "authorization",
+        value.map_err(|_| Failure::usage("the token holds characters that no token has"))?,
+    );
     match tokio_tungstenite::client_async(request, stream).await {
         Ok((socket, _)) => Ok(Terminal { socket }),
         Err(Error::Http(response)) => {
@@ -83,7 +90,9 @@ impl Terminal {
         loop {
             let message = match self.socket.next().await {
                 None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => return Ok(None),
-                Some(Err(error)) => return Err(Failure::unreachable("the connection broke").detail(super::chain(&error))),
+                Some(Err(error)) => {
+                    return Err(Failure::unreachable("the connection broke").detail(super::chain(&error)));
+                }
                 Some(Ok(message)) => message,
             };
             match message {
@@ -93,8 +102,10 @@ impl Terminal {
                     _ => {}
                 },
                 Message::Text(text) => {
-                    let message = serde_json::from_str(&text)
-                        .map_err(|error| Failure::failed("Weir said something that this CLI does not understand").detail(error.to_string()))?;
+                    let message = serde_json::from_str(&text).map_err(|error| {
+                        Failure::failed("Weir said something that this CLI does not understand")
+                            .detail(error.to_string())
+                    })?;
                     return Ok(Some(Frame::Message(message)));
                 }
                 Message::Close(_) => return Ok(None),

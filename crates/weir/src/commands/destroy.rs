@@ -14,7 +14,9 @@ use crate::session::Session;
 /// Containers, images, networks, volumes with their data, variables, addresses and files: nothing
 /// remains, and nothing can be brought back. Asks for the name to be typed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir destroy shop\n  weir destroy shop --env staging\n  weir destroy shop --yes   # asks nothing")]
+#[command(
+    after_help = "Examples:\n  weir destroy shop\n  weir destroy shop --env staging\n  weir destroy shop --yes   # asks nothing"
+)]
 pub(crate) struct Args {
     /// The project; otherwise that of this folder.
     project: Option<String>,
@@ -41,7 +43,17 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         None => ProjectChoice::default().resolve()?,
     };
     match &args.env {
-        Some(name) => environment(session, &Place { project, environment: environment_name(name)? }, args.confirmation).await,
+        Some(name) => {
+            environment(
+                session,
+                &Place {
+                    project,
+                    environment: environment_name(name)?,
+                },
+                args.confirmation,
+            )
+            .await
+        }
         None => whole_project(session, &project, args.confirmation).await,
     }
 }
@@ -49,7 +61,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
 /// Removes an environment.
 pub(super) async fn environment(session: &Session, place: &Place, confirmation: Confirmation) -> Result<()> {
     let client = session.client()?;
-    let what = format!("the environment {} of {}, with its volumes and their data", place.environment, place.project);
+    let what = format!(
+        "the environment {} of {}, with its volumes and their data",
+        place.environment, place.project
+    );
     confirm(&session.ui, &what, place.environment.as_str(), confirmation)?;
     let accepted: Accepted = client.delete(&place.path("")).await?;
     follow::finish(session, &client, accepted, confirmation.waiting, |ui| {
@@ -66,8 +81,15 @@ pub(super) async fn whole_project(session: &Session, project: &ProjectName, conf
     if !confirmation.yes {
         // Asking for something that does not exist would be a bad joke.
         let found: Project = client.get(&path).await?;
-        let environments: Vec<&str> = found.environments.iter().map(|environment| environment.name.as_str()).collect();
-        let what = format!("the project {project} ({}), with its volumes and their data", environments.join(", "));
+        let environments: Vec<&str> = found
+            .environments
+            .iter()
+            .map(|environment| environment.name.as_str())
+            .collect();
+        let what = format!(
+            "the project {project} ({}), with its volumes and their data",
+            environments.join(", ")
+        );
         confirm(&session.ui, &what, project.as_str(), confirmation)?;
     }
     let accepted: Accepted = client.delete(&path).await?;
@@ -83,13 +105,23 @@ fn confirm(ui: &Ui, what: &str, name: &str, confirmation: Confirmation) -> Resul
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("this removes {what}, and nobody is there to ask")).hint("add --yes if that is what you want"));
+        return Err(
+            Failure::usage(format!("this removes {what}, and nobody is there to ask"))
+                .hint("add --yes if that is what you want"),
+        );
     }
-    ui.say(&format!("{} {what}. It cannot be brought back.", ui.err(Look::Bad, "This removes")));
+    ui.say(&format!(
+        "{} {what}. It cannot be brought back.",
+        ui.err(Look::Bad, "This removes")
+    ));
     let mut err = std::io::stderr().lock();
     write!(err, "Type {} to go on: ", ui.err(Look::Bold, name))?;
     err.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if answer.trim() == name { Ok(()) } else { Err(Failure::failed("nothing was removed: the name was not typed")) }
+    if answer.trim() == name {
+        Ok(())
+    } else {
+        Err(Failure::failed("nothing was removed: the name was not typed"))
+    }
 }

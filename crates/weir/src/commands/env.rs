@@ -8,7 +8,9 @@ use crate::session::Session;
 
 /// Environments: running copies of a project with their own variables, network and address.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir env create staging --branch staging\n  weir env list\n  weir env set-branch production release\n  weir env destroy staging")]
+#[command(
+    after_help = "Examples:\n  weir env create staging --branch staging\n  weir env list\n  weir env set-branch production release\n  weir env destroy staging"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -57,8 +59,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         Verb::Create { name, branch, project } => {
             let name = environment_name(&name)?;
             let project = project.resolve()?;
-            let request = CreateEnvironment { name: name.to_string(), branch };
-            let environment: Environment = session.client()?.post(&format!("/v1/projects/{project}/environments"), &request).await?;
+            let request = CreateEnvironment {
+                name: name.to_string(),
+                branch,
+            };
+            let environment: Environment = session
+                .client()?
+                .post(&format!("/v1/projects/{project}/environments"), &request)
+                .await?;
             ui.result(&environment, || {
                 let way = match &environment.branch {
                     Some(branch) => format!("git push weir {branch}"),
@@ -69,23 +77,45 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             })
         }
         Verb::List { project } => {
-            let environments: Vec<Environment> =
-                session.client()?.get(&format!("/v1/projects/{}/environments", project.resolve()?)).await?;
+            let environments: Vec<Environment> = session
+                .client()?
+                .get(&format!("/v1/projects/{}/environments", project.resolve()?))
+                .await?;
             ui.result(&environments, || {
                 let rows: Vec<Vec<Cell>> = environments.iter().map(row).collect();
-                ui.table(&["ENVIRONMENT", "MODE", "BRANCH", "RELEASE", "ADDRESS"], &rows, "there are no environments")
+                ui.table(
+                    &["ENVIRONMENT", "MODE", "BRANCH", "RELEASE", "ADDRESS"],
+                    &rows,
+                    "there are no environments",
+                )
             })
         }
         Verb::SetBranch { name, branch, project } => {
-            let place = Place { project: project.resolve()?, environment: environment_name(&name)? };
-            let environment: Environment = session.client()?.patch(&place.path(""), &UpdateEnvironment { branch }).await?;
+            let place = Place {
+                project: project.resolve()?,
+                environment: environment_name(&name)?,
+            };
+            let environment: Environment = session
+                .client()?
+                .patch(&place.path(""), &UpdateEnvironment { branch })
+                .await?;
             ui.result(&environment, || {
-                ui.note(&format!("{name} follows {} from the next push on", environment.branch.as_deref().unwrap_or("no branch")));
+                ui.note(&format!(
+                    "{name} follows {} from the next push on",
+                    environment.branch.as_deref().unwrap_or("no branch")
+                ));
                 Ok(())
             })
         }
-        Verb::Destroy { name, project, confirmation } => {
-            let place = Place { project: project.resolve()?, environment: environment_name(&name)? };
+        Verb::Destroy {
+            name,
+            project,
+            confirmation,
+        } => {
+            let place = Place {
+                project: project.resolve()?,
+                environment: environment_name(&name)?,
+            };
             destroy::environment(session, &place, confirmation).await
         }
     }

@@ -5,6 +5,7 @@ use weir_api::Project;
 use crate::context::{self, git_output, project_name};
 use crate::failure::{Failure, Result};
 use crate::session::Session;
+use crate::terminal::shell_word;
 
 /// Let `git push weir` of this repository go to a project.
 ///
@@ -19,7 +20,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let name = project_name(&args.name)?;
     if !in_repository() {
-        return Err(Failure::usage("this folder is in no git repository").hint("git init, or deploy without git: weir deploy"));
+        return Err(
+            Failure::usage("this folder is in no git repository").hint("git init, or deploy without git: weir deploy")
+        );
     }
     let client = session.client()?;
     let project: Project = client.get(&format!("/v1/projects/{name}")).await?;
@@ -37,7 +40,9 @@ pub(super) fn in_repository() -> bool {
 
 /// Fails if pushes of this repository go somewhere else already.
 pub(super) fn ensure_remote_is_free(base: &str, project: &str) -> Result<()> {
-    let Some(url) = git_output(&["config", "--get", "remote.weir.url"]) else { return Ok(()) };
+    let Some(url) = git_output(&["config", "--get", "remote.weir.url"]) else {
+        return Ok(());
+    };
     let ours = context::weir_remote().is_some_and(|remote| remote.url == base && remote.project == project);
     if ours {
         return Ok(());
@@ -56,13 +61,20 @@ pub(super) fn connect_repository(base: &str, git_url: &str) -> Result<()> {
     }
     // Weir may tell another address of itself than the one under which it was reached.
     let told = git_url.rsplit_once("/git/").map_or(base, |(told, _)| told);
-    let program = std::env::current_exe().map_err(|error| Failure::failed("cannot find the path of weir itself").detail(error.to_string()))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::failed("cannot find the path of weir itself").detail(error.to_string()))?;
     let helper = format!("!{} git-credential", shell_word(&program.to_string_lossy()));
     let key = format!("credential.{told}.helper");
     // The empty helper takes out those of the machine: they would keep the token in their place.
     git(&["config", "--local", "--replace-all", &key, ""])?;
     git(&["config", "--local", "--add", &key, &helper])?;
-    git(&["config", "--local", "--replace-all", &format!("credential.{told}.username"), "weir"])
+    git(&[
+        "config",
+        "--local",
+        "--replace-all",
+        &format!("credential.{told}.username"),
+        "weir",
+    ])
 }
 
 fn git(arguments: &[&str]) -> Result<()> {
@@ -70,29 +82,14 @@ fn git(arguments: &[&str]) -> Result<()> {
         .args(arguments)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| Failure::failed("cannot run git").detail(error.to_string()).hint("install it: apt-get install git"))?;
+        .map_err(|error| {
+            Failure::failed("cannot run git")
+                .detail(error.to_string())
+                .hint("install it: apt-get install git")
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Failure::failed(format!("git {} failed", arguments.first().unwrap_or(&""))).detail(words))
-}
-
-/// A word as a POSIX shell reads it back.
-pub(super) fn shell_word(text: &str) -> String {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte));
-    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_only_where_a_shell_would_read_more_into_them() {
-        assert_eq!(shell_word("/usr/bin/weir"), "/usr/bin/weir");
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word("it's"), "'it'\\''s'");
-        assert_eq!(shell_word(""), "''");
-    }
 }

@@ -13,7 +13,9 @@ use crate::session::Session;
 /// It is kept in ~/.config/weir/credentials.json, which only you can read. Tokens are made with
 /// `weir token create`; the first one is in DIR/admin-token where `weir up` runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir login\n  weir login http://10.0.0.5:8081\n  weir login --token-stdin < /var/lib/weir/admin-token")]
+#[command(
+    after_help = "Examples:\n  weir login\n  weir login http://10.0.0.5:8081\n  weir login --token-stdin < /var/lib/weir/admin-token"
+)]
 pub(crate) struct Args {
     /// Address of Weir; otherwise WEIR_URL or http://127.0.0.1:8081.
     url: Option<String>,
@@ -28,13 +30,19 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         None => weir_url()?,
     };
     let token = if args.token_stdin { read_line()? } else { ask(&url)? };
-    let token = Token::new(&token).ok_or_else(|| Failure::usage("that is no token").hint("a token looks like weir_…"))?;
+    let token =
+        Token::new(&token).ok_or_else(|| Failure::usage("that is no token").hint("a token looks like weir_…"))?;
     let who: WhoAmI = Client::new(url.clone(), Some(token.clone()))?.get("/v1/whoami").await?;
     let mut stored = Stored::read()?;
     stored.insert(&url, &token);
     let file = stored.write()?;
     session.ui.result(&who, || {
-        session.ui.note(&format!("logged in to {url} as `{}`, which may {}; kept in {}", who.token, who.scope, file.display()));
+        session.ui.note(&format!(
+            "logged in to {url} as `{}`, which may {}; kept in {}",
+            who.token,
+            who.scope,
+            file.display()
+        ));
         Ok(())
     })
 }

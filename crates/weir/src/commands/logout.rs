@@ -21,8 +21,14 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<()> {
     if known {
         stored.write()?;
     }
-    session.ui.result(&serde_json::json!({ "url": url, "forgotten": known }), || {
-        session.ui.note(&if known { format!("the token for {url} is forgotten") } else { format!("there was no token for {url}") });
-        Ok(())
-    })
+    session
+        .ui
+        .result(&serde_json::json!({ "url": url, "forgotten": known }), || {
+            session.ui.note(&if known {
+                format!("the token for {url} is forgotten")
+            } else {
+                format!("there was no token for {url}")
+            });
+            Ok(())
+        })
 }

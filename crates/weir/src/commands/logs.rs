@@ -17,7 +17,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 ///
 /// With --json, one object a line. Lines of stopped instances stay until they are rotated out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir logs -f\n  weir logs --process worker --since 1h\n  weir logs --grep 'timeout' --since 2d -n 1000\n  weir logs --build\n  weir logs --json | jq .text")]
+#[command(
+    after_help = "Examples:\n  weir logs -f\n  weir logs --process worker --since 1h\n  weir logs --grep 'timeout' --since 2d -n 1000\n  weir logs --build\n  weir logs --json | jq .text"
+)]
 pub(crate) struct Args {
     /// Go on with what is written from now on.
     #[arg(long, short)]
@@ -57,7 +59,11 @@ impl Args {
             ("since", &self.since),
             ("grep", &self.grep),
         ];
-        query.extend(named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        query.extend(
+            named
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.clone()?))),
+        );
         for (name, wanted) in [("build", self.build), ("follow", self.follow)] {
             if wanted {
                 query.push((name, "true".to_owned()));
@@ -72,7 +78,13 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let client = session.client()?;
     if args.follow {
         let address = crate::client::with_query(&path, &args.query());
-        let mut reader = Reader { ui: &session.ui, client: &client, address, last: Vec::new(), heard: Instant::now() };
+        let mut reader = Reader {
+            ui: &session.ui,
+            client: &client,
+            address,
+            last: Vec::new(),
+            heard: Instant::now(),
+        };
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         return tokio::select! {
             result = reader.run() => result,
@@ -93,16 +105,27 @@ fn print(ui: &Ui, line: &LogLine) -> Result<()> {
     }
     let colours = !ui.out(Look::Bold, "").is_empty();
     let at = line.at.get(..19).unwrap_or(&line.at).replace('T', " ");
-    let source = if line.process == "build" { format!("{}.build", line.app) } else { format!("{}.{}", line.app, line.process) };
+    let source = if line.process == "build" {
+        format!("{}.build", line.app)
+    } else {
+        format!("{}.{}", line.app, line.process)
+    };
     // The end of an identifier is random; its beginning is the time.
-    let instance = line.instance.as_deref().map_or_else(String::new, |id| format!("[{}]", &id[id.len().saturating_sub(4)..]));
+    let instance = line
+        .instance
+        .as_deref()
+        .map_or_else(String::new, |id| format!("[{}]", &id[id.len().saturating_sub(4)..]));
     let text = log_text(&line.text, colours);
     let text = match line.stream.as_str() {
         "weir" => ui.out(Look::Warning, &text),
         _ if colours => format!("{text}\u{1b}[0m"),
         _ => text,
     };
-    ui.data(&format!("{} {} {text}", ui.out(Look::Faint, &at), ui.out(Look::Link, &format!("{source}{instance}:"))))
+    ui.data(&format!(
+        "{} {} {text}",
+        ui.out(Look::Faint, &at),
+        ui.out(Look::Link, &format!("{source}{instance}:"))
+    ))
 }
 
 struct Reader<'a> {

@@ -23,7 +23,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let client = session.client()?;
     let accepted: Accepted = client.post_empty(&place.path("/pause")).await?;
     follow::finish(session, &client, accepted, args.waiting, |ui| {
-        ui.note(&format!("{} {} is paused; start it again with `weir resume`", place.project, place.environment));
+        ui.note(&format!(
+            "{} {} is paused; start it again with `weir resume`",
+            place.project, place.environment
+        ));
         Ok(())
     })
     .await

@@ -23,9 +23,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let from = environment_name(&args.from)?;
-    let place = Place { project: args.project.resolve()?, environment: environment_name(&args.to)? };
+    let place = Place {
+        project: args.project.resolve()?,
+        environment: environment_name(&args.to)?,
+    };
     let client = session.client()?;
-    let accepted: Accepted = client.post(&place.path("/promote"), &Promote { from: from.to_string() }).await?;
+    let accepted: Accepted = client
+        .post(&place.path("/promote"), &Promote { from: from.to_string() })
+        .await?;
     let json = session.ui.is_json();
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await?;
     if !json && !args.waiting.detach {

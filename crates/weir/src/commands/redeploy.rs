@@ -18,7 +18,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
     let client = session.client()?;
-    let request = CreateDeployment { kind: "redeploy".to_owned(), release: None };
+    let request = CreateDeployment {
+        kind: "redeploy".to_owned(),
+        release: None,
+    };
     let accepted: Accepted = client.post(&place.path("/deployments"), &request).await?;
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
 }

@@ -18,19 +18,33 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
-    let releases: Vec<Release> =
-        session.client()?.get_query(&place.path("/releases"), &[("limit", args.limit.to_string())]).await?;
+    let releases: Vec<Release> = session
+        .client()?
+        .get_query(&place.path("/releases"), &[("limit", args.limit.to_string())])
+        .await?;
     session.ui.result(&releases, || {
         let rows: Vec<Vec<Cell>> = releases.iter().map(row).collect();
-        session.ui.table(&["RELEASE", "STATE", "CREATED", "SOURCE", "WHAT"], &rows, "there is no release yet: git push weir main, or weir deploy")
+        session.ui.table(
+            &["RELEASE", "STATE", "CREATED", "SOURCE", "WHAT"],
+            &rows,
+            "there is no release yet: git push weir main, or weir deploy",
+        )
     })
 }
 
 fn row(release: &Release) -> Vec<Cell> {
-    let state = if release.live { "live" } else { release.outcome.as_deref().unwrap_or("-") };
+    let state = if release.live {
+        "live"
+    } else {
+        release.outcome.as_deref().unwrap_or("-")
+    };
     let number = release.number.to_string();
     vec![
-        if release.live { Cell::looking(Look::Bold, number) } else { number.into() },
+        if release.live {
+            Cell::looking(Look::Bold, number)
+        } else {
+            number.into()
+        },
         Cell::state(state),
         ago(&release.created).into(),
         release.source.as_str().into(),

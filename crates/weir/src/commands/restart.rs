@@ -20,10 +20,16 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
     let client = session.client()?;
-    let request = CreateDeployment { kind: "restart".to_owned(), release: None };
+    let request = CreateDeployment {
+        kind: "restart".to_owned(),
+        release: None,
+    };
     let accepted: Accepted = client.post(&place.path("/deployments"), &request).await?;
     follow::finish(session, &client, accepted, args.waiting, |ui| {
-        ui.note(&format!("{} {} runs with new instances", place.project, place.environment));
+        ui.note(&format!(
+            "{} {} runs with new instances",
+            place.project, place.environment
+        ));
         Ok(())
     })
     .await

@@ -24,7 +24,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
     let release = args.release.as_deref().map(number).transpose()?;
     let client = session.client()?;
-    let request = CreateDeployment { kind: "rollback".to_owned(), release };
+    let request = CreateDeployment {
+        kind: "rollback".to_owned(),
+        release,
+    };
     let accepted: Accepted = client.post(&place.path("/deployments"), &request).await?;
     let json = session.ui.is_json();
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await?;
@@ -41,6 +44,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
 fn number(text: &str) -> Result<i64> {
     let digits = text.strip_prefix('v').unwrap_or(text);
     digits.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
-        Failure::usage(format!("`{text}` is not the number of a release")).hint("see `weir releases`, then for example: weir rollback 12")
+        Failure::usage(format!("`{text}` is not the number of a release"))
+            .hint("see `weir releases`, then for example: weir rollback 12")
     })
 }

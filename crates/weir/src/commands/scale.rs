@@ -10,7 +10,9 @@ use crate::session::Session;
 
 /// Set how many instances of each process run; without arguments, show it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir scale web=3 worker=1\n  weir scale worker=0 --env staging\n  weir scale api.web=2   # process `web` of the app `api`\n  weir scale")]
+#[command(
+    after_help = "Examples:\n  weir scale web=3 worker=1\n  weir scale worker=0 --env staging\n  weir scale api.web=2   # process `web` of the app `api`\n  weir scale"
+)]
 pub(crate) struct Args {
     /// PROCESS=NUMBER or APP.PROCESS=NUMBER, 0 to 100.
     #[arg(value_name = "PROCESS=NUMBER")]
@@ -31,9 +33,17 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             let rows: Vec<Vec<Cell>> = status
                 .processes
                 .iter()
-                .map(|process| vec![process.app.as_str().into(), process.process.as_str().into(), process.wanted.to_string().into()])
+                .map(|process| {
+                    vec![
+                        process.app.as_str().into(),
+                        process.process.as_str().into(),
+                        process.wanted.to_string().into(),
+                    ]
+                })
                 .collect();
-            session.ui.table(&["APP", "PROCESS", "INSTANCES"], &rows, "nothing is deployed here yet")
+            session
+                .ui
+                .table(&["APP", "PROCESS", "INSTANCES"], &rows, "nothing is deployed here yet")
         });
     }
     let accepted: Accepted = client.put(&place.path("/scale"), &SetScale { processes }).await?;
@@ -43,11 +53,15 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
 fn parse(texts: &[String]) -> Result<BTreeMap<String, u32>> {
     let mut processes = BTreeMap::new();
     for text in texts {
-        let number = text.split_once('=').and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
+        let number = text
+            .split_once('=')
+            .and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
         let Some((name, number)) = number.filter(|(name, number)| !name.is_empty() && *number <= 100) else {
-            return Err(Failure::usage(format!("`{text}` does not say how many instances of what"))
-                .detail("PROCESS=NUMBER is wanted, with a number from 0 to 100")
-                .hint("for example: weir scale web=3 worker=1"));
+            return Err(
+                Failure::usage(format!("`{text}` does not say how many instances of what"))
+                    .detail("PROCESS=NUMBER is wanted, with a number from 0 to 100")
+                    .hint("for example: weir scale web=3 worker=1"),
+            );
         };
         if processes.insert(name.to_owned(), number).is_some() {
             return Err(Failure::usage(format!("`{name}` is named twice")));

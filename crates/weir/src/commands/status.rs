@@ -21,7 +21,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
 
 fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
     let environment = &status.environment;
-    let release = environment.release.map_or_else(|| "no release yet".to_owned(), |number| format!("release {number}"));
+    let release = environment
+        .release
+        .map_or_else(|| "no release yet".to_owned(), |number| format!("release {number}"));
     ui.data(&format!(
         "{} {}  {}  {release}  {}",
         ui.out(Look::Bold, &status.project),
@@ -36,7 +38,10 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         ui.data(&ui.out(Look::Warning, &log_text(detail, false)))?;
     }
     if let Some(deployment) = &status.deployment {
-        let words = format!("{} of release {} is {}; watch it: weir task watch {}", deployment.kind, deployment.release, deployment.state, deployment.task);
+        let words = format!(
+            "{} of release {} is {}; watch it: weir task watch {}",
+            deployment.kind, deployment.release, deployment.state, deployment.task
+        );
         ui.data(&words)?;
     }
     if status.processes.is_empty() {
@@ -44,13 +49,29 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         return Ok(());
     }
     ui.data("")?;
-    let several_apps = status.processes.iter().any(|process| process.app != status.processes[0].app);
-    let rows: Vec<Vec<Cell>> = status.processes.iter().flat_map(|process| rows_of(process, several_apps)).collect();
-    ui.table(&["PROCESS", "READY", "INSTANCE", "STATE", "RELEASE", "STARTED", "LIMITS"], &rows, "")?;
+    let several_apps = status
+        .processes
+        .iter()
+        .any(|process| process.app != status.processes[0].app);
+    let rows: Vec<Vec<Cell>> = status
+        .processes
+        .iter()
+        .flat_map(|process| rows_of(process, several_apps))
+        .collect();
+    ui.table(
+        &["PROCESS", "READY", "INSTANCE", "STATE", "RELEASE", "STARTED", "LIMITS"],
+        &rows,
+        "",
+    )?;
     for instance in status.processes.iter().flat_map(|process| &process.instances) {
         troubles(ui, instance)?;
     }
-    let own: Vec<&str> = status.domains.iter().filter(|domain| domain.url != environment.url).map(|domain| domain.url.as_str()).collect();
+    let own: Vec<&str> = status
+        .domains
+        .iter()
+        .filter(|domain| domain.url != environment.url)
+        .map(|domain| domain.url.as_str())
+        .collect();
     if !own.is_empty() {
         ui.data(&format!("\nalso at {}", own.join(", ")))?;
     }
@@ -58,10 +79,23 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
 }
 
 fn rows_of(process: &ProcessStatus, several_apps: bool) -> Vec<Vec<Cell>> {
-    let name = if several_apps { format!("{}.{}", process.app, process.process) } else { process.process.clone() };
+    let name = if several_apps {
+        format!("{}.{}", process.app, process.process)
+    } else {
+        process.process.clone()
+    };
     let ready = format!("{}/{}", process.ready, process.wanted);
-    let ready = if process.ready < process.wanted { Cell::looking(Look::Warning, ready) } else { ready.into() };
-    let limits = format!("{}, {}.{} CPU", size(process.memory_bytes), process.cpu_milli / 1000, process.cpu_milli % 1000 / 100);
+    let ready = if process.ready < process.wanted {
+        Cell::looking(Look::Warning, ready)
+    } else {
+        ready.into()
+    };
+    let limits = format!(
+        "{}, {}.{} CPU",
+        size(process.memory_bytes),
+        process.cpu_milli / 1000,
+        process.cpu_milli % 1000 / 100
+    );
     let mut first = vec![Cell::looking(Look::Bold, name), ready];
     let Some((one, others)) = process.instances.split_first() else {
         first.extend(["-".into(), "-".into(), "-".into(), "-".into(), limits.into()]);
@@ -89,7 +123,18 @@ fn instance_cells(instance: &Instance) -> [Cell; 4] {
 
 fn troubles(ui: &Ui, instance: &Instance) -> Result<()> {
     let Some(reason) = &instance.reason else { return Ok(()) };
-    let crashes = if instance.crashes > 0 { format!(" ({} crashes in a row)", instance.crashes) } else { String::new() };
-    ui.data(&format!("\n{}: {}{crashes}", ui.out(Look::Bold, &instance.id), log_text(reason, false)))?;
-    instance.last_lines.iter().try_for_each(|line| ui.data(&format!("  {}", ui.out(Look::Faint, &log_text(line, false)))))
+    let crashes = if instance.crashes > 0 {
+        format!(" ({} crashes in a row)", instance.crashes)
+    } else {
+        String::new()
+    };
+    ui.data(&format!(
+        "\n{}: {}{crashes}",
+        ui.out(Look::Bold, &instance.id),
+        log_text(reason, false)
+    ))?;
+    instance
+        .last_lines
+        .iter()
+        .try_for_each(|line| ui.data(&format!("  {}", ui.out(Look::Faint, &log_text(line, false)))))
 }

@@ -40,7 +40,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         Verb::Show { task: id } => {
             let id = checked(&id)?;
             let task: Task = client.get(&format!("/v1/tasks/{id}")).await?;
-            let lines: Vec<TaskLine> = client.get_query(&format!("/v1/tasks/{id}/log"), &[("limit", "20000".to_owned())]).await?;
+            let lines: Vec<TaskLine> = client
+                .get_query(&format!("/v1/tasks/{id}/log"), &[("limit", "20000".to_owned())])
+                .await?;
             let whole = TaskWithLines { task, lines };
             ui.result(&whole, || {
                 for line in &whole.lines {
@@ -62,5 +64,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
 
 fn checked(id: &str) -> Result<&str> {
     let sound = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if sound { Ok(id) } else { Err(Failure::usage(format!("`{id}` is not a task")).hint("list them with: weir tasks")) }
+    if sound {
+        Ok(id)
+    } else {
+        Err(Failure::usage(format!("`{id}` is not a task")).hint("list them with: weir tasks"))
+    }
 }

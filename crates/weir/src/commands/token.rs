@@ -7,7 +7,9 @@ use crate::session::Session;
 
 /// Make, list and take away access tokens.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir token create ci --scope deploy --project shop --days 90\n  weir token list\n  weir token delete tok_01jd…")]
+#[command(
+    after_help = "Examples:\n  weir token create ci --scope deploy --project shop --days 90\n  weir token list\n  weir token delete tok_01jd…"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -43,9 +45,27 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let client = session.client()?;
     let ui = &session.ui;
     match args.verb {
-        Verb::Create { name, scope, project, days } => {
-            let project = project.map(|name| project_name(&name)).transpose()?.map(|name| name.to_string());
-            let token: Token = client.post("/v1/tokens", &CreateToken { name, scope, project, expires_days: days }).await?;
+        Verb::Create {
+            name,
+            scope,
+            project,
+            days,
+        } => {
+            let project = project
+                .map(|name| project_name(&name))
+                .transpose()?
+                .map(|name| name.to_string());
+            let token: Token = client
+                .post(
+                    "/v1/tokens",
+                    &CreateToken {
+                        name,
+                        scope,
+                        project,
+                        expires_days: days,
+                    },
+                )
+                .await?;
             ui.result(&token, || {
                 ui.note("keep it safe; it is not shown again");
                 ui.data(token.secret.as_deref().unwrap_or_default())
@@ -55,7 +75,11 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             let tokens: Vec<Token> = client.get("/v1/tokens").await?;
             ui.result(&tokens, || {
                 let rows: Vec<Vec<Cell>> = tokens.iter().map(row).collect();
-                ui.table(&["TOKEN", "NAME", "SCOPE", "PROJECT", "CREATED", "ENDS"], &rows, "there are no tokens")
+                ui.table(
+                    &["TOKEN", "NAME", "SCOPE", "PROJECT", "CREATED", "ENDS"],
+                    &rows,
+                    "there are no tokens",
+                )
             })
         }
         Verb::Delete { token } => {
@@ -81,10 +105,15 @@ fn row(token: &Token) -> Vec<Cell> {
 }
 
 fn find(tokens: Vec<Token>, wanted: &str) -> Result<String> {
-    let mut matching = tokens.into_iter().filter(|token| token.id == wanted || token.name == wanted);
+    let mut matching = tokens
+        .into_iter()
+        .filter(|token| token.id == wanted || token.name == wanted);
     match (matching.next(), matching.next()) {
         (Some(token), None) => Ok(token.id),
-        (Some(_), Some(_)) => Err(Failure::usage(format!("several tokens are called `{wanted}`")).hint("name it by its identity: weir token list")),
-        (None, _) => Err(Failure::not_found(format!("there is no token `{wanted}`")).hint("list them with: weir token list")),
+        (Some(_), Some(_)) => Err(Failure::usage(format!("several tokens are called `{wanted}`"))
+            .hint("name it by its identity: weir token list")),
+        (None, _) => {
+            Err(Failure::not_found(format!("there is no token `{wanted}`")).hint("list them with: weir token list"))
+        }
     }
 }

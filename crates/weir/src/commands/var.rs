@@ -16,7 +16,9 @@ const INPUT_BYTES: u64 = 4 << 20;
 
 /// Set, list and remove variables and secrets.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir var set DATABASE_URL=- --secret < url.txt\n  weir var list\n  weir var unset DATABASE_URL\n\n`weir set`, `weir unset` and `weir vars` are the same, shorter.")]
+#[command(
+    after_help = "Examples:\n  weir var set DATABASE_URL=- --secret < url.txt\n  weir var list\n  weir var unset DATABASE_URL\n\n`weir set`, `weir unset` and `weir vars` are the same, shorter."
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -35,7 +37,9 @@ enum Verb {
 /// A value of `-` is read from standard input, so that it stands in no process list and no
 /// history of a shell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir set LOG_LEVEL=debug WORKERS=4\n  weir set API_KEY=- --secret < key.txt\n  weir set --from-file .env --secret\n  weir set NPM_REGISTRY=https://npm.example.org --build\n  weir set LOG_LEVEL=debug --no-deploy && weir redeploy")]
+#[command(
+    after_help = "Examples:\n  weir set LOG_LEVEL=debug WORKERS=4\n  weir set API_KEY=- --secret < key.txt\n  weir set --from-file .env --secret\n  weir set NPM_REGISTRY=https://npm.example.org --build\n  weir set LOG_LEVEL=debug --no-deploy && weir redeploy"
+)]
 pub(crate) struct SetArgs {
     /// What to set. `KEY=-` reads the value from standard input.
     #[arg(value_name = "KEY=VALUE", required_unless_present = "from_file")]
@@ -95,12 +99,30 @@ pub(crate) async fn set(args: SetArgs, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
     let values = values(&args)?;
     let names: Vec<&str> = values.keys().map(String::as_str).collect();
-    session.ui.note(&format!("setting {} of {} {}", names.join(", "), place.project, place.environment));
+    session.ui.note(&format!(
+        "setting {} of {} {}",
+        names.join(", "),
+        place.project,
+        place.environment
+    ));
     let set = values
         .into_iter()
-        .map(|(name, value)| (name, SetVariable { value, secret: args.secret, build: args.build }))
+        .map(|(name, value)| {
+            (
+                name,
+                SetVariable {
+                    value,
+                    secret: args.secret,
+                    build: args.build,
+                },
+            )
+        })
         .collect();
-    let request = UpdateVariables { set, unset: Vec::new(), no_deploy: args.no_deploy };
+    let request = UpdateVariables {
+        set,
+        unset: Vec::new(),
+        no_deploy: args.no_deploy,
+    };
     let client = session.client()?;
     let accepted: Accepted = client.patch(&place.path("/variables"), &request).await?;
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
@@ -112,7 +134,11 @@ pub(crate) async fn unset(args: UnsetArgs, session: &Session) -> Result<()> {
     for name in &args.names {
         check_name(name)?;
     }
-    let request = UpdateVariables { set: BTreeMap::new(), unset: args.names, no_deploy: args.no_deploy };
+    let request = UpdateVariables {
+        set: BTreeMap::new(),
+        unset: args.names,
+        no_deploy: args.no_deploy,
+    };
     let client = session.client()?;
     let accepted: Accepted = client.patch(&place.path("/variables"), &request).await?;
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
@@ -123,7 +149,11 @@ pub(crate) async fn list(args: ListArgs, session: &Session) -> Result<()> {
     let variables: Vec<Variable> = session.client()?.get(&args.place.resolve()?.path("/variables")).await?;
     session.ui.result(&variables, || {
         let rows: Vec<Vec<Cell>> = variables.iter().map(row).collect();
-        session.ui.table(&["NAME", "VALUE", "SEEN BY"], &rows, "there are no variables: weir set KEY=VALUE")?;
+        session.ui.table(
+            &["NAME", "VALUE", "SEEN BY"],
+            &rows,
+            "there are no variables: weir set KEY=VALUE",
+        )?;
         if variables.iter().any(|variable| !variable.live) {
             session.ui.note("some wait for a release: weir redeploy");
         }
@@ -145,7 +175,9 @@ fn row(variable: &Variable) -> Vec<Cell> {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    VariableName::new(name).map(drop).map_err(|error| Failure::usage(error.to_string()))
+    VariableName::new(name)
+        .map(drop)
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn values(args: &SetArgs) -> Result<BTreeMap<String, String>> {
@@ -157,16 +189,21 @@ fn values(args: &SetArgs) -> Result<BTreeMap<String, String>> {
     for pair in &args.pairs {
         let Some((name, value)) = pair.split_once('=') else {
             // The text may be a secret that went to the wrong place, so it is not repeated.
-            return Err(Failure::usage("KEY=VALUE is wanted, and one argument has no `=`").hint("for example: weir set LOG_LEVEL=debug"));
+            return Err(Failure::usage("KEY=VALUE is wanted, and one argument has no `=`")
+                .hint("for example: weir set LOG_LEVEL=debug"));
         };
         check_name(name)?;
         let value = if value == "-" {
             if std::mem::replace(&mut standard_input_used, true) {
-                return Err(Failure::usage("only one value can be read from standard input").hint("set several with --from-file FILE"));
+                return Err(Failure::usage("only one value can be read from standard input")
+                    .hint("set several with --from-file FILE"));
             }
             let text = read_standard_input()?;
             // `echo` and editors end with a line end that is no part of the value.
-            text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text).to_owned()
+            text.strip_suffix('\n')
+                .map(|text| text.strip_suffix('\r').unwrap_or(text))
+                .unwrap_or(&text)
+                .to_owned()
         } else {
             value.to_owned()
         };
@@ -180,7 +217,11 @@ fn values(args: &SetArgs) -> Result<BTreeMap<String, String>> {
 
 fn read_standard_input() -> Result<String> {
     let mut text = String::new();
-    std::io::stdin().lock().take(INPUT_BYTES).read_to_string(&mut text).map_err(|error| Failure::usage("standard input cannot be read as text").detail(error.to_string()))?;
+    std::io::stdin()
+        .lock()
+        .take(INPUT_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::usage("standard input cannot be read as text").detail(error.to_string()))?;
     Ok(text)
 }
 
@@ -212,7 +253,9 @@ fn parse_file(file: &Path, text: &str) -> Result<BTreeMap<String, String>> {
         }
         let wrong = |why: &str| Failure::usage(format!("{}: line {here}: {}", file.display(), printable(why)));
         let declaration = trimmed.strip_prefix("export ").unwrap_or(trimmed);
-        let (name, value) = declaration.split_once('=').ok_or_else(|| wrong("KEY=VALUE is wanted"))?;
+        let (name, value) = declaration
+            .split_once('=')
+            .ok_or_else(|| wrong("KEY=VALUE is wanted"))?;
         let name = name.trim();
         VariableName::new(name).map_err(|error| wrong(&error.to_string()))?;
         let value = value.trim_start();
@@ -220,7 +263,9 @@ fn parse_file(file: &Path, text: &str) -> Result<BTreeMap<String, String>> {
             Some(quote @ ('"' | '\'')) => {
                 // A quoted value may go on over several lines.
                 let begin = value.as_ptr() as usize - rest.as_ptr() as usize + 1;
-                quoted(&rest[begin..], quote).map(|(value, length)| (value, begin + length)).ok_or_else(|| wrong("a quote is not closed"))?
+                quoted(&rest[begin..], quote)
+                    .map(|(value, length)| (value, begin + length))
+                    .ok_or_else(|| wrong("a quote is not closed"))?
             }
             _ => (value.split(" #").next().unwrap_or("").trim_end().to_owned(), line.len()),
         };
@@ -258,8 +303,16 @@ mod tests {
     fn files_are_read_as_people_write_them() {
         let text = "# comment\n\nexport A=1\nB = two words # not this\nC=\"a\\nb \\\"q\\\" #x\" # c\nD='$HOME\nsecond'\nE=\nF=x=y";
         let values = parse_file(Path::new(".env"), text).unwrap();
-        let expected = [("A", "1"), ("B", "two words"), ("C", "a\nb \"q\" #x"), ("D", "$HOME\nsecond"), ("E", ""), ("F", "x=y")];
-        let expected: BTreeMap<String, String> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let expected = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "a\nb \"q\" #x"),
+            ("D", "$HOME\nsecond"),
+            ("E", ""),
+            ("F", "x=y"),
+        ];
+        let expected: BTreeMap<String, String> =
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(values, expected);
     }
 

@@ -1,0 +1,152 @@
+//! Builds on real Docker. The first run on a machine makes the stacks, which takes a minute.
+
+use weir_build::BuildLine;
+use weir_model::ProcessName;
+
+use crate::support::{Container, build, command_of, engine, example, plans, remove, run, source};
+
+#[tokio::test]
+async fn python_example_is_built_and_serves_and_a_change_is_quick() {
+    let Some(engine) = engine().await else { return };
+    let first = example("python");
+    let plan = plans(&first).remove(0);
+    let outcome = build(&engine, &first, &plan, "python", &[]).await;
+    let built = outcome.result.as_ref().unwrap();
+    assert!(Container::start(built).get("/").contains("Hello from Weir"));
+    assert_eq!(run(&built.image, "id -un; touch /app/x && echo writable; ls /run/weir 2>&1 | wc -l; env | grep -c CERT; true"), "app\nwritable\n1\n0");
+
+    let files: Vec<(String, String)> = first.entries().filter_map(|(path, _)| Some((path.to_owned(), first.text(path)?))).collect();
+    let changed: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.replace("Hello from Weir", "Changed"))).collect();
+    let second = source(&changed.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>());
+    let again = build(&engine, &second, &plan, "python", &[]).await;
+    assert!(again.lines.iter().any(|line| matches!(line, BuildLine::Info(text) if text == "installing dependencies (as before)")), "{:?}", again.lines);
+    let rebuilt = again.result.as_ref().unwrap();
+    assert_ne!(rebuilt.image, built.image);
+    assert!(Container::start(rebuilt).get("/").contains("Changed"));
+    println!("second build of changed code: {:?}", again.took);
+    remove(&engine, &again).await;
+}
+
+#[tokio::test]
+async fn node_example_is_built_by_npm_and_serves() {
+    let Some(engine) = engine().await else { return };
+    let source = example("node");
+    let plan = plans(&source).remove(0);
+    let outcome = build(&engine, &source, &plan, "node", &[]).await;
+    let built = outcome.result.as_ref().unwrap();
+    let answer = Container::start(built).get("/");
+    assert!(answer.contains("built by npm run build") && answer.contains("\"node\":\"v24."), "{answer}");
+    remove(&engine, &outcome).await;
+}
+
+#[tokio::test]
+async fn static_example_is_served_with_types_and_without_dot_files() {
+    let Some(engine) = engine().await else { return };
+    let site = example("static");
+    let outcome = build(&engine, &site, &plans(&site)[0], "static", &[]).await;
+    let container = Container::start(outcome.result.as_ref().unwrap());
+    assert!(container.get("/").contains("A site of files"));
+    assert!(container.get("/css/style.css").contains("text/css"));
+    assert!(container.get("/about").contains("<h1>About"));
+    let missing = container.get("/nothing");
+    assert!(missing.contains("404") && missing.contains("Not here"), "{missing}");
+    assert!(container.get("/.env").contains("404"));
+    drop(container);
+    remove(&engine, &outcome).await;
+}
+
+#[tokio::test]
+async fn dockerfile_example_installs_by_pip_and_its_port_is_found() {
+    let Some(engine) = engine().await else { return };
+    let source = example("dockerfile");
+    let outcome = build(&engine, &source, &plans(&source)[0], "dockerfile", &[]).await;
+    let built = outcome.result.as_ref().unwrap();
+    let web = &built.spec.processes[&ProcessName::web()];
+    assert_eq!((web.port, web.command.as_deref()), (9000, None));
+    assert!(Container::start(built).get("/abc").contains("/abc."));
+    assert_eq!(run(&built.image, "env | grep -c -e CERT -e CA_ ; true"), "0");
+    remove(&engine, &outcome).await;
+}
+
+#[tokio::test]
+async fn monorepo_volume_and_websocket_examples_are_built() {
+    let Some(engine) = engine().await else { return };
+    let monorepo = example("monorepo");
+    for plan in plans(&monorepo) {
+        let outcome = build(&engine, &monorepo, &plan, &format!("monorepo-{}", plan.spec.name), &[]).await;
+        let answer = Container::start(outcome.result.as_ref().unwrap()).get("/");
+        assert!(answer.contains(if plan.spec.name.as_str() == "api" { "Hello from the API" } else { "The site of a monorepo" }), "{answer}");
+        remove(&engine, &outcome).await;
+    }
+    for (name, wanted) in [("volume", "1"), ("websocket", "a websocket echo")] {
+        let source = example(name);
+        let outcome = build(&engine, &source, &plans(&source)[0], name, &[]).await;
+        let built = outcome.result.as_ref().unwrap();
+        assert!(Container::start(built).get("/").contains(wanted));
+        remove(&engine, &outcome).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_build_shows_the_lines_that_matter_and_a_hint() {
+    let Some(engine) = engine().await else { return };
+    let broken = source(&[("requirements.txt", "flask==99.99.99\n"), ("app.py", "x")]);
+    let outcome = build(&engine, &broken, &plans(&broken)[0], "broken", &[]).await;
+    let error = outcome.result.unwrap_err();
+    assert_eq!(error.message, "installing the dependencies failed with exit status 1");
+    assert!(error.lines.iter().any(|line| line.contains("flask==99.99.99")), "{error:?}");
+    assert!(error.hint.unwrap().contains("check its name and version"));
+}
+
+#[tokio::test]
+async fn build_variables_reach_the_build_and_stay_out_of_the_image() {
+    let Some(engine) = engine().await else { return };
+    let files = [("main.py", "print(1)"), ("weir.toml", "[build]\ncommand = \"printf %s \\\"$TOKEN\\\" | wc -c >made\"\n")];
+    let app = source(&files);
+    let outcome = build(&engine, &app, &plans(&app)[0], "variables", &[("TOKEN", "se'cret")]).await;
+    let built = outcome.result.as_ref().unwrap();
+    assert_eq!(run(&built.image, "cat /app/made; env | grep -c TOKEN; true"), "7\n0");
+    let users = source(&[("Dockerfile", "FROM weir-stack/debian:trixie\nARG TOKEN\nRUN test \"$TOKEN\" = secret\nCOPY . /x\nCMD [\"true\"]\n"), (".dockerignore", "*.log\n"), ("a.log", "x"), ("a.txt", "x")]);
+    let second = build(&engine, &users, &plans(&users)[0], "users-variables", &[("TOKEN", "secret"), ("OTHER", "x")]).await;
+    assert_eq!(run(&second.result.as_ref().unwrap().image, "ls -A /x"), ".dockerignore\nDockerfile\na.txt");
+    remove(&engine, &outcome).await;
+    remove(&engine, &second).await;
+}
+
+#[tokio::test]
+async fn a_dependency_that_must_be_compiled_gets_compilers() {
+    let Some(engine) = engine().await else { return };
+    let app = source(&[("requirements.txt", "markupsafe\n--no-binary=markupsafe\n"), ("main.py", "import markupsafe._speedups; print('fast')"), ("Procfile", "worker: python main.py\n")]);
+    let plan = plans(&app).remove(0);
+    assert_eq!(command_of(&plan, "worker").as_deref(), Some("python main.py"));
+    let outcome = build(&engine, &app, &plan, "compiled", &[]).await;
+    let image = &outcome.result.as_ref().unwrap().image;
+    assert_eq!(run(image, "ls /usr/bin/gcc 2>/dev/null; python main.py 2>&1 | tail -1 | cut -c1-40; python -c 'import markupsafe; print(1)'").lines().last(), Some("1"));
+    remove(&engine, &outcome).await;
+}
+
+/// Every tool once, with lock files that the tools themselves make in the build's own stack.
+#[tokio::test]
+async fn lock_files_of_the_other_tools_are_installed() {
+    let Some(engine) = engine().await else { return };
+    let package = r#"{"name":"x","private":true,"dependencies":{"ms":"2.1.3"},"scripts":{"start":"node -e \"require('ms')\""}}"#;
+    let yarn = "# yarn lockfile v1\n\n\nms@2.1.3:\n  version \"2.1.3\"\n  resolved \"https://registry.yarnpkg.com/ms/-/ms-2.1.3.tgz#574c8138ce1d2b5861f0b44579dbadd60c6615b2\"\n  integrity sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==\n";
+    let pnpm = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .:\n    dependencies:\n      ms:\n        specifier: 2.1.3\n        version: 2.1.3\n\npackages:\n\n  ms@2.1.3:\n    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}\n\nsnapshots:\n\n  ms@2.1.3: {}\n";
+    let pipfile = "[packages]\nidna = \"*\"\n";
+    let poetry = "[tool.poetry]\nname = \"x\"\nversion = \"1\"\ndescription = \"\"\nauthors = []\n[tool.poetry.dependencies]\npython = \"^3.11\"\nidna = \"*\"\n";
+    let project = "[project]\nname = \"x\"\nversion = \"1\"\nrequires-python = \">=3.11\"\ndependencies = [\"idna\"]\n";
+    for (name, files) in [
+        ("yarn", vec![("package.json", package), ("yarn.lock", yarn)]),
+        ("pnpm", vec![("package.json", package), ("pnpm-lock.yaml", pnpm)]),
+        ("pipenv", vec![("Pipfile", pipfile), ("main.py", "import idna")]),
+        ("poetry", vec![("pyproject.toml", poetry), ("main.py", "import idna")]),
+        ("project", vec![("pyproject.toml", project), ("main.py", "import idna")]),
+    ] {
+        let app = source(&files);
+        let plan = plans(&app).remove(0);
+        let outcome = build(&engine, &app, &plan, name, &[]).await;
+        let command = command_of(&plan, "web").unwrap();
+        run(&outcome.result.as_ref().unwrap().image, &command);
+        remove(&engine, &outcome).await;
+    }
+}

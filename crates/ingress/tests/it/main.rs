@@ -1,0 +1,11 @@
+//! The node on real sockets, with real apps behind it and a control that the test plays.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod hostile;
+mod lookups;
+mod proxying;
+mod support;
+mod switching;
+mod upgrades;
+mod waiting;

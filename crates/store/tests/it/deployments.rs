@@ -1,0 +1,196 @@
+//! Deployments.
+
+use weir_model::deployment::DeploymentState::{Failed, Live, Pending, Releasing, Retired, Starting, Switching};
+use weir_store::Store;
+
+use crate::database::on_each_database;
+use crate::fixtures::{deploy, house, lead_to_switch};
+
+#[tokio::test]
+async fn a_deployment_reads_back_and_advances_only_from_its_state() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let (_, mut deployment) = deploy(&store, shop.id).await;
+        let id = deployment.id;
+        assert_eq!(store.deployment_by_id(id).await.unwrap().as_ref(), Some(&deployment));
+        assert!(
+            !store
+                .deployment_advance(id, Releasing, Starting, None, 10)
+                .await
+                .unwrap()
+        );
+        assert!(
+            store
+                .deployment_advance(id, Pending, Releasing, None, 11)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !store
+                .deployment_advance(id, Pending, Releasing, None, 12)
+                .await
+                .unwrap()
+        );
+        assert!(
+            store
+                .deployment_advance(id, Releasing, Failed, Some("exit status 1"), 13)
+                .await
+                .unwrap()
+        );
+        deployment.state = Failed;
+        deployment.reason = Some("exit status 1".to_owned());
+        deployment.entered_ms = 13;
+        assert_eq!(store.deployment_by_id(id).await.unwrap(), Some(deployment));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deployments_are_listed_in_their_order() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(deploy(&store, shop.id).await.1.id);
+        }
+        assert!(
+            store
+                .deployment_advance(ids[1], Pending, Failed, None, 1)
+                .await
+                .unwrap()
+        );
+        let newest: Vec<_> = store
+            .deployment_list(shop.id, 3)
+            .await
+            .unwrap()
+            .iter()
+            .map(|it| it.id)
+            .collect();
+        assert_eq!(newest, [ids[3], ids[2], ids[1]]);
+        let work = store.deployment_list_in_progress(shop.id).await.unwrap();
+        assert_eq!(
+            work.iter().map(|it| it.id).collect::<Vec<_>>(),
+            [ids[0], ids[2], ids[3]]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn going_live_retires_the_one_before_and_keeps_it_for_a_while() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let (_, first) = deploy(&store, shop.id).await;
+        assert!(
+            !store.deployment_go_live(first.id, 900, 5).await.unwrap(),
+            "it was not switching"
+        );
+        lead_to_switch(&store, first.id).await;
+        assert!(store.deployment_go_live(first.id, 900, 5).await.unwrap());
+        assert!(
+            !store.deployment_go_live(first.id, 900, 6).await.unwrap(),
+            "it is live already"
+        );
+        let now = store.environment_by_id(shop.id).await.unwrap().unwrap();
+        assert_eq!(
+            (now.live, now.previous, now.previous_until_ms),
+            (Some(first.id), None, 0)
+        );
+
+        let (_, second) = deploy(&store, shop.id).await;
+        lead_to_switch(&store, second.id).await;
+        assert!(store.deployment_go_live(second.id, 900, 7).await.unwrap());
+        let now = store.environment_by_id(shop.id).await.unwrap().unwrap();
+        assert_eq!(
+            (now.live, now.previous, now.previous_until_ms),
+            (Some(second.id), Some(first.id), 900)
+        );
+        let states = (state(&store, first.id).await, state(&store, second.id).await);
+        assert_eq!(states, ((Retired, 7), (Live, 7)));
+
+        let unknown = weir_model::DeploymentId::from_parts(1, 1);
+        assert!(!store.deployment_go_live(unknown, 1, 1).await.unwrap());
+    })
+    .await;
+}
+
+async fn state(store: &Store, id: weir_model::DeploymentId) -> (weir_model::deployment::DeploymentState, i64) {
+    let deployment = store.deployment_by_id(id).await.unwrap().unwrap();
+    (deployment.state, deployment.entered_ms)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_take_the_same_step_one_succeeds() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let (_, deployment) = deploy(&store, shop.id).await;
+        let racers: Vec<_> = (0..16)
+            .map(|number| {
+                let store = store.clone();
+                let to = if number % 2 == 0 { Starting } else { Failed };
+                tokio::spawn(async move {
+                    store
+                        .deployment_advance(deployment.id, Pending, to, None, 1)
+                        .await
+                        .unwrap()
+                })
+            })
+            .collect();
+        assert_eq!(winners(racers).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_switches_at_once_one_deployment_ends_live() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        for round in 0..10 {
+            let mut racers = Vec::new();
+            let mut ids = Vec::new();
+            for _ in 0..3 {
+                let (_, deployment) = deploy(&store, shop.id).await;
+                lead_to_switch(&store, deployment.id).await;
+                ids.push(deployment.id);
+                // Two processes may both want to finish the same switch.
+                for _ in 0..2 {
+                    let store = store.clone();
+                    let go = async move { store.deployment_go_live(deployment.id, 1, round).await.unwrap() };
+                    racers.push(tokio::spawn(go));
+                }
+            }
+            assert_eq!(winners(racers).await, 3);
+            let now = store.environment_by_id(shop.id).await.unwrap().unwrap();
+            let mut live = Vec::new();
+            for deployment in store.deployment_list(shop.id, 100).await.unwrap() {
+                if deployment.state == Live {
+                    live.push(deployment.id);
+                } else {
+                    assert_eq!(deployment.state, Retired);
+                }
+            }
+            assert_eq!(live, [now.live.unwrap()]);
+            assert!(ids.contains(&live[0]) && ids.contains(&now.previous.unwrap()));
+            assert!(
+                !store
+                    .deployment_advance(live[0], Switching, Failed, None, 1)
+                    .await
+                    .unwrap()
+            );
+        }
+    })
+    .await;
+}
+
+async fn winners(racers: Vec<tokio::task::JoinHandle<bool>>) -> usize {
+    let mut winners = 0;
+    for racer in racers {
+        winners += usize::from(racer.await.unwrap());
+    }
+    winners
+}

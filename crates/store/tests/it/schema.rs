@@ -1,0 +1,188 @@
+//! Migrations.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+
+use sqlx::Row;
+use weir_store::{Store, StoreError};
+
+use crate::database::{Kind, TestDatabase, look, on_each_database};
+use crate::fixtures::house;
+
+/// `table.column type nullable`, `table unique(columns)`, `table -> other`: what a schema means,
+/// without how the database writes it.
+async fn meaning(database: &TestDatabase) -> BTreeSet<String> {
+    let statements: &[&str] = match database.kind {
+        Kind::Sqlite => &[
+            "SELECT m.name || '.' || c.name || ' ' || lower(c.type) || CASE c.\"notnull\" WHEN 1 THEN '' ELSE ' null' END AS fact
+             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'",
+            "SELECT m.name || ' unique(' || (SELECT group_concat(c.name, ',') FROM pragma_index_info(i.name) c) || ')' AS fact
+             FROM sqlite_master m, pragma_index_list(m.name) i WHERE m.type = 'table' AND i.\"unique\" = 1",
+            "SELECT m.name || ' -> ' || f.\"table\" || ' ' || lower(f.on_delete) AS fact
+             FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'",
+            "SELECT tbl_name || ' index ' || name AS fact FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        ],
+        Kind::Postgres => &[
+            "SELECT table_name || '.' || column_name || ' ' || data_type
+                || CASE is_nullable WHEN 'NO' THEN '' ELSE ' null' END AS fact
+             FROM information_schema.columns WHERE table_schema = 'public'",
+            "SELECT conrelid::regclass || ' unique(' || (SELECT string_agg(attname::text, ',' ORDER BY place)
+                FROM unnest(conkey) WITH ORDINALITY AS k (number, place)
+                JOIN pg_attribute ON attrelid = conrelid AND attnum = number) || ')' AS fact
+             FROM pg_constraint WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace",
+            "SELECT conrelid::regclass || ' -> ' || confrelid::regclass
+                || CASE confdeltype WHEN 'c' THEN ' cascade' ELSE ' other' END AS fact
+             FROM pg_constraint WHERE contype = 'f'",
+            "SELECT tablename || ' index ' || indexname AS fact FROM pg_indexes
+             WHERE schemaname = 'public' AND indexname LIKE '%\\_by\\_%'",
+        ],
+    };
+    let mut connection = look(database).await;
+    let mut facts = BTreeSet::new();
+    for statement in statements {
+        for row in sqlx::query(*statement).fetch_all(&mut connection).await.unwrap() {
+            facts.insert(row.get::<String, _>("fact"));
+        }
+    }
+    facts
+}
+
+#[tokio::test]
+async fn both_databases_get_the_same_schema() {
+    static FOUND: Mutex<Vec<(Kind, BTreeSet<String>)>> = Mutex::new(Vec::new());
+    on_each_database(|database| async move {
+        let facts = meaning(&database).await;
+        FOUND.lock().unwrap().push((database.kind, facts));
+    })
+    .await;
+    let found = FOUND.lock().unwrap();
+    for (kind, facts) in found.iter() {
+        for fact in [
+            "environments.branch text null",
+            "domains unique(host)",
+            "environments unique(project_id,branch)",
+            "deployments -> releases cascade",
+            "deployments index deployments_by_release",
+            "task_lines.sequence bigint",
+        ] {
+            assert!(facts.contains(fact), "{fact} is missing on {kind:?} in {facts:#?}");
+        }
+    }
+    if let [(_, sqlite), (_, postgres)] = &found[..] {
+        let difference: Vec<_> = sqlite.symmetric_difference(postgres).collect();
+        assert!(difference.is_empty(), "{difference:#?}");
+    }
+}
+
+#[tokio::test]
+async fn opening_again_is_harmless_and_keeps_what_is_stored() {
+    on_each_database(|database| async move {
+        let (shop, _) = house(&database.store, "shop").await;
+        let before = meaning(&database).await;
+        let again = Store::open(&database.url).await.unwrap();
+        assert_eq!(again.project_list().await.unwrap(), [shop]);
+        again.close().await;
+        assert_eq!(meaning(&database).await, before);
+        assert!(
+            matches!(again.project_list().await, Err(StoreError::Unavailable(_))),
+            "it was closed"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_open_a_new_database_at_once_all_succeed() {
+    on_each_database(|database| async move {
+        let mut connection = look(&database).await;
+        // From zero once more, by many.
+        for table in [
+            "task_lines",
+            "tasks",
+            "deployments",
+            "releases",
+            "tokens",
+            "domains",
+            "scales",
+            "variables",
+            "environments",
+            "projects",
+            "changes",
+            "counters",
+            "idempotency",
+            "settings",
+            "schema_migrations",
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        drop(connection);
+        let openers: Vec<_> = (0..6)
+            .map(|_| {
+                let url = database.url.clone();
+                tokio::spawn(async move { Store::open(&url).await })
+            })
+            .collect();
+        for opener in openers {
+            let store = opener.await.unwrap().unwrap();
+            assert_eq!(store.change_list(0, 1).await.unwrap(), []);
+            store.close().await;
+        }
+        house(&database.store, "shop").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_weir_is_refused() {
+    on_each_database(|database| async move {
+        let mut connection = look(&database).await;
+        sqlx::raw_sql("INSERT INTO schema_migrations (version, name) VALUES (1000, 'future')")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let error = Store::open(&database.url).await.unwrap_err().to_string();
+        assert!(error.contains("newer Weir") && error.contains("1000"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_file_is_for_its_owner_alone_whatever_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a folder?#%20é");
+    std::fs::create_dir(&path).unwrap();
+    let path = path.join("weir.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.unwrap();
+    house(&store, "shop").await;
+    for file in [
+        path.clone(),
+        path.with_extension("db-wal"),
+        path.with_extension("db-shm"),
+    ] {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why() {
+    let open = async |url: &str| Store::open(url).await.unwrap_err().to_string();
+    assert!(open("mysql://x").await.contains("sqlite:PATH or postgres://"));
+    assert!(open("sqlite::memory:").await.contains("path of a file"));
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing/weir.db");
+    let error = open(&format!("sqlite:{}", missing.display())).await;
+    assert!(
+        error.contains("missing/weir.db cannot be opened: No such file"),
+        "{error}"
+    );
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "this is no database, however long it may be ".repeat(100)).unwrap();
+    let error = open(&format!("sqlite:{}", text.display())).await;
+    assert!(error.contains("damaged"), "{error}");
+}

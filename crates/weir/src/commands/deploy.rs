@@ -1,0 +1,120 @@
+use std::path::PathBuf;
+
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use tokio_util::io::ReaderStream;
+use weir_api::{Accepted, EnvironmentStatus, Task};
+
+use crate::archive;
+use crate::client::{Client, with_query};
+use crate::context::{Place, PlaceChoice};
+use crate::failure::{Failure, Result};
+use crate::follow::{self, Waiting};
+use crate::output::{Look, Spinner, size};
+use crate::session::Session;
+
+/// Build and deploy a folder, without git.
+///
+/// Everything in it is sent, but for what .gitignore and .weirignore name and `.git`. The build
+/// and the deployment are followed; the exit code says how they ended, so this is also the way
+/// for CI.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  weir deploy\n  weir deploy site --project shop --env staging\n  WEIR_URL=… WEIR_TOKEN=… weir deploy --project shop --message \"build $CI_COMMIT_SHA\""
+)]
+pub(crate) struct Args {
+    /// The folder.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// One line on what it is, for `weir releases`; otherwise the commit, where there is git.
+    #[arg(long, short)]
+    message: Option<String>,
+    #[command(flatten)]
+    place: PlaceChoice,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(Serialize)]
+struct Deployed {
+    #[serde(flatten)]
+    task: Task,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<i64>,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
+    let place = args.place.resolve()?;
+    let client = session.client()?;
+    let message = args.message.clone().or_else(|| commit_of(&args.folder));
+    let accepted = send(session, &client, &place, args.folder, message).await?;
+    let ui = &session.ui;
+    let Some(task) = accepted.task.as_deref().filter(|_| !args.waiting.detach) else {
+        return follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await;
+    };
+    let task = follow::follow(ui, &client, task).await?;
+    if follow::outcome(&task).is_err() {
+        if ui.is_json() {
+            ui.json(&task)?;
+        }
+        return follow::outcome(&task);
+    }
+    let status: EnvironmentStatus = client.get(&place.path("")).await?;
+    let deployed = Deployed {
+        task,
+        url: status.environment.url,
+        release: status.environment.release,
+    };
+    ui.result(&deployed, || ui.data(&deployed.url))
+}
+
+async fn send(
+    session: &Session,
+    client: &Client,
+    place: &Place,
+    folder: PathBuf,
+    message: Option<String>,
+) -> Result<Accepted> {
+    // Before minutes of packing and sending: does the place exist, and may we?
+    let _: EnvironmentStatus = client.get(&place.path("")).await?;
+    let ui = &session.ui;
+    let mut spinner = Spinner::new(ui, format!("packing {}", folder.display()));
+    let mut packing = tokio::task::spawn_blocking(move || archive::pack(&folder));
+    let archive = loop {
+        tokio::select! {
+            packed = &mut packing => break packed.map_err(|error| Failure::failed("packing stopped").detail(error.to_string()))??,
+            () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
+        }
+    };
+    spinner.clear();
+    let arrow = ui.err(Look::Link, "----->");
+    ui.note(&format!(
+        "{arrow} Sending {} files, {} ({} packed)",
+        archive.files,
+        size(archive.bytes),
+        size(archive.length)
+    ));
+    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(archive.file), 64 << 10).boxed();
+    let query: Vec<(&str, String)> = message.into_iter().map(|message| ("message", message)).collect();
+    let mut spinner = Spinner::new(ui, "sending");
+    let path = with_query(&place.path("/source"), &query);
+    let mut sending = std::pin::pin!(client.upload(
+        &path,
+        "application/gzip",
+        archive.length,
+        reqwest::Body::wrap_stream(pieces)
+    ));
+    loop {
+        tokio::select! {
+            accepted = &mut sending => return accepted,
+            () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
+        }
+    }
+}
+
+/// The commit of the folder, if it is one's own work tree of git.
+fn commit_of(folder: &std::path::Path) -> Option<String> {
+    let folder = folder.to_str()?;
+    crate::context::git_output(&["-C", folder, "log", "-1", "--format=%h %s"]).filter(|text| !text.is_empty())
+}

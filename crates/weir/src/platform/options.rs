@@ -1,0 +1,177 @@
+//! What `weir up` is told, and passes on to its parts.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::credentials;
+use crate::failure::{Failure, Result};
+
+/// The database by environment, because its address may hold a password, and everybody can read
+/// the command lines of processes.
+pub(crate) const DATABASE_VARIABLE: &str = "WEIR_DATABASE";
+
+/// Options that `up`, `control` and `node` share.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlatformOptions {
+    /// The folder of everything that Weir keeps; /var/lib/weir as root, else ~/.local/share/weir.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where applications are reached.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Where the API and git are reached.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub(crate) control: SocketAddr,
+    /// What the addresses of applications end with: http://PROJECT.DOMAIN.
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost", value_parser = domain)]
+    pub(crate) domain: String,
+    /// `sqlite:PATH` or `postgres://…`; otherwise DIR/weir.db. Better given as WEIR_DATABASE where it holds a password.
+    #[arg(long, value_name = "URL", env = DATABASE_VARIABLE, hide_env_values = true)]
+    database: Option<String>,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// What Weir may take of the machine.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Bounds")]
+struct Bounds {
+    /// How many builds run at once; otherwise one for every two cores.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrent_builds: Option<u16>,
+    /// Most MiB kept of the logs of one app of one environment.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    log_mib: u32,
+    /// Most MiB of the cache of builds.
+    #[arg(long, value_name = "MIB", default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    build_cache_mib: u32,
+    /// How many releases of an environment keep their images.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    releases_kept: u16,
+    /// How many seconds the release before stays ready for a quick rollback.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    keep_previous_s: u32,
+}
+
+fn domain(text: &str) -> std::result::Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 180 && text.split('.').all(label) {
+        Ok(text)
+    } else {
+        Err("that is no domain; for example apps.example.org".to_owned())
+    }
+}
+
+impl PlatformOptions {
+    /// The data folder, absolute.
+    pub(crate) fn data(&self) -> Result<PathBuf> {
+        let folder = data_folder(self.data.as_deref())?;
+        if folder.to_str().is_none_or(|text| text.contains(char::is_control)) {
+            return Err(Failure::usage("the path of the data folder must be plain text").hint("weir up --data DIR"));
+        }
+        Ok(folder)
+    }
+
+    /// The command line of a part.
+    pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments: Vec<OsString> = vec!["--data".into(), self.data()?.into()];
+        let bounds = &self.bounds;
+        let mut add = |name: &str, value: String| arguments.extend([name.into(), value.into()]);
+        add("--http", self.http.to_string());
+        add("--control", self.control.to_string());
+        add("--domain", self.domain.clone());
+        if let Some(number) = bounds.concurrent_builds {
+            add("--concurrent-builds", number.to_string());
+        }
+        add("--log-mib", bounds.log_mib.to_string());
+        add("--build-cache-mib", bounds.build_cache_mib.to_string());
+        add("--releases-kept", bounds.releases_kept.to_string());
+        add("--keep-previous-s", bounds.keep_previous_s.to_string());
+        Ok(arguments)
+    }
+
+    /// The database as it is handed to a part, in its environment.
+    pub(crate) fn database_variable(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// Address of the API as clients on this machine reach it.
+    pub(crate) fn url(&self) -> String {
+        let mut address = self.control;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        format!("http://{address}")
+    }
+
+    /// What control is to know.
+    pub(crate) fn config(&self) -> Result<weir_control::Config> {
+        let data = self.data()?;
+        let executable = std::env::current_exe()
+            .map_err(|error| Failure::failed("cannot find the path of weir itself").detail(error.to_string()))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let bounds = &self.bounds;
+        Ok(weir_control::Config {
+            database: self
+                .database
+                .clone()
+                .unwrap_or_else(|| format!("sqlite:{}", data.join("weir.db").display())),
+            control: self.control,
+            http: self.http,
+            domain: self.domain.clone(),
+            ca_bundle: ca_bundle(),
+            executable,
+            concurrent_builds: bounds.concurrent_builds.map_or((cores / 2).max(1), usize::from),
+            log_bytes_per_app: u64::from(bounds.log_mib) << 20,
+            build_cache_bytes: u64::from(bounds.build_cache_mib) << 20,
+            releases_kept: i64::from(bounds.releases_kept),
+            keep_previous_s: bounds.keep_previous_s,
+            data,
+        })
+    }
+}
+
+/// The data folder that is meant, absolute.
+pub(crate) fn data_folder(given: Option<&Path>) -> Result<PathBuf> {
+    let folder = match given {
+        Some(folder) => folder.to_owned(),
+        None => credentials::default_data_folder()?,
+    };
+    std::path::absolute(&folder).map_err(|error| Failure::file("find", &folder, &error))
+}
+
+/// The machine's own bundle of certificate authorities.
+fn ca_bundle() -> Option<PathBuf> {
+    let named = credentials::variable("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/cert.pem",
+    ]
+    .map(PathBuf::from);
+    named.into_iter().chain(usual).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_checked() {
+        assert_eq!(domain("Apps.Example.org"), Ok("apps.example.org".to_owned()));
+        for wrong in ["", ".", "a..b", "-a.b", "a b", "http://a"] {
+            assert!(domain(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether the platform is ready, and what to say then.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_api::Health;
+
+use super::options::PlatformOptions;
+use crate::client::Client;
+use crate::credentials::{DEFAULT_URL, default_data_folder};
+use crate::failure::Result;
+use crate::output::{Look, Ui};
+
+/// What runs where.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Addresses {
+    /// The API and git.
+    url: String,
+    /// The ingress.
+    http: String,
+    /// What the hosts of applications end with.
+    domain: String,
+    /// The data folder.
+    data: PathBuf,
+    /// The admin token.
+    token_file: PathBuf,
+}
+
+impl Addresses {
+    /// As the options say.
+    pub(crate) fn of(options: &PlatformOptions) -> Result<Self> {
+        let data = options.data()?;
+        Ok(Self {
+            url: options.url(),
+            http: options.http.to_string(),
+            domain: options.domain.clone(),
+            token_file: data.join("admin-token"),
+            data,
+        })
+    }
+
+    fn application_url(&self) -> String {
+        let port = self.http.rsplit(':').next().unwrap_or_default();
+        match port {
+            "80" => format!("http://PROJECT.{}", self.domain),
+            port => format!("http://PROJECT.{}:{port}", self.domain),
+        }
+    }
+
+    /// Where to go and what to type first.
+    pub(crate) fn text(&self, ui: &Ui) -> String {
+        let mut text = format!("\n{}\n", ui.err(Look::Good, "Weir is ready."));
+        let rows = [
+            (
+                "applications",
+                format!("{}   (listens on {})", self.application_url(), self.http),
+            ),
+            ("API and git", self.url.clone()),
+            ("admin token", self.token_file.display().to_string()),
+        ];
+        for (name, value) in rows {
+            text.push_str(&format!("  {name:<14}{value}\n"));
+        }
+        text.push_str("\nIn the folder of an application:\n");
+        let found = self.url == DEFAULT_URL && default_data_folder().is_ok_and(|folder| folder == self.data);
+        if !found {
+            text.push_str(&format!(
+                "  export WEIR_URL={} WEIR_TOKEN=\"$(cat {})\"\n",
+                self.url,
+                shell_path(&self.token_file)
+            ));
+        }
+        text.push_str("  weir project create shop\n  git push weir main          # or without git: weir deploy\n");
+        text
+    }
+}
+
+fn shell_path(path: &Path) -> String {
+    crate::terminal::shell_word(&path.to_string_lossy())
+}
+
+/// The health of the platform; `None` while it does not answer, or is still starting.
+pub(crate) async fn is_ready(options: &PlatformOptions) -> bool {
+    let Ok(client) = Client::new(options.url(), None) else {
+        return false;
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(2), client.get_once::<Health>("/v1/health")).await;
+    asked.is_ok_and(|health| health.is_ok_and(|health| health.status == "ready"))
+}

@@ -1,0 +1,3 @@
+"""Runs once per release, before anything is switched: the place for migrations."""
+
+print("preparing the release", flush=True)
