@@ -58,7 +58,10 @@ pub struct BuildOptions {
 impl std::fmt::Debug for BuildOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Variables may be secrets.
-        f.debug_struct("BuildOptions").field("tag", &self.tag).field("cache_key", &self.cache_key).finish_non_exhaustive()
+        f.debug_struct("BuildOptions")
+            .field("tag", &self.tag)
+            .field("cache_key", &self.cache_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +92,12 @@ pub struct BuildError {
 
 impl BuildError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, lines: Vec::new(), retryable: false }
+        Self {
+            message: message.into(),
+            hint: None,
+            lines: Vec::new(),
+            retryable: false,
+        }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -100,15 +108,29 @@ impl BuildError {
 
 impl From<EngineError> for BuildError {
     fn from(error: EngineError) -> Self {
-        Self { retryable: error.retryable(), ..Self::new(error.to_string()) }
+        Self {
+            retryable: error.retryable(),
+            ..Self::new(error.to_string())
+        }
     }
 }
 
 /// Makes the image of an app. Says what it does line by line. Dropping the future stops it;
 /// stacks that were finished stay.
-pub async fn build_app(engine: &dyn Engine, source: &Source, plan: &AppPlan, options: &BuildOptions, say: Say<'_>) -> Result<BuiltApp, BuildError> {
+pub async fn build_app(
+    engine: &dyn Engine,
+    source: &Source,
+    plan: &AppPlan,
+    options: &BuildOptions,
+    say: Say<'_>,
+) -> Result<BuiltApp, BuildError> {
     let ca = read_ca(options).await?;
-    let maker = StackMaker { engine, ca: ca.as_deref(), scratch: &options.stack_folder, say };
+    let maker = StackMaker {
+        engine,
+        ca: ca.as_deref(),
+        scratch: &options.stack_folder,
+        say,
+    };
     let mut steps = Vec::new();
     let prepared = prepare(source, plan, options, &maker, &mut steps).await?;
     let image = match prepared {
@@ -121,14 +143,28 @@ pub async fn build_app(engine: &dyn Engine, source: &Source, plan: &AppPlan, opt
             image
         }
     };
-    let facts = engine.image_inspect(&image).await?.ok_or_else(|| BuildError::new(format!("the image {image} is gone right after it was made")))?;
+    let facts = engine
+        .image_inspect(&image)
+        .await?
+        .ok_or_else(|| BuildError::new(format!("the image {image} is gone right after it was made")))?;
     let spec = complete(plan, &facts, say)?;
-    Ok(BuiltApp { image: facts.id, spec, steps })
+    Ok(BuiltApp {
+        image: facts.id,
+        spec,
+        steps,
+    })
 }
 
 async fn read_ca(options: &BuildOptions) -> Result<Option<Vec<u8>>, BuildError> {
-    let Some(path) = &options.ca_bundle else { return Ok(None) };
-    tokio::fs::read(path).await.map(Some).map_err(|error| BuildError::new(format!("the certificate authorities in {} cannot be read: {error}", path.display())))
+    let Some(path) = &options.ca_bundle else {
+        return Ok(None);
+    };
+    tokio::fs::read(path).await.map(Some).map_err(|error| {
+        BuildError::new(format!(
+            "the certificate authorities in {} cannot be read: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// What is to be done.
@@ -152,16 +188,38 @@ struct Build {
     is_users: bool,
 }
 
-async fn prepare(source: &Source, plan: &AppPlan, options: &BuildOptions, maker: &StackMaker<'_>, steps: &mut Vec<(String, Duration)>) -> Result<Prepared, BuildError> {
+async fn prepare(
+    source: &Source,
+    plan: &AppPlan,
+    options: &BuildOptions,
+    maker: &StackMaker<'_>,
+    steps: &mut Vec<(String, Duration)>,
+) -> Result<Prepared, BuildError> {
     if let Recipe::Image { reference } = &plan.image.recipe {
         ensure_image(maker, reference, steps).await?;
         return Ok(Prepared::Image(reference.clone()));
     }
-    if let Recipe::Dockerfile { path, target, arguments } = &plan.image.recipe {
-        let build = users_build(source, plan, options, maker, steps, (path, target.as_deref(), arguments)).await?;
+    if let Recipe::Dockerfile {
+        path,
+        target,
+        arguments,
+    } = &plan.image.recipe
+    {
+        let build = users_build(
+            source,
+            plan,
+            options,
+            maker,
+            steps,
+            (path, target.as_deref(), arguments),
+        )
+        .await?;
         return Ok(Prepared::Build(build));
     }
-    let around = Surroundings { cache_key: &options.cache_key, has_ca: maker.ca.is_some() };
+    let around = Surroundings {
+        cache_key: &options.cache_key,
+        has_ca: maker.ca.is_some(),
+    };
     let Some(mut written) = recipe::write(plan, &around) else {
         return Err(BuildError::new("there is no recipe for this app"));
     };
@@ -171,9 +229,14 @@ async fn prepare(source: &Source, plan: &AppPlan, options: &BuildOptions, maker:
     for reference in &written.images {
         ensure_image(maker, reference, steps).await?;
     }
-    written.files.insert("weir/lent/env.sh".to_owned(), lent_environment(&options.build_variables, maker.ca.is_some()).into_bytes());
+    written.files.insert(
+        "weir/lent/env.sh".to_owned(),
+        lent_environment(&options.build_variables, maker.ca.is_some()).into_bytes(),
+    );
     if let Some(ca) = maker.ca {
-        written.files.insert("weir/lent/ca-certificates.crt".to_owned(), ca.to_vec());
+        written
+            .files
+            .insert("weir/lent/ca-certificates.crt".to_owned(), ca.to_vec());
     }
     Ok(Prepared::Build(Build {
         dockerfile_path: "weir/Dockerfile".to_owned(),
@@ -195,10 +258,18 @@ async fn users_build(
     steps: &mut Vec<(String, Duration)>,
     (path, target, arguments): (&str, Option<&str>, &BTreeMap<String, String>),
 ) -> Result<Build, BuildError> {
-    let full = if plan.folder.is_empty() { path.to_owned() } else { format!("{}/{path}", plan.folder) };
-    let bytes = source.read(&full, DOCKERFILE_BYTES + 1).ok_or_else(|| BuildError::new(format!("there is no Dockerfile at `{full}`")))?;
+    let full = if plan.folder.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{}/{path}", plan.folder)
+    };
+    let bytes = source
+        .read(&full, DOCKERFILE_BYTES + 1)
+        .ok_or_else(|| BuildError::new(format!("there is no Dockerfile at `{full}`")))?;
     if bytes.len() > DOCKERFILE_BYTES {
-        return Err(BuildError::new(format!("{full} is longer than {DOCKERFILE_BYTES} bytes")));
+        return Err(BuildError::new(format!(
+            "{full} is longer than {DOCKERFILE_BYTES} bytes"
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|_| BuildError::new(format!("{full} is not UTF-8 text")))?;
     let outline = rewrite::outline(&text);
@@ -209,12 +280,20 @@ async fn users_build(
         Some(ca) => Some(ca_image(maker.engine, ca).await?),
         None => None,
     };
-    let mut changes = rewrite::Changes { ca_image: ca_image.as_deref(), keep_ca: plan.image.trust_ca, target, without_syntax: false };
+    let mut changes = rewrite::Changes {
+        ca_image: ca_image.as_deref(),
+        keep_ca: plan.image.trust_ca,
+        target,
+        without_syntax: false,
+    };
     let dockerfile = rewrite::rewrite(&text, &changes);
     changes.without_syntax = true;
     let dockerfile_plain = outline.has_syntax.then(|| rewrite::rewrite(&text, &changes));
     // Variables for the build reach a Dockerfile that declares them, and no other.
-    let declared = options.build_variables.iter().filter(|(name, _)| outline.arguments.contains(*name));
+    let declared = options
+        .build_variables
+        .iter()
+        .filter(|(name, _)| outline.arguments.contains(*name));
     let mut all: BTreeMap<String, String> = declared.map(|(name, value)| (name.clone(), value.clone())).collect();
     all.extend(arguments.iter().map(|(name, value)| (name.clone(), value.clone())));
     Ok(Build {
@@ -229,7 +308,11 @@ async fn users_build(
     })
 }
 
-async fn ensure_stack_timed(maker: &StackMaker<'_>, stack: &Stack, steps: &mut Vec<(String, Duration)>) -> Result<(), BuildError> {
+async fn ensure_stack_timed(
+    maker: &StackMaker<'_>,
+    stack: &Stack,
+    steps: &mut Vec<(String, Duration)>,
+) -> Result<(), BuildError> {
     let started = Instant::now();
     if maker.ensure(stack).await? {
         steps.push((format!("stack {}", stack.name()), started.elapsed()));
@@ -238,7 +321,11 @@ async fn ensure_stack_timed(maker: &StackMaker<'_>, stack: &Stack, steps: &mut V
 }
 
 /// Makes sure that an image is on this machine: a stack is made, another one is fetched.
-async fn ensure_image(maker: &StackMaker<'_>, reference: &str, steps: &mut Vec<(String, Duration)>) -> Result<(), BuildError> {
+async fn ensure_image(
+    maker: &StackMaker<'_>,
+    reference: &str,
+    steps: &mut Vec<(String, Duration)>,
+) -> Result<(), BuildError> {
     if let Some(stack) = Stack::from_tag(reference) {
         return ensure_stack_timed(maker, &stack, steps).await;
     }
@@ -258,21 +345,38 @@ async fn ensure_image(maker: &StackMaker<'_>, reference: &str, steps: &mut Vec<(
 
 /// Builds; a Dockerfile that wants a frontend from a registry that cannot be reached is built
 /// with the one of the engine.
-async fn run_with_fallback(engine: &dyn Engine, source: &Source, plan: &AppPlan, options: &BuildOptions, build: &Build, say: Say<'_>) -> Result<String, BuildError> {
+async fn run_with_fallback(
+    engine: &dyn Engine,
+    source: &Source,
+    plan: &AppPlan,
+    options: &BuildOptions,
+    build: &Build,
+    say: Say<'_>,
+) -> Result<String, BuildError> {
     let failed = match run(engine, source, plan, options, build, &build.dockerfile, say).await {
         Ok(image) => return Ok(image),
         Err(failed) => failed,
     };
     match &build.dockerfile_plain {
         Some(plain) if failed.message.contains("docker/dockerfile") => {
-            say(BuildLine::Info("the frontend named by `# syntax=` cannot be fetched; building with the engine's own".to_owned()));
+            say(BuildLine::Info(
+                "the frontend named by `# syntax=` cannot be fetched; building with the engine's own".to_owned(),
+            ));
             run(engine, source, plan, options, build, plain, say).await
         }
         _ => Err(failed),
     }
 }
 
-async fn run(engine: &dyn Engine, source: &Source, plan: &AppPlan, options: &BuildOptions, build: &Build, dockerfile: &str, say: Say<'_>) -> Result<String, BuildError> {
+async fn run(
+    engine: &dyn Engine,
+    source: &Source,
+    plan: &AppPlan,
+    options: &BuildOptions,
+    build: &Build,
+    dockerfile: &str,
+    say: Say<'_>,
+) -> Result<String, BuildError> {
     let mut context = if build.is_users {
         let mut context = Context::new(source, &plan.folder, "", build.left_out);
         context.honour_dockerignore(&build.dockerfile_path);
@@ -318,7 +422,10 @@ pub(crate) async fn follow(engine: &dyn Engine, request: ImageBuild, say: Say<'_
             BuildEvent::Failed { message } => return Err(hints::explain(&message, tail.into())),
         }
     }
-    Err(BuildError { retryable: true, ..BuildError::new("the container engine ended the build without a word") })
+    Err(BuildError {
+        retryable: true,
+        ..BuildError::new("the container engine ended the build without a word")
+    })
 }
 
 /// The builder's step in our words, if it is worth a line.
@@ -339,17 +446,29 @@ fn step_line(name: &str, cached: bool) -> Option<String> {
     if let Some((_, words)) = ours.iter().find(|(sign, _)| name.contains(sign)) {
         return Some(format!("{words}{done}"));
     }
-    let own = name.contains(" app/") || name.contains("/opt/venv") || name.contains("weir-stack/") || name.contains("mkdir -p /app") || name.contains("--from=") || name.ends_with("WORKDIR /app");
+    let own = name.contains(" app/")
+        || name.contains("/opt/venv")
+        || name.contains("weir-stack/")
+        || name.contains("mkdir -p /app")
+        || name.contains("--from=")
+        || name.ends_with("WORKDIR /app");
     (!own).then(|| format!("{}{done}", crate::detect::one_line(name)))
 }
 
 /// Completes the specification by what the image says of itself.
 fn complete(plan: &AppPlan, facts: &ImageFacts, say: Say<'_>) -> Result<AppSpec, BuildError> {
     let mut spec = plan.spec.clone();
-    let without: Vec<&str> = spec.processes.iter().filter(|(_, process)| process.command.is_none()).map(|(name, _)| name.as_str()).collect();
+    let without: Vec<&str> = spec
+        .processes
+        .iter()
+        .filter(|(_, process)| process.command.is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
     if let (Some(process), false) = (without.first(), facts.has_command) {
-        return Err(BuildError::new(format!("the process `{process}` has no command, and the image starts nothing by itself"))
-            .with_hint("add CMD to the Dockerfile, or a line `web: …` to a Procfile"));
+        return Err(BuildError::new(format!(
+            "the process `{process}` has no command, and the image starts nothing by itself"
+        ))
+        .with_hint("add CMD to the Dockerfile, or a line `web: …` to a Procfile"));
     }
     let foreign = match &plan.image.recipe {
         Recipe::Dockerfile { .. } | Recipe::Image { .. } => true,
@@ -361,11 +480,16 @@ fn complete(plan: &AppPlan, facts: &ImageFacts, say: Say<'_>) -> Result<AppSpec,
         return Ok(spec);
     }
     let usual = [8000, 8080, 3000, 5000, 80];
-    let port = usual.into_iter().find(|port| facts.exposed_ports.contains(port)).or(facts.exposed_ports.first().copied());
+    let port = usual
+        .into_iter()
+        .find(|port| facts.exposed_ports.contains(port))
+        .or(facts.exposed_ports.first().copied());
     if let Some(port) = port
         && let Some(web) = spec.processes.get_mut(&ProcessName::web())
     {
-        say(BuildLine::Info(format!("web listens on port {port} (from EXPOSE of the image)")));
+        say(BuildLine::Info(format!(
+            "web listens on port {port} (from EXPOSE of the image)"
+        )));
         web.port = port;
     }
     Ok(spec)

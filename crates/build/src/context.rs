@@ -33,13 +33,30 @@ impl Context {
     /// The context of an app's folder; the empty one is the root. `left_out` are folders at its
     /// top that never belong to a source (`node_modules`).
     pub(crate) fn new(source: &Source, folder: &str, place: &'static str, left_out: &'static [&'static str]) -> Self {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        Self { source: Some(source.clone()), prefix, place, left_out, ..Self::empty() }
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
+        Self {
+            source: Some(source.clone()),
+            prefix,
+            place,
+            left_out,
+            ..Self::empty()
+        }
     }
 
     /// A context without any source.
     pub(crate) fn empty() -> Self {
-        Self { source: None, prefix: String::new(), place: "", ignore: IgnoreFile::default(), left_out: &[], added: BTreeMap::new() }
+        Self {
+            source: None,
+            prefix: String::new(),
+            place: "",
+            ignore: IgnoreFile::default(),
+            left_out: &[],
+            added: BTreeMap::new(),
+        }
     }
 
     /// Honours the `.dockerignore` that belongs to a Dockerfile, as Docker does.
@@ -61,31 +78,46 @@ impl Context {
     pub(crate) fn into_stream(self) -> BoxStream<io::Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         tokio::task::spawn_blocking(move || {
-            let mut sink = Sink { sender, buffer: Vec::with_capacity(CHUNK_BYTES) };
+            let mut sink = Sink {
+                sender,
+                buffer: Vec::with_capacity(CHUNK_BYTES),
+            };
             let written = self.write(&mut sink).and_then(|()| sink.flush());
             if let Err(error) = written {
                 // Nobody reads any more, or the scratch file cannot be read: the reader is told.
                 let _ = sink.sender.blocking_send(Err(error));
             }
         });
-        Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) }))
+        Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        }))
     }
 
     fn write(&self, sink: &mut Sink) -> io::Result<()> {
         let mut archive = tar::Builder::new(sink);
         if !self.place.is_empty() {
             // Even an empty app has a folder to copy.
-            archive.append_data(&mut header(tar::EntryType::Directory, 0, 0o755), self.place, io::empty())?;
+            archive.append_data(
+                &mut header(tar::EntryType::Directory, 0, 0o755),
+                self.place,
+                io::empty(),
+            )?;
         }
         if let Some(source) = &self.source {
             for (path, entry) in source.entries() {
-                let Some(path) = path.strip_prefix(&self.prefix).filter(|path| self.includes(path)) else { continue };
+                let Some(path) = path.strip_prefix(&self.prefix).filter(|path| self.includes(path)) else {
+                    continue;
+                };
                 append(&mut archive, source, &format!("{}{path}", self.place), entry)?;
             }
         }
         for (path, content) in &self.added {
             let bytes = u64::try_from(content.len()).unwrap_or_default();
-            archive.append_data(&mut header(tar::EntryType::Regular, bytes, 0o644), path, content.as_slice())?;
+            archive.append_data(
+                &mut header(tar::EntryType::Regular, bytes, 0o644),
+                path,
+                content.as_slice(),
+            )?;
         }
         archive.finish()
     }
@@ -98,12 +130,30 @@ impl Context {
 
 fn append(archive: &mut tar::Builder<&mut Sink>, source: &Source, path: &str, entry: &SourceEntry) -> io::Result<()> {
     match entry {
-        SourceEntry::File { offset, bytes, executable } => {
-            let contents = Contents { source, offset: *offset, left: *bytes };
-            archive.append_data(&mut header(tar::EntryType::Regular, *bytes, if *executable { 0o755 } else { 0o644 }), path, contents)
+        SourceEntry::File {
+            offset,
+            bytes,
+            executable,
+        } => {
+            let contents = Contents {
+                source,
+                offset: *offset,
+                left: *bytes,
+            };
+            archive.append_data(
+                &mut header(tar::EntryType::Regular, *bytes, if *executable { 0o755 } else { 0o644 }),
+                path,
+                contents,
+            )
         }
-        SourceEntry::Folder => archive.append_data(&mut header(tar::EntryType::Directory, 0, 0o755), format!("{path}/"), io::empty()),
-        SourceEntry::Link { target } => archive.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), path, target),
+        SourceEntry::Folder => archive.append_data(
+            &mut header(tar::EntryType::Directory, 0, 0o755),
+            format!("{path}/"),
+            io::empty(),
+        ),
+        SourceEntry::Link { target } => {
+            archive.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), path, target)
+        }
     }
 }
 
@@ -156,6 +206,8 @@ impl Write for Sink {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.sender.blocking_send(Ok(chunk.into())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        self.sender
+            .blocking_send(Ok(chunk.into()))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }

@@ -74,14 +74,20 @@ impl Outcome {
 impl Debootstrap {
     /// Starts it. `scratch` is where it unpacks. Dropping it ends it.
     pub(crate) fn start(suite: &str, scratch: &Path) -> Result<Self, BuildError> {
-        std::fs::create_dir_all(scratch).map_err(|error| BuildError::new(format!("the folder {} cannot be made: {error}", scratch.display())))?;
+        std::fs::create_dir_all(scratch)
+            .map_err(|error| BuildError::new(format!("the folder {} cannot be made: {error}", scratch.display())))?;
         let mut command = Command::new("nice");
         command.args(["-n", "10", "mmdebstrap"]);
         if Path::new(KEYRING).exists() {
             command.arg(format!("--keyring={KEYRING}"));
         }
         command.args(arguments(suite)).args(sources(suite));
-        command.env("TMPDIR", scratch).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .env("TMPDIR", scratch)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| cannot_start(&error.to_string()))?;
         let tail = Arc::new(Mutex::new(Vec::new()));
         if let Some(stderr) = child.stderr.take() {
@@ -105,7 +111,9 @@ impl Debootstrap {
     /// The root as a tar stream; it ends with an error if the program failed.
     pub(crate) fn into_stream(mut self) -> Option<(BoxStream<std::io::Result<Bytes>>, Outcome)> {
         let stdout = self.child.stdout.take()?;
-        let outcome = Outcome { tail: Arc::clone(&self.tail) };
+        let outcome = Outcome {
+            tail: Arc::clone(&self.tail),
+        };
         let stream = futures_util::stream::unfold(Some((stdout, self.child)), |state| async move {
             let (mut stdout, mut child) = state?;
             match next_chunk(&mut stdout, &mut child).await {
@@ -126,12 +134,18 @@ async fn next_chunk(stdout: &mut ChildStdout, child: &mut Child) -> std::io::Res
         return Ok(Some(buffer.into()));
     }
     let status = child.wait().await?;
-    if status.success() { Ok(None) } else { Err(std::io::Error::other(format!("mmdebstrap ended with {status}"))) }
+    if status.success() {
+        Ok(None)
+    } else {
+        Err(std::io::Error::other(format!("mmdebstrap ended with {status}")))
+    }
 }
 
 /// The error for a machine without `mmdebstrap`.
 pub(crate) fn cannot_start(reason: &str) -> BuildError {
-    let mut error = BuildError::new(format!("the base of Debian packages cannot be made: mmdebstrap cannot be started ({reason})"));
+    let mut error = BuildError::new(format!(
+        "the base of Debian packages cannot be made: mmdebstrap cannot be started ({reason})"
+    ));
     error.hint = Some("install it: apt-get install -y mmdebstrap debian-archive-keyring; or name an image to build on in weir.toml: [build] runtime = \"…\"".to_owned());
     error
 }
@@ -139,26 +153,58 @@ pub(crate) fn cannot_start(reason: &str) -> BuildError {
 /// The lines for `sources.list`, from the machine's own mirrors where it has them.
 fn sources(suite: &str) -> Vec<String> {
     let mut configured = String::new();
-    let listed = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path());
+    let listed = std::fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     for path in std::iter::once(Path::new("/etc/apt/sources.list").to_owned()).chain(listed) {
-        if path.extension().is_some_and(|extension| extension == "list" || extension == "sources") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "list" || extension == "sources")
+        {
             configured.push_str(&std::fs::read_to_string(path).unwrap_or_default());
             configured.push('\n');
         }
     }
     let (mirror, security) = mirrors(&configured);
-    vec![format!("deb {mirror} {suite} main"), format!("deb {mirror} {suite}-updates main"), format!("deb {security} {suite}-security main")]
+    vec![
+        format!("deb {mirror} {suite} main"),
+        format!("deb {mirror} {suite}-updates main"),
+        format!("deb {security} {suite}-security main"),
+    ]
 }
 
 /// The mirrors of Debian and of its security updates that apt is configured with.
 fn mirrors(configured: &str) -> (String, String) {
     let mut found: BTreeSet<&str> = BTreeSet::new();
     for line in configured.lines().map(str::trim) {
-        let words = if let Some(rest) = line.strip_prefix("URIs:") { rest } else if line.starts_with("deb ") { line } else { continue };
-        found.extend(words.split_whitespace().filter(|word| word.starts_with("http://") || word.starts_with("https://")).map(|word| word.trim_end_matches('/')));
+        let words = if let Some(rest) = line.strip_prefix("URIs:") {
+            rest
+        } else if line.starts_with("deb ") {
+            line
+        } else {
+            continue;
+        };
+        found.extend(
+            words
+                .split_whitespace()
+                .filter(|word| word.starts_with("http://") || word.starts_with("https://"))
+                .map(|word| word.trim_end_matches('/')),
+        );
     }
-    let ends = |name: &str| found.iter().find(|address| address.ends_with(name)).map(|address| (*address).to_owned());
-    (ends("/debian").unwrap_or_else(|| MIRROR.to_owned()), ends("/debian-security").or_else(|| ends("security.debian.org")).unwrap_or_else(|| SECURITY.to_owned()))
+    let ends = |name: &str| {
+        found
+            .iter()
+            .find(|address| address.ends_with(name))
+            .map(|address| (*address).to_owned())
+    };
+    (
+        ends("/debian").unwrap_or_else(|| MIRROR.to_owned()),
+        ends("/debian-security")
+            .or_else(|| ends("security.debian.org"))
+            .unwrap_or_else(|| SECURITY.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -168,9 +214,21 @@ mod tests {
     #[test]
     fn the_mirrors_of_the_machine_are_taken() {
         let old = "deb [signed-by=/x] http://mirror.example/debian/ bookworm main\ndeb http://security.debian.org/debian-security bookworm-security main";
-        assert_eq!(mirrors(old), ("http://mirror.example/debian".to_owned(), "http://security.debian.org/debian-security".to_owned()));
+        assert_eq!(
+            mirrors(old),
+            (
+                "http://mirror.example/debian".to_owned(),
+                "http://security.debian.org/debian-security".to_owned()
+            )
+        );
         let new = "Types: deb\nURIs: https://mirror.example/debian\nSuites: trixie\n";
-        assert_eq!(mirrors(new), ("https://mirror.example/debian".to_owned(), SECURITY.to_owned()));
-        assert_eq!(mirrors("deb https://packages.example/apt x main"), (MIRROR.to_owned(), SECURITY.to_owned()));
+        assert_eq!(
+            mirrors(new),
+            ("https://mirror.example/debian".to_owned(), SECURITY.to_owned())
+        );
+        assert_eq!(
+            mirrors("deb https://packages.example/apt x main"),
+            (MIRROR.to_owned(), SECURITY.to_owned())
+        );
     }
 }

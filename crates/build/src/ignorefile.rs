@@ -22,13 +22,23 @@ struct Pattern {
 impl IgnoreFile {
     /// Reads the patterns; what cannot be a pattern is skipped.
     pub(crate) fn parse(text: &str) -> Self {
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let patterns = lines.take(PATTERNS).filter_map(|line| {
             let (negated, line) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest.trim()));
-            let parts: Vec<String> = line.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
+            let parts: Vec<String> = line
+                .split('/')
+                .filter(|part| !part.is_empty() && *part != ".")
+                .map(str::to_owned)
+                .collect();
             (!parts.is_empty() && !parts.iter().any(|part| part == "..")).then_some(Pattern { negated, parts })
         });
-        Self { patterns: patterns.collect() }
+        Self {
+            patterns: patterns.collect(),
+        }
     }
 
     /// Whether a path, or a folder that it lies in, is left out.
@@ -36,7 +46,9 @@ impl IgnoreFile {
         let parts: Vec<&str> = path.split('/').collect();
         let mut ignored = false;
         for pattern in &self.patterns {
-            if ignored == pattern.negated && (1..=parts.len()).any(|length| matches_path(&pattern.parts, &parts[..length])) {
+            if ignored == pattern.negated
+                && (1..=parts.len()).any(|length| matches_path(&pattern.parts, &parts[..length]))
+            {
                 ignored = !pattern.negated;
             }
         }
@@ -57,7 +69,9 @@ fn matches_path(pattern: &[String], path: &[&str]) -> bool {
             }
             continue;
         }
-        let next: Vec<bool> = (0..=path.len()).map(|end| end > 0 && row[end - 1] && matches_name(part, path[end - 1])).collect();
+        let next: Vec<bool> = (0..=path.len())
+            .map(|end| end > 0 && row[end - 1] && matches_name(part, path[end - 1]))
+            .collect();
         row = next;
     }
     row[path.len()]
@@ -100,7 +114,11 @@ fn one(pattern: &[char], at: usize, c: char) -> Option<usize> {
             let mut inside = false;
             let mut index = 0;
             while index < set.len() {
-                let (low, high) = if set.get(index + 1) == Some(&'-') && index + 2 < set.len() { (set[index], set[index + 2]) } else { (set[index], set[index]) };
+                let (low, high) = if set.get(index + 1) == Some(&'-') && index + 2 < set.len() {
+                    (set[index], set[index + 2])
+                } else {
+                    (set[index], set[index])
+                };
                 inside |= (low..=high).contains(&c);
                 index += if low == high { 1 } else { 3 };
             }
@@ -116,11 +134,29 @@ mod tests {
 
     #[test]
     fn patterns_work_as_docker_has_them() {
-        let ignore = IgnoreFile::parse("# comment\nnode_modules\n*.log\n**/*.tmp\n/dist/\ndocs/**\n!docs/keep.md\nfile[0-9].txt\n");
-        for path in ["node_modules", "node_modules/a/b", "x.log", "a/b/x.tmp", "x.tmp", "dist/app.js", "docs/a.md", "file3.txt"] {
+        let ignore = IgnoreFile::parse(
+            "# comment\nnode_modules\n*.log\n**/*.tmp\n/dist/\ndocs/**\n!docs/keep.md\nfile[0-9].txt\n",
+        );
+        for path in [
+            "node_modules",
+            "node_modules/a/b",
+            "x.log",
+            "a/b/x.tmp",
+            "x.tmp",
+            "dist/app.js",
+            "docs/a.md",
+            "file3.txt",
+        ] {
             assert!(ignore.ignores(path), "{path} was kept");
         }
-        for path in ["src/node_modules/a", "a/x.log", "docs/keep.md", "filex.txt", "src/dist", "Dockerfile"] {
+        for path in [
+            "src/node_modules/a",
+            "a/x.log",
+            "docs/keep.md",
+            "filex.txt",
+            "src/dist",
+            "Dockerfile",
+        ] {
             assert!(!ignore.ignores(path), "{path} was left out");
         }
         let only = IgnoreFile::parse("*\n!src\n!package.json");

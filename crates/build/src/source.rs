@@ -33,7 +33,11 @@ pub struct SourceLimits {
 impl Default for SourceLimits {
     /// 100,000 entries, 2 GiB a file, 4 GiB in all.
     fn default() -> Self {
-        Self { entries: 100_000, file_bytes: 2 << 30, total_bytes: 4 << 30 }
+        Self {
+            entries: 100_000,
+            file_bytes: 2 << 30,
+            total_bytes: 4 << 30,
+        }
     }
 }
 
@@ -102,10 +106,19 @@ impl Source {
 
     fn from_plain_tar(archive: impl Read, limits: &SourceLimits, scratch: &Path) -> Result<Self, SourceError> {
         // What the archive may hold beside contents: a header of 512 bytes, padding and long names an entry.
-        let overhead = u64::try_from(limits.entries).unwrap_or(u64::MAX).saturating_mul(4096).saturating_add(1 << 20);
-        let bounded = Bounded { inner: archive, left: limits.total_bytes.saturating_add(overhead) };
+        let overhead = u64::try_from(limits.entries)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(4096)
+            .saturating_add(1 << 20);
+        let bounded = Bounded {
+            inner: archive,
+            left: limits.total_bytes.saturating_add(overhead),
+        };
         let mut reading = Reading {
-            contents: BufWriter::with_capacity(256 << 10, scratch_file(scratch).map_err(|error| SourceError::Scratch(error.to_string()))?),
+            contents: BufWriter::with_capacity(
+                256 << 10,
+                scratch_file(scratch).map_err(|error| SourceError::Scratch(error.to_string()))?,
+            ),
             entries: BTreeMap::new(),
             total_bytes: 0,
             written_bytes: 0,
@@ -126,7 +139,9 @@ impl Source {
     /// The first `most` bytes of a file; links are followed inside of the source. `None` if
     /// there is no such file.
     pub fn read(&self, path: &str, most: usize) -> Option<Vec<u8>> {
-        let SourceEntry::File { offset, bytes, .. } = self.entries.get(&self.resolve(path)?)? else { return None };
+        let SourceEntry::File { offset, bytes, .. } = self.entries.get(&self.resolve(path)?)? else {
+            return None;
+        };
         let mut buffer = vec![0; most.min(usize::try_from(*bytes).unwrap_or(most))];
         self.contents.read_exact_at(&mut buffer, *offset).ok()?;
         Some(buffer)
@@ -140,7 +155,8 @@ impl Source {
 
     /// Whether there is a file at this path; links are followed.
     pub fn has_file(&self, path: &str) -> bool {
-        self.resolve(path).is_some_and(|path| matches!(self.entries.get(&path), Some(SourceEntry::File { .. })))
+        self.resolve(path)
+            .is_some_and(|path| matches!(self.entries.get(&path), Some(SourceEntry::File { .. })))
     }
 
     /// Whether there is a folder at this path; the empty path is the root.
@@ -150,9 +166,16 @@ impl Source {
 
     /// The names in a folder (not in the folders inside of it); the empty path is the root.
     pub fn list(&self, folder: &str) -> Vec<&str> {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
         let mut names: Vec<&str> = Vec::new();
-        let inside = self.entries.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        let inside = self
+            .entries
+            .range(prefix.clone()..)
+            .take_while(|(path, _)| path.starts_with(&prefix));
         for (path, _) in inside {
             let name = path[prefix.len()..].split('/').next().unwrap_or_default();
             if names.last() != Some(&name) {
@@ -220,15 +243,25 @@ impl Reading {
         let raw = entry.path_bytes().into_owned();
         let Some(path) = checked_path(&raw)? else { return Ok(()) };
         if self.entries.len() >= self.limits.entries {
-            return Err(SourceError::TooLarge(format!("it has more than {} files and folders", self.limits.entries)));
+            return Err(SourceError::TooLarge(format!(
+                "it has more than {} files and folders",
+                self.limits.entries
+            )));
         }
         let found = match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&mut entry, &path)?,
             EntryType::Directory => SourceEntry::Folder,
-            EntryType::Symlink => SourceEntry::Link { target: link_target(&entry, &path)? },
+            EntryType::Symlink => SourceEntry::Link {
+                target: link_target(&entry, &path)?,
+            },
             EntryType::Link => self.hard_link(&entry, &path)?,
             EntryType::Fifo => return Err(refused(&raw, "it is a pipe; only files, folders and links are allowed")),
-            EntryType::Block | EntryType::Char => return Err(refused(&raw, "it is a device; only files, folders and links are allowed")),
+            EntryType::Block | EntryType::Char => {
+                return Err(refused(
+                    &raw,
+                    "it is a device; only files, folders and links are allowed",
+                ));
+            }
             _ => return Err(refused(&raw, "it is neither a file nor a folder nor a link")),
         };
         match (self.entries.get(&path), &found) {
@@ -243,7 +276,10 @@ impl Reading {
 
     fn file(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &str) -> Result<SourceEntry, SourceError> {
         if entry.header().entry_type() == EntryType::GNUSparse {
-            return Err(refused(path.as_bytes(), "it is a sparse file; pack it as a plain one (tar without -S)"));
+            return Err(refused(
+                path.as_bytes(),
+                "it is a sparse file; pack it as a plain one (tar without -S)",
+            ));
         }
         let bytes = entry.size();
         self.count(bytes, path)?;
@@ -257,14 +293,24 @@ impl Reading {
         }
         self.written_bytes += bytes;
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
-        Ok(SourceEntry::File { offset, bytes, executable })
+        Ok(SourceEntry::File {
+            offset,
+            bytes,
+            executable,
+        })
     }
 
     fn hard_link(&mut self, entry: &tar::Entry<'_, impl Read>, path: &str) -> Result<SourceEntry, SourceError> {
         let raw = entry.link_name_bytes().unwrap_or_default();
         let target = checked_path(&raw)?.unwrap_or_default();
         let Some(file @ SourceEntry::File { bytes, .. }) = self.entries.get(&target).cloned() else {
-            return Err(refused(path.as_bytes(), &format!("it is a link to `{}`, which is no file before it in the archive", shown(&raw))));
+            return Err(refused(
+                path.as_bytes(),
+                &format!(
+                    "it is a link to `{}`, which is no file before it in the archive",
+                    shown(&raw)
+                ),
+            ));
         };
         // The build context holds it once more, so that it counts once more.
         self.count(bytes, path)?;
@@ -274,22 +320,37 @@ impl Reading {
     fn count(&mut self, bytes: u64, path: &str) -> Result<(), SourceError> {
         if bytes > self.limits.file_bytes {
             let most = self.limits.file_bytes >> 20;
-            return Err(refused(path.as_bytes(), &format!("it has {} MiB; a file may have {most} MiB", bytes >> 20)));
+            return Err(refused(
+                path.as_bytes(),
+                &format!("it has {} MiB; a file may have {most} MiB", bytes >> 20),
+            ));
         }
         self.total_bytes = self.total_bytes.saturating_add(bytes);
         if self.total_bytes > self.limits.total_bytes {
-            return Err(SourceError::TooLarge(format!("its files have more than {} MiB together", self.limits.total_bytes >> 20)));
+            return Err(SourceError::TooLarge(format!(
+                "its files have more than {} MiB together",
+                self.limits.total_bytes >> 20
+            )));
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Source, SourceError> {
-        let contents = self.contents.into_inner().map_err(|error| SourceError::Scratch(error.error().to_string()))?;
+        let contents = self
+            .contents
+            .into_inner()
+            .map_err(|error| SourceError::Scratch(error.error().to_string()))?;
         for (path, entry) in &self.entries {
             let mut parent = path.as_str();
             while let Some((above, _)) = parent.rsplit_once('/') {
-                if matches!(self.entries.get(above), Some(SourceEntry::File { .. } | SourceEntry::Link { .. })) {
-                    return Err(refused(path.as_bytes(), &format!("it lies in `{above}`, which is no folder")));
+                if matches!(
+                    self.entries.get(above),
+                    Some(SourceEntry::File { .. } | SourceEntry::Link { .. })
+                ) {
+                    return Err(refused(
+                        path.as_bytes(),
+                        &format!("it lies in `{above}`, which is no folder"),
+                    ));
                 }
                 parent = above;
             }
@@ -299,7 +360,10 @@ impl Reading {
                 return Err(refused(path.as_bytes(), rule));
             }
         }
-        Ok(Source { entries: Arc::new(self.entries), contents: Arc::new(contents) })
+        Ok(Source {
+            entries: Arc::new(self.entries),
+            contents: Arc::new(contents),
+        })
     }
 }
 
@@ -317,7 +381,10 @@ fn checked_path(raw: &[u8]) -> Result<Option<String>, SourceError> {
     if path.chars().any(char::is_control) {
         return Err(refused(raw, "its name has a control character in it; rename it"));
     }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
     if parts.contains(&"..") {
         return Err(refused(raw, "its path has `..` in it"));
     }
@@ -332,24 +399,39 @@ fn checked_path(raw: &[u8]) -> Result<Option<String>, SourceError> {
 
 fn link_target(entry: &tar::Entry<'_, impl Read>, path: &str) -> Result<String, SourceError> {
     let raw = entry.link_name_bytes().unwrap_or_default();
-    let target = std::str::from_utf8(&raw).ok().filter(|target| !target.is_empty() && target.len() <= PATH_BYTES && !target.chars().any(char::is_control));
+    let target = std::str::from_utf8(&raw)
+        .ok()
+        .filter(|target| !target.is_empty() && target.len() <= PATH_BYTES && !target.chars().any(char::is_control));
     let Some(target) = target else {
         return Err(refused(path.as_bytes(), "it is a link to a name that cannot be read"));
     };
     if target.starts_with('/') {
-        return Err(refused(path.as_bytes(), &format!("it is a link to the absolute path `{}`; make it relative and inside the repository", shown(&raw))));
+        return Err(refused(
+            path.as_bytes(),
+            &format!(
+                "it is a link to the absolute path `{}`; make it relative and inside the repository",
+                shown(&raw)
+            ),
+        ));
     }
     Ok(target.to_owned())
 }
 
 fn refused(path: &[u8], rule: &str) -> SourceError {
-    SourceError::Refused { path: shown(path), rule: rule.to_owned() }
+    SourceError::Refused {
+        path: shown(path),
+        rule: rule.to_owned(),
+    }
 }
 
 /// A name of unknown origin, for messages: short and without control characters.
 fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
-    let mut short: String = text.chars().take(120).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut short: String = text
+        .chars()
+        .take(120)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if text.chars().count() > 120 {
         short.push('…');
     }
@@ -368,7 +450,11 @@ fn scratch_file(folder: &Path) -> io::Result<File> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     std::fs::create_dir_all(folder)?;
     loop {
-        let name = format!(".source-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            ".source-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = folder.join(name);
         match File::options().read(true).write(true).create_new(true).open(&path) {
             Ok(file) => {
@@ -394,7 +480,10 @@ struct Bomb;
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(u64::try_from(read).unwrap_or(u64::MAX)).ok_or_else(|| io::Error::other(Bomb))?;
+        self.left = self
+            .left
+            .checked_sub(u64::try_from(read).unwrap_or(u64::MAX))
+            .ok_or_else(|| io::Error::other(Bomb))?;
         Ok(read)
     }
 }

@@ -84,10 +84,20 @@ impl Stack {
         let name = tag.strip_prefix("docker.io/").unwrap_or(tag).strip_prefix(PREFIX)?;
         let (kind, version) = name.split_once(':')?;
         match (kind, version) {
-            ("debian", TRIXIE | "bookworm") => Some(Self::Debian { suite: version.to_owned() }),
-            ("python", "3.13" | "3.11") => Some(Self::Python { version: version.to_owned() }),
-            ("node", version) if version.len() <= 20 && version.split('.').count() <= 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()) => {
-                Some(Self::Node { version: version.to_owned() })
+            ("debian", TRIXIE | "bookworm") => Some(Self::Debian {
+                suite: version.to_owned(),
+            }),
+            ("python", "3.13" | "3.11") => Some(Self::Python {
+                version: version.to_owned(),
+            }),
+            ("node", version)
+                if version.len() <= 20
+                    && version.split('.').count() <= 3
+                    && version.split('.').all(|part| part.parse::<u32>().is_ok()) =>
+            {
+                Some(Self::Node {
+                    version: version.to_owned(),
+                })
             }
             ("static", "1") => Some(Self::Static),
             _ => None,
@@ -109,7 +119,9 @@ impl Stack {
             Self::Python { version } if version == "3.11" => "bookworm",
             _ => TRIXIE,
         };
-        let on = Self::Debian { suite: suite.to_owned() };
+        let on = Self::Debian {
+            suite: suite.to_owned(),
+        };
         let mut text = String::new();
         let mut files = Vec::new();
         match self {
@@ -188,17 +200,36 @@ mod tests {
 
     #[test]
     fn references_of_stacks_read_back() {
-        for tag in ["weir-stack/debian:trixie", "weir-stack/python:3.13", "weir-stack/node:20.11.1", "weir-stack/static:1"] {
+        for tag in [
+            "weir-stack/debian:trixie",
+            "weir-stack/python:3.13",
+            "weir-stack/node:20.11.1",
+            "weir-stack/static:1",
+        ] {
             assert_eq!(Stack::from_tag(tag).map(|stack| stack.tag()).as_deref(), Some(tag));
         }
-        for tag in ["python:3.13", "weir-stack/python:2.7", "weir-stack/node:24; rm", "weir-stack/node:", "weir-stack/x:1"] {
+        for tag in [
+            "python:3.13",
+            "weir-stack/python:2.7",
+            "weir-stack/node:24; rm",
+            "weir-stack/node:",
+            "weir-stack/x:1",
+        ] {
             assert_eq!(Stack::from_tag(tag), None, "{tag}");
         }
     }
 
     #[test]
     fn a_stack_is_made_anew_when_what_it_is_built_on_changes() {
-        let versions: Vec<String> = ["weir-stack/debian:trixie", "weir-stack/python:3.13", "weir-stack/python:3.11"].iter().filter_map(|tag| Stack::from_tag(tag)).map(|stack| stack.recipe_version()).collect();
+        let versions: Vec<String> = [
+            "weir-stack/debian:trixie",
+            "weir-stack/python:3.13",
+            "weir-stack/python:3.11",
+        ]
+        .iter()
+        .filter_map(|tag| Stack::from_tag(tag))
+        .map(|stack| stack.recipe_version())
+        .collect();
         assert_eq!(versions.len(), 3);
         assert!(versions[0] != versions[1] && versions[1] != versions[2]);
     }

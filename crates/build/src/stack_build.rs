@@ -31,18 +31,39 @@ pub(crate) struct StackMaker<'a> {
 
 /// Makes a stack if it is not there, for `weir up` to have it before the first push. `true` if
 /// it was made now.
-pub async fn ensure_stack(engine: &dyn Engine, stack: &Stack, ca_bundle: Option<&Path>, scratch: &Path, say: &(dyn Fn(BuildLine) + Send + Sync)) -> Result<bool, BuildError> {
+pub async fn ensure_stack(
+    engine: &dyn Engine,
+    stack: &Stack,
+    ca_bundle: Option<&Path>,
+    scratch: &Path,
+    say: &(dyn Fn(BuildLine) + Send + Sync),
+) -> Result<bool, BuildError> {
     let ca = match ca_bundle {
-        Some(path) => Some(tokio::fs::read(path).await.map_err(|error| BuildError::new(format!("the certificate authorities in {} cannot be read: {error}", path.display())))?),
+        Some(path) => Some(tokio::fs::read(path).await.map_err(|error| {
+            BuildError::new(format!(
+                "the certificate authorities in {} cannot be read: {error}",
+                path.display()
+            ))
+        })?),
         None => None,
     };
-    StackMaker { engine, ca: ca.as_deref(), scratch, say }.ensure(stack).await
+    StackMaker {
+        engine,
+        ca: ca.as_deref(),
+        scratch,
+        say,
+    }
+    .ensure(stack)
+    .await
 }
 
 /// Two builds at once must not make the same stack.
 fn lock_of(tag: &str) -> Arc<tokio::sync::Mutex<()>> {
     static LOCKS: OnceLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> = OnceLock::new();
-    let mut locks = LOCKS.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut locks = LOCKS
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     Arc::clone(locks.entry(tag.to_owned()).or_default())
 }
 
@@ -57,7 +78,10 @@ impl StackMaker<'_> {
         let _guard = match lock.try_lock() {
             Ok(guard) => guard,
             Err(_) => {
-                (self.say)(BuildLine::Info(format!("waiting for another build that makes the stack {}", stack.name())));
+                (self.say)(BuildLine::Info(format!(
+                    "waiting for another build that makes the stack {}",
+                    stack.name()
+                )));
                 lock.lock().await
             }
         };
@@ -79,7 +103,12 @@ impl StackMaker<'_> {
     }
 
     fn announce(&self, stack: &Stack) {
-        (self.say)(BuildLine::Step(format!("Making the stack {} from {}, about {} s, once per machine", stack.name(), made_from(stack), stack.seconds())));
+        (self.say)(BuildLine::Step(format!(
+            "Making the stack {} from {}, about {} s, once per machine",
+            stack.name(),
+            made_from(stack),
+            stack.seconds()
+        )));
     }
 
     async fn is_there(&self, stack: &Stack) -> Result<bool, EngineError> {
@@ -88,7 +117,10 @@ impl StackMaker<'_> {
     }
 
     fn labels(stack: &Stack) -> BTreeMap<String, String> {
-        BTreeMap::from([(STACK_LABEL.to_owned(), stack.name()), (RECIPE_LABEL.to_owned(), stack.recipe_version())])
+        BTreeMap::from([
+            (STACK_LABEL.to_owned(), stack.name()),
+            (RECIPE_LABEL.to_owned(), stack.recipe_version()),
+        ])
     }
 
     async fn debootstrap(&self, stack: &Stack, suite: &str) -> Result<(), BuildError> {
@@ -99,10 +131,17 @@ impl StackMaker<'_> {
         };
         let imported = self.engine.image_import(&stack.tag(), &Self::labels(stack), root).await;
         imported.map(|_| ()).map_err(|error| {
-            let mut failed = BuildError::new(format!("the stack {} cannot be made from Debian packages: {error}", stack.name()));
+            let mut failed = BuildError::new(format!(
+                "the stack {} cannot be made from Debian packages: {error}",
+                stack.name()
+            ));
             failed.lines = outcome.tail();
             failed.retryable = true;
-            let missing = failed.lines.is_empty() || failed.lines.iter().any(|line| line.contains("No such file or directory"));
+            let missing = failed.lines.is_empty()
+                || failed
+                    .lines
+                    .iter()
+                    .any(|line| line.contains("No such file or directory"));
             failed.with_hint(if missing {
                 "is mmdebstrap installed? apt-get install -y mmdebstrap debian-archive-keyring"
             } else {
@@ -111,7 +150,12 @@ impl StackMaker<'_> {
         })
     }
 
-    async fn dockerfile(&self, stack: &Stack, text: String, files: Vec<(&'static str, &'static str)>) -> Result<(), BuildError> {
+    async fn dockerfile(
+        &self,
+        stack: &Stack,
+        text: String,
+        files: Vec<(&'static str, &'static str)>,
+    ) -> Result<(), BuildError> {
         let mut context = Context::empty();
         context.add("weir/env.sh", lent_environment(&BTreeMap::new(), self.ca.is_some()));
         if let Some(ca) = self.ca {
@@ -132,10 +176,13 @@ impl StackMaker<'_> {
         };
         // What apt and npm write is of no interest unless it fails.
         let quiet = |_: BuildLine| {};
-        follow(self.engine, request, &quiet).await.map(|_| ()).map_err(|mut failed| {
-            failed.message = format!("the stack {} cannot be made: {}", stack.name(), failed.message);
-            failed
-        })
+        follow(self.engine, request, &quiet)
+            .await
+            .map(|_| ())
+            .map_err(|mut failed| {
+                failed.message = format!("the stack {} cannot be made: {}", stack.name(), failed.message);
+                failed
+            })
     }
 }
 

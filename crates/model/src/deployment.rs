@@ -202,7 +202,11 @@ mod tests {
 
     #[test]
     fn a_failed_deployment_never_serves() {
-        for state in [DeploymentState::Failed, DeploymentState::Superseded, DeploymentState::Retired] {
+        for state in [
+            DeploymentState::Failed,
+            DeploymentState::Superseded,
+            DeploymentState::Retired,
+        ] {
             for event in EVENTS {
                 assert!(state.on(event).is_err(), "{state:?} went on with {event:?}");
             }

@@ -25,7 +25,10 @@ fn check_label(name: &str, longest: usize) -> Result<(), &'static str> {
     if name.len() > longest {
         return Err("it is too long (30 characters at most)");
     }
-    if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
         return Err("only a-z, 0-9 and - are allowed");
     }
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
@@ -152,7 +155,18 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused_with_the_rule() {
-        for name in ["", "Shop", "../etc", "a b", "-a", "a-", "a--b", "1a", "é", &"a".repeat(31)] {
+        for name in [
+            "",
+            "Shop",
+            "../etc",
+            "a b",
+            "-a",
+            "a-",
+            "a--b",
+            "1a",
+            "é",
+            &"a".repeat(31),
+        ] {
             assert!(ProjectName::new(name).is_err(), "{name} was accepted");
         }
         assert!(ProjectName::new("shop-2").is_ok());

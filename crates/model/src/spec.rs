@@ -104,7 +104,13 @@ pub struct Check {
 
 impl Default for Check {
     fn default() -> Self {
-        Self { path: None, ready_timeout_s: 60, interval_s: 10, timeout_s: 5, failures: 3 }
+        Self {
+            path: None,
+            ready_timeout_s: 60,
+            interval_s: 10,
+            timeout_s: 5,
+            failures: 3,
+        }
     }
 }
 

@@ -66,10 +66,17 @@ impl TaskKind {
 impl std::str::FromStr for TaskKind {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Push, Self::Deploy, Self::Pause, Self::Resume, Self::Scale, Self::Destroy]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("unknown kind of task `{text}`"))
+        [
+            Self::Push,
+            Self::Deploy,
+            Self::Pause,
+            Self::Resume,
+            Self::Scale,
+            Self::Destroy,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| format!("unknown kind of task `{text}`"))
     }
 }
 

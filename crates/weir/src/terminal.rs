@@ -50,10 +50,14 @@ impl Mode {
 
     /// What to tell Weir.
     pub(crate) fn query(self) -> Vec<(&'static str, String)> {
-        match (self, crossterm::terminal::size()) {
+        // A terminal without a window (a serial line, some tools) has no size.
+        let size = crossterm::terminal::size()
+            .ok()
+            .filter(|(columns, rows)| *columns > 1 && *rows > 1);
+        match (self, size) {
             (Self::Pipes, _) => Vec::new(),
-            (Self::Terminal, Err(_)) => vec![("terminal", "true".to_owned())],
-            (Self::Terminal, Ok((columns, rows))) => {
+            (Self::Terminal, None) => vec![("terminal", "true".to_owned())],
+            (Self::Terminal, Some((columns, rows))) => {
                 vec![
                     ("terminal", "true".to_owned()),
                     ("columns", columns.to_string()),

@@ -50,7 +50,8 @@ fn main() -> std::process::ExitCode {
             failing_release_command_rejects_the_push_and_leaves_the_old_release_serving
             failing_check_rejects_the_push_and_shows_the_log
             app_that_does_not_listen_on_its_port_is_told_so
-            two_pushes_at_once_both_end_and_the_later_one_serves;
+            two_pushes_at_once_take_turns_and_are_both_told
+            newer_push_supersedes_one_that_is_still_starting;
         configuration:
             setting_variables_makes_one_release_and_rolls_it_out
             no_deploy_waits_for_the_next_release

@@ -12,29 +12,66 @@ const DEFAULT: &str = "24";
 /// first, newest first.
 const MAJORS: [u64; 17] = [24, 22, 20, 18, 16, 14, 12, 26, 25, 23, 21, 19, 17, 15, 13, 11, 10];
 /// Code names of versions with long-term support.
-const NAMES: [(&str, &str); 8] = [("krypton", "24"), ("jod", "22"), ("iron", "20"), ("hydrogen", "18"), ("gallium", "16"), ("fermium", "14"), ("erbium", "12"), ("dubnium", "10")];
+const NAMES: [(&str, &str); 8] = [
+    ("krypton", "24"),
+    ("jod", "22"),
+    ("iron", "20"),
+    ("hydrogen", "18"),
+    ("gallium", "16"),
+    ("fermium", "14"),
+    ("erbium", "12"),
+    ("dubnium", "10"),
+];
 
 /// Chooses a Node.js. Gives the finding line with it.
-pub(crate) fn choose(folder: &Folder<'_>, runtime: Option<&str>, engines: Option<&str>) -> Result<(Base, String), DetectError> {
-    let line = |name: &'static str| folder.text(name).and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)).map(|line| (line, name));
-    let from_runtime = runtime.and_then(super::language_version).filter(|(language, version)| *language == "node" && !version.is_empty());
+pub(crate) fn choose(
+    folder: &Folder<'_>,
+    runtime: Option<&str>,
+    engines: Option<&str>,
+) -> Result<(Base, String), DetectError> {
+    let line = |name: &'static str| {
+        folder
+            .text(name)
+            .and_then(|text| {
+                text.lines()
+                    .map(str::trim)
+                    .find(|line| !line.is_empty() && !line.starts_with('#'))
+                    .map(str::to_owned)
+            })
+            .map(|line| (line, name))
+    };
+    let from_runtime = runtime
+        .and_then(super::language_version)
+        .filter(|(language, version)| *language == "node" && !version.is_empty());
     let wish = from_runtime
         .map(|(_, version)| (version.to_owned(), "weir.toml"))
         .or_else(|| line(".nvmrc"))
         .or_else(|| line(".node-version"))
         .or_else(|| engines.map(|range| (range.to_owned(), "engines.node in package.json")));
     let Some((text, origin)) = wish else {
-        return Ok((stack(DEFAULT), format!("Node.js {DEFAULT} (the default; a file .nvmrc or engines.node asks for another)")));
+        return Ok((
+            stack(DEFAULT),
+            format!("Node.js {DEFAULT} (the default; a file .nvmrc or engines.node asks for another)"),
+        ));
     };
     match request(&text) {
         Some(version) if version == text => Ok((stack(&version), format!("Node.js {version} (from {origin})"))),
-        Some(version) => Ok((stack(&version), format!("Node.js {version} (from {origin}: {})", super::one_line(&text)))),
-        None => Err(format!("no Node.js from 10 to 26 fits `{}` ({origin}); write a version like 24 or a range like >=20", super::one_line(&text)).into()),
+        Some(version) => Ok((
+            stack(&version),
+            format!("Node.js {version} (from {origin}: {})", super::one_line(&text)),
+        )),
+        None => Err(format!(
+            "no Node.js from 10 to 26 fits `{}` ({origin}); write a version like 24 or a range like >=20",
+            super::one_line(&text)
+        )
+        .into()),
     }
 }
 
 fn stack(version: &str) -> Base {
-    Base::Stack(Stack::Node { version: version.to_owned() })
+    Base::Stack(Stack::Node {
+        version: version.to_owned(),
+    })
 }
 
 /// The version to ask npm for: a major one, or as exact as was written.
@@ -44,9 +81,18 @@ fn request(text: &str) -> Option<String> {
         return Some(DEFAULT.to_owned());
     }
     if let Some(name) = text.strip_prefix("lts/") {
-        return NAMES.iter().find(|(known, _)| *known == name).map(|(_, version)| (*version).to_owned());
+        return NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, version)| (*version).to_owned());
     }
-    let numbers: Option<Vec<u64>> = text.trim_end_matches(".x").trim_end_matches(".*").trim_end_matches(".x").split('.').map(|part| part.parse().ok()).collect();
+    let numbers: Option<Vec<u64>> = text
+        .trim_end_matches(".x")
+        .trim_end_matches(".*")
+        .trim_end_matches(".x")
+        .split('.')
+        .map(|part| part.parse().ok())
+        .collect();
     if let Some(numbers) = numbers
         && numbers.len() <= 3
     {
@@ -55,18 +101,31 @@ fn request(text: &str) -> Option<String> {
     }
     let ranges: Vec<VersionReq> = text.split("||").filter_map(|range| range_of(range.trim())).collect();
     // A major version counts if its newest release fits; npm knows the newest one.
-    let newest = MAJORS.into_iter().find(|major| ranges.iter().any(|range| range.matches(&Version::new(*major, 999, 999))));
+    let newest = MAJORS.into_iter().find(|major| {
+        ranges
+            .iter()
+            .any(|range| range.matches(&Version::new(*major, 999, 999)))
+    });
     if let Some(major) = newest {
         return Some(major.to_string());
     }
     // A narrow range such as ~20.11.0: the first version that it names.
-    ranges.iter().flat_map(|range| &range.comparators).find_map(|comparator| {
-        let minor = comparator.minor?;
-        matches!(comparator.op, semver::Op::Tilde | semver::Op::Exact | semver::Op::Wildcard | semver::Op::LessEq).then(|| match (comparator.op, comparator.patch) {
-            (semver::Op::Exact | semver::Op::LessEq, Some(patch)) => format!("{}.{minor}.{patch}", comparator.major),
-            _ => format!("{}.{minor}", comparator.major),
+    ranges
+        .iter()
+        .flat_map(|range| &range.comparators)
+        .find_map(|comparator| {
+            let minor = comparator.minor?;
+            matches!(
+                comparator.op,
+                semver::Op::Tilde | semver::Op::Exact | semver::Op::Wildcard | semver::Op::LessEq
+            )
+            .then(|| match (comparator.op, comparator.patch) {
+                (semver::Op::Exact | semver::Op::LessEq, Some(patch)) => {
+                    format!("{}.{minor}.{patch}", comparator.major)
+                }
+                _ => format!("{}.{minor}", comparator.major),
+            })
         })
-    })
 }
 
 /// npm's ranges in the form that the library reads: comparators joined by commas.
@@ -86,7 +145,17 @@ fn range_of(text: &str) -> Option<VersionReq> {
         joined.push_str(bare.trim_start_matches('v'));
     }
     // A bare version is exact for npm (`20.1.0`), or all that begins with it (`20`, `20.x`).
-    let parts = joined.split(',').map(|part| if part.starts_with(|c: char| c.is_ascii_digit()) { if part.contains(['x', '*']) { part.to_owned() } else { format!("={part}") } } else { part.replace(".x", "") });
+    let parts = joined.split(',').map(|part| {
+        if part.starts_with(|c: char| c.is_ascii_digit()) {
+            if part.contains(['x', '*']) {
+                part.to_owned()
+            } else {
+                format!("={part}")
+            }
+        } else {
+            part.replace(".x", "")
+        }
+    });
     VersionReq::parse(&parts.collect::<Vec<_>>().join(",")).ok()
 }
 
@@ -115,7 +184,13 @@ mod tests {
         ] {
             assert_eq!(request(text).as_deref(), Some(version), "{text}");
         }
-        for text in ["latest; rm -rf /", "lts/nothing", "0.0.1", "99999999999999999999999", "$(x)"] {
+        for text in [
+            "latest; rm -rf /",
+            "lts/nothing",
+            "0.0.1",
+            "99999999999999999999999",
+            "$(x)",
+        ] {
             assert_eq!(request(text), None, "{text}");
         }
     }

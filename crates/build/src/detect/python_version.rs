@@ -18,19 +18,32 @@ struct Wish {
 /// Chooses a Python. Gives the finding line with it.
 pub(crate) fn choose(folder: &Folder<'_>, runtime: Option<&str>) -> Result<(Base, String), DetectError> {
     let Some(wish) = wish(folder, runtime) else {
-        return Ok((stack(3, 13), "Python 3.13 (the default; a file .python-version asks for another)".to_owned()));
+        return Ok((
+            stack(3, 13),
+            "Python 3.13 (the default; a file .python-version asks for another)".to_owned(),
+        ));
     };
     let Wish { text, origin } = wish;
     if let Some((major, minor, patch)) = plain_version(&text) {
         if STACKS.contains(&(major, minor)) {
-            let note = if patch.is_some() { format!("{origin}, which asks for {text}; Debian keeps the newest of 3.{minor}") } else { origin.to_owned() };
+            let note = if patch.is_some() {
+                format!("{origin}, which asks for {text}; Debian keeps the newest of 3.{minor}")
+            } else {
+                origin.to_owned()
+            };
             return Ok((stack(major, minor), format!("Python {major}.{minor} (from {note})")));
         }
         if major != 3 {
             return Err(format!("Python {text} (from {origin}) cannot be had; there is 3.13 and 3.11, and other versions of 3 where an image registry can be reached").into());
         }
-        let tag = patch.map_or_else(|| format!("{major}.{minor}"), |patch| format!("{major}.{minor}.{patch}"));
-        return Ok((Base::Image(format!("docker.io/library/python:{tag}-slim")), format!("Python {tag} (from {origin}; not among Debian's packages, so from the official image)")));
+        let tag = patch.map_or_else(
+            || format!("{major}.{minor}"),
+            |patch| format!("{major}.{minor}.{patch}"),
+        );
+        return Ok((
+            Base::Image(format!("docker.io/library/python:{tag}-slim")),
+            format!("Python {tag} (from {origin}; not among Debian's packages, so from the official image)"),
+        ));
     }
     let Some(range) = range(&text) else {
         let short: String = text.chars().take(60).collect();
@@ -38,7 +51,10 @@ pub(crate) fn choose(folder: &Folder<'_>, runtime: Option<&str>) -> Result<(Base
     };
     let fits = |minor: u32| range.iter().all(|bound| bound.allows((3, minor)));
     if let Some((major, minor)) = STACKS.into_iter().find(|(_, minor)| fits(*minor)) {
-        return Ok((stack(major, minor), format!("Python {major}.{minor} (from {origin}: {text})")));
+        return Ok((
+            stack(major, minor),
+            format!("Python {major}.{minor} (from {origin}: {text})"),
+        ));
     }
     match IMAGES.into_iter().find(|minor| fits(*minor)) {
         Some(minor) => Ok((
@@ -50,33 +66,69 @@ pub(crate) fn choose(folder: &Folder<'_>, runtime: Option<&str>) -> Result<(Base
 }
 
 fn stack(major: u32, minor: u32) -> Base {
-    Base::Stack(Stack::Python { version: format!("{major}.{minor}") })
+    Base::Stack(Stack::Python {
+        version: format!("{major}.{minor}"),
+    })
 }
 
 fn wish(folder: &Folder<'_>, runtime: Option<&str>) -> Option<Wish> {
-    let wish = |text: &str, origin: &'static str| Some(Wish { text: text.trim().to_owned(), origin }).filter(|wish| !wish.text.is_empty());
+    let wish = |text: &str, origin: &'static str| {
+        Some(Wish {
+            text: text.trim().to_owned(),
+            origin,
+        })
+        .filter(|wish| !wish.text.is_empty())
+    };
     if let Some(("python", version)) = runtime.and_then(super::language_version)
         && !version.is_empty()
     {
         return wish(version, "weir.toml");
     }
-    let first_line = |name: &str| folder.text(name).and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
+    let first_line = |name: &str| {
+        folder.text(name).and_then(|text| {
+            text.lines()
+                .map(str::trim)
+                .find(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+        })
+    };
     if let Some(line) = first_line(".python-version") {
-        return wish(line.trim_start_matches("cpython-").trim_start_matches("python-"), ".python-version");
+        return wish(
+            line.trim_start_matches("cpython-").trim_start_matches("python-"),
+            ".python-version",
+        );
     }
     if let Some(line) = first_line("runtime.txt") {
         return wish(line.trim_start_matches("python-"), "runtime.txt");
     }
     if let Some(pipfile) = folder.text("Pipfile").and_then(|text| text.parse::<toml::Table>().ok()) {
         let requires = pipfile.get("requires").and_then(toml::Value::as_table);
-        let version = requires.and_then(|requires| requires.get("python_full_version").or_else(|| requires.get("python_version"))).and_then(toml::Value::as_str);
+        let version = requires
+            .and_then(|requires| {
+                requires
+                    .get("python_full_version")
+                    .or_else(|| requires.get("python_version"))
+            })
+            .and_then(toml::Value::as_str);
         if let Some(version) = version {
             return wish(version, "Pipfile");
         }
     }
-    let project = folder.text("pyproject.toml").and_then(|text| text.parse::<toml::Table>().ok())?;
-    let asked = project.get("project").and_then(|project| project.get("requires-python")).and_then(toml::Value::as_str);
-    let poetry = || project.get("tool")?.get("poetry")?.get("dependencies")?.get("python")?.as_str();
+    let project = folder
+        .text("pyproject.toml")
+        .and_then(|text| text.parse::<toml::Table>().ok())?;
+    let asked = project
+        .get("project")
+        .and_then(|project| project.get("requires-python"))
+        .and_then(toml::Value::as_str);
+    let poetry = || {
+        project
+            .get("tool")?
+            .get("poetry")?
+            .get("dependencies")?
+            .get("python")?
+            .as_str()
+    };
     asked.or_else(poetry).and_then(|text| wish(text, "pyproject.toml"))
 }
 
@@ -118,21 +170,39 @@ fn range(text: &str) -> Option<Vec<Bound>> {
     let mut bounds = Vec::new();
     // Of alternatives, the last one is the newest as a rule.
     let text = text.rsplit("||").next().unwrap_or(text);
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty() && *part != "*") {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty() && *part != "*")
+    {
         let split = part.find(|c: char| c.is_ascii_digit())?;
         let (operator, version) = (part[..split].trim(), part[split..].trim());
-        if !version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'*') {
+        if !version
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'*')
+        {
             return None;
         }
-        let numbers: Vec<u32> = version.split('.').map_while(|number| number.trim().parse().ok()).collect();
+        let numbers: Vec<u32> = version
+            .split('.')
+            .map_while(|number| number.trim().parse().ok())
+            .collect();
         let major = *numbers.first()?;
         let minor = numbers.get(1).copied().unwrap_or(0);
         let exact = numbers.len() > 2;
         match operator {
             ">=" => bounds.push(Bound::AtLeast((major, minor))),
-            ">" => bounds.push(if exact { Bound::AtLeast((major, minor)) } else { Bound::Above((major, minor)) }),
+            ">" => bounds.push(if exact {
+                Bound::AtLeast((major, minor))
+            } else {
+                Bound::Above((major, minor))
+            }),
             "<=" => bounds.push(Bound::AtMost((major, minor))),
-            "<" => bounds.push(if exact && numbers[2] > 0 { Bound::AtMost((major, minor)) } else { Bound::Below((major, minor)) }),
+            "<" => bounds.push(if exact && numbers[2] > 0 {
+                Bound::AtMost((major, minor))
+            } else {
+                Bound::Below((major, minor))
+            }),
             "" | "==" | "===" | "=" | "~" => bounds.push(Bound::Same((major, numbers.get(1).copied()))),
             "!=" if exact => {}
             "!=" => bounds.push(Bound::Not((major, minor))),
@@ -150,7 +220,9 @@ mod tests {
 
     fn allowed(text: &str) -> Vec<u32> {
         let range = range(text).unwrap();
-        (6..=14).filter(|minor| range.iter().all(|bound| bound.allows((3, *minor)))).collect()
+        (6..=14)
+            .filter(|minor| range.iter().all(|bound| bound.allows((3, *minor))))
+            .collect()
     }
 
     #[test]

@@ -23,7 +23,10 @@ pub(crate) struct Requirements {
 
 /// Reads a requirements file with those that it refers to.
 pub(crate) fn read(folder: &Folder<'_>, first: &str) -> Requirements {
-    let mut found = Requirements { files: vec![first.to_owned()], ..Requirements::default() };
+    let mut found = Requirements {
+        files: vec![first.to_owned()],
+        ..Requirements::default()
+    };
     let mut next = 0;
     while let Some(file) = found.files.get(next).cloned() {
         next += 1;
@@ -33,7 +36,12 @@ pub(crate) fn read(folder: &Folder<'_>, first: &str) -> Requirements {
             continue;
         };
         let parent = file.rsplit_once('/').map_or("", |(parent, _)| parent);
-        for line in text.replace("\\\n", " ").lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .replace("\\\n", " ")
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             requirement(line, parent, &mut found);
         }
         if found.files.len() > FILES {
@@ -58,7 +66,12 @@ fn requirement(line: &str, parent: &str, found: &mut Requirements) {
         }
     }
     found.git |= line.contains("git+");
-    if line.starts_with("-e") || line.starts_with("--editable") || line.starts_with('.') || line.contains("file:") || line.contains("./") {
+    if line.starts_with("-e")
+        || line.starts_with("--editable")
+        || line.starts_with('.')
+        || line.contains("file:")
+        || line.contains("./")
+    {
         found.whole_source = true;
         return;
     }
@@ -72,7 +85,11 @@ fn requirement(line: &str, parent: &str, found: &mut Requirements) {
 /// A path inside of the folder without `..` and without characters that a Dockerfile would
 /// read as something else.
 fn plain_path(parent: &str, name: &str) -> Option<String> {
-    let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
+    let path = if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}/{name}")
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -90,7 +107,9 @@ fn plain_path(parent: &str, name: &str) -> Option<String> {
 
 /// The normalised name at the beginning of a requirement (`Flask_Login[x]>=1` is `flask-login`).
 pub(crate) fn package_name(requirement: &str) -> Option<String> {
-    let end = requirement.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(requirement.len());
+    let end = requirement
+        .find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)))
+        .unwrap_or(requirement.len());
     let name = requirement[..end].to_ascii_lowercase().replace(['_', '.'], "-");
     (!name.is_empty()).then_some(name)
 }

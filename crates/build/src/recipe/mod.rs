@@ -18,8 +18,17 @@ use crate::stack::{Stack, TRIXIE, apt_line};
 /// Path of the bundle of certificate authorities inside of a build step.
 pub(crate) const CA_PATH: &str = "/run/weir/ca-certificates.crt";
 /// Variables by which programs are told of a bundle of certificate authorities.
-pub(crate) const CA_VARIABLES: [&str; 9] =
-    ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "npm_config_cafile", "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE"];
+pub(crate) const CA_VARIABLES: [&str; 9] = [
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cafile",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
+];
 /// What a step that may need compilers says when it does not find them.
 const COMPILER_SIGNS: &str = "gcc|g\\+\\+|C compiler|Python\\.h|pg_config|mysql_config|pkg-config|cmake|make: not found|not found: make|node-gyp|gyp ERR|Failed building wheel|Failed to build|metadata-generation-failed|subprocess-exited-with-error|Cannot find command .git.|git: not found|ENOENT.*git|spawn git";
 /// Compilers and headers that are brought in when a dependency has to be compiled.
@@ -60,7 +69,14 @@ struct Draft<'a> {
 
 /// Writes the Dockerfile of a detected language. `None`: the plan is not of that kind.
 pub(crate) fn write(plan: &AppPlan, around: &Surroundings<'_>) -> Option<Written> {
-    let mut draft = Draft { plan, around, text: String::new(), files: BTreeMap::new(), stacks: Vec::new(), images: Vec::new() };
+    let mut draft = Draft {
+        plan,
+        around,
+        text: String::new(),
+        files: BTreeMap::new(),
+        stacks: Vec::new(),
+        images: Vec::new(),
+    };
     let left_out: &'static [&'static str] = match &plan.image.recipe {
         Recipe::Python(python) => {
             draft.python(python);
@@ -76,7 +92,13 @@ pub(crate) fn write(plan: &AppPlan, around: &Surroundings<'_>) -> Option<Written
         }
         Recipe::Dockerfile { .. } | Recipe::Image { .. } => return None,
     };
-    Some(Written { dockerfile: draft.text, files: draft.files, stacks: draft.stacks, images: draft.images, left_out })
+    Some(Written {
+        dockerfile: draft.text,
+        files: draft.files,
+        stacks: draft.stacks,
+        images: draft.images,
+        left_out,
+    })
 }
 
 impl Draft<'_> {
@@ -121,7 +143,9 @@ impl Draft<'_> {
             return;
         }
         let suite = match &self.plan.image.recipe {
-            Recipe::Python(python) if matches!(&python.base, Base::Stack(Stack::Python { version }) if version == "3.11") => "bookworm",
+            Recipe::Python(python) if matches!(&python.base, Base::Stack(Stack::Python { version }) if version == "3.11") => {
+                "bookworm"
+            }
             Recipe::Python(python) if matches!(python.base, Base::Image(_)) => "image",
             Recipe::Node(node) if matches!(node.base, Base::Image(_)) => "image",
             _ => TRIXIE,
@@ -156,7 +180,11 @@ impl Draft<'_> {
         self.line("USER 0:0");
         self.user(&base);
         self.keep_ca();
-        let from = if publish.is_empty() { "app/".to_owned() } else { format!("app/{publish}/") };
+        let from = if publish.is_empty() {
+            "app/".to_owned()
+        } else {
+            format!("app/{publish}/")
+        };
         self.line(&format!("COPY --chown=1000:1000 [\"{from}\", \"/app/\"]"));
         self.line("USER 1000:1000");
     }
@@ -221,6 +249,9 @@ mod tests {
     #[test]
     fn values_of_variables_cannot_leave_their_quotes() {
         let variables = BTreeMap::from([("A".to_owned(), "it's; rm -rf $(x) `y`\nz".to_owned())]);
-        assert_eq!(lent_environment(&variables, false), "export A='it'\\''s; rm -rf $(x) `y`\nz'\n");
+        assert_eq!(
+            lent_environment(&variables, false),
+            "export A='it'\\''s; rm -rf $(x) `y`\nz'\n"
+        );
     }
 }

@@ -25,7 +25,14 @@ impl Draft<'_> {
             self.line("FROM base AS modules");
             self.packages(&self.plan.image.build_packages.clone());
             self.copy_files(&node.files, node.whole_source);
-            self.step("install", with_compilers(&format!("{CACHES}\n{}\nmkdir -p node_modules", install_command(&node.manager))), "");
+            self.step(
+                "install",
+                with_compilers(&format!(
+                    "{CACHES}\n{}\nmkdir -p node_modules",
+                    install_command(&node.manager)
+                )),
+                "",
+            );
         }
         if let Some(command) = &node.command {
             self.node_build(node, command, modules);
@@ -70,13 +77,21 @@ impl Draft<'_> {
         self.line("FROM base AS built");
         self.line("COPY app/ /app/");
         // Modules are lent, so that what the build leaves behind is the app without them.
-        let mount = if modules { " --mount=type=bind,from=modules,source=/app/node_modules,target=/app/node_modules,rw" } else { "" };
+        let mount = if modules {
+            " --mount=type=bind,from=modules,source=/app/node_modules,target=/app/node_modules,rw"
+        } else {
+            ""
+        };
         self.step("build", lent(&command), mount);
     }
 
     fn prune(&mut self, node: &NodePlan) {
         if node.has_development {
-            self.step("prune", lent(&format!("{CACHES}\n{}", prune_command(&node.manager))), "");
+            self.step(
+                "prune",
+                lent(&format!("{CACHES}\n{}", prune_command(&node.manager))),
+                "",
+            );
         }
     }
 
@@ -87,7 +102,9 @@ impl Draft<'_> {
         self.user(&base);
         self.keep_ca();
         self.line("ENV WEIR_SINGLE_PAGE=1");
-        self.line(&format!("COPY --from=built --chown=1000:1000 [\"/app/{publish}/\", \"/app/\"]"));
+        self.line(&format!(
+            "COPY --from=built --chown=1000:1000 [\"/app/{publish}/\", \"/app/\"]"
+        ));
         self.line("USER 1000:1000");
     }
 }
@@ -105,18 +122,24 @@ fn manager_package(manager: &NodeManager) -> Option<String> {
 fn install_command(manager: &NodeManager) -> &'static str {
     match manager {
         NodeManager::Npm { locked: true } => "npm ci --include=dev --no-audit --no-fund --loglevel=error",
-        NodeManager::Npm { locked: false } => "npm install --include=dev --no-audit --no-fund --no-package-lock --loglevel=error",
+        NodeManager::Npm { locked: false } => {
+            "npm install --include=dev --no-audit --no-fund --no-package-lock --loglevel=error"
+        }
         NodeManager::YarnClassic => "yarn install --frozen-lockfile --production=false --non-interactive --no-progress",
         NodeManager::YarnModern { .. } => "yarn install --immutable",
         NodeManager::Pnpm { locked: true, .. } => "pnpm install --frozen-lockfile --prod=false --reporter=append-only",
-        NodeManager::Pnpm { locked: false, .. } => "pnpm install --no-frozen-lockfile --prod=false --reporter=append-only",
+        NodeManager::Pnpm { locked: false, .. } => {
+            "pnpm install --no-frozen-lockfile --prod=false --reporter=append-only"
+        }
     }
 }
 
 fn prune_command(manager: &NodeManager) -> &'static str {
     match manager {
         NodeManager::Npm { .. } => "npm prune --omit=dev --no-audit --no-fund --loglevel=error",
-        NodeManager::YarnClassic => "yarn install --frozen-lockfile --production=true --ignore-scripts --prefer-offline --non-interactive --no-progress",
+        NodeManager::YarnClassic => {
+            "yarn install --frozen-lockfile --production=true --ignore-scripts --prefer-offline --non-interactive --no-progress"
+        }
         NodeManager::YarnModern { .. } => "yarn workspaces focus --all --production",
         NodeManager::Pnpm { .. } => "pnpm prune --prod",
     }

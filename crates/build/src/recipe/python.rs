@@ -15,7 +15,9 @@ impl Draft<'_> {
         if matches!(python.base, Base::Image(_)) {
             self.line("USER 0:0");
             self.line("RUN python3 -m venv /opt/venv");
-            self.line("ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1");
+            self.line(
+                "ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1",
+            );
         }
         self.line("FROM base AS dependencies");
         self.packages(&self.plan.image.build_packages.clone());
@@ -42,8 +44,16 @@ impl Draft<'_> {
         if let Some(folder) = &python.module_folder {
             self.line(&format!("ENV PYTHONPATH=/app/{folder}"));
         }
-        self.line(if itself { "COPY --from=built /opt/venv /opt/venv" } else { "COPY --from=dependencies /opt/venv /opt/venv" });
-        self.line(if built { "COPY --from=built --chown=1000:1000 /app/ /app/" } else { "COPY --chown=1000:1000 app/ /app/" });
+        self.line(if itself {
+            "COPY --from=built /opt/venv /opt/venv"
+        } else {
+            "COPY --from=dependencies /opt/venv /opt/venv"
+        });
+        self.line(if built {
+            "COPY --from=built --chown=1000:1000 /app/ /app/"
+        } else {
+            "COPY --chown=1000:1000 app/ /app/"
+        });
         self.line("USER 1000:1000");
     }
 
@@ -54,21 +64,35 @@ impl Draft<'_> {
             PythonDependencies::None => {}
             PythonDependencies::Requirements { files, whole_source } => {
                 self.copy_files(files, *whole_source);
-                let _ = writeln!(commands, "{PIP} -r {}", files.first().map_or("requirements.txt", String::as_str));
+                let _ = writeln!(
+                    commands,
+                    "{PIP} -r {}",
+                    files.first().map_or("requirements.txt", String::as_str)
+                );
             }
             PythonDependencies::Project { requirements, .. } => {
-                self.files.insert("weir/requirements.txt".to_owned(), (requirements.join("\n") + "\n").into_bytes());
+                self.files.insert(
+                    "weir/requirements.txt".to_owned(),
+                    (requirements.join("\n") + "\n").into_bytes(),
+                );
                 mounts = " --mount=type=bind,source=weir/requirements.txt,target=/run/weir-requirements.txt";
                 let _ = writeln!(commands, "{PIP} -r /run/weir-requirements.txt");
             }
-            PythonDependencies::Tool { tool, files, whole_source } => {
+            PythonDependencies::Tool {
+                tool,
+                files,
+                whole_source,
+            } => {
                 let package = match tool {
                     PythonTool::Uv => "uv<1",
-                    PythonTool::Poetry => "poetry>=2,<3",
-                    PythonTool::Pdm => "pdm>=2.20,<3",
+                    PythonTool::Poetry => "poetry>=2,<3 poetry-plugin-export",
+                    PythonTool::Pdm => "pdm>=2.20,<3 hishel<1",
                     PythonTool::Pipenv | PythonTool::PipenvUnlocked => "pipenv",
                 };
-                let install = format!("python3 -m venv {TOOL_FOLDER}\n{TOOL_FOLDER}/bin/python -m pip install --no-input --progress-bar off --quiet {}", shell_quoted(package));
+                let install = format!(
+                    "python3 -m venv {TOOL_FOLDER}\n{TOOL_FOLDER}/bin/python -m pip install --no-input --progress-bar off --quiet {}",
+                    package.split(' ').map(shell_quoted).collect::<Vec<_>>().join(" ")
+                );
                 self.step("tool", lent(&install), "");
                 self.copy_files(files, *whole_source);
                 let _ = writeln!(commands, "{}", tool_command(*tool));
@@ -89,7 +113,9 @@ impl Draft<'_> {
             return;
         }
         for file in files {
-            let folder = file.rsplit_once('/').map_or("/app/".to_owned(), |(folder, _)| format!("/app/{folder}/"));
+            let folder = file
+                .rsplit_once('/')
+                .map_or("/app/".to_owned(), |(folder, _)| format!("/app/{folder}/"));
             self.line(&format!("COPY app/{file} {folder}"));
         }
     }
@@ -102,9 +128,18 @@ fn tool_command(tool: PythonTool) -> String {
         PythonTool::Uv => format!(
             "{environment} UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1\n{TOOL_FOLDER}/bin/uv sync --frozen --inexact --no-dev --no-install-project"
         ),
-        PythonTool::Poetry => format!("{environment} POETRY_VIRTUALENVS_CREATE=false\n{TOOL_FOLDER}/bin/poetry install --only main --no-root --no-interaction --no-ansi"),
-        PythonTool::Pdm => format!("{environment} PDM_CHECK_UPDATE=0\n{TOOL_FOLDER}/bin/pdm use -f /opt/venv >/dev/null\n{TOOL_FOLDER}/bin/pdm sync --prod --no-self --no-editable"),
-        PythonTool::Pipenv => format!("{environment} PIPENV_VERBOSITY=-1 PIPENV_NOSPIN=1\n{TOOL_FOLDER}/bin/pipenv sync"),
-        PythonTool::PipenvUnlocked => format!("{environment} PIPENV_VERBOSITY=-1 PIPENV_NOSPIN=1\n{TOOL_FOLDER}/bin/pipenv install --skip-lock"),
+        // These two say what is locked, and pip installs it: one cache, and plain indexes suffice.
+        PythonTool::Poetry => format!(
+            "{TOOL_FOLDER}/bin/poetry export --only main --format requirements.txt --output /tmp/weir-locked.txt --no-interaction --no-ansi\n{PIP} -r /tmp/weir-locked.txt"
+        ),
+        PythonTool::Pdm => format!(
+            "{TOOL_FOLDER}/bin/pdm export --prod --format requirements --output /tmp/weir-locked.txt\n{PIP} -r /tmp/weir-locked.txt"
+        ),
+        PythonTool::Pipenv => {
+            format!("{environment} PIPENV_VERBOSITY=-1 PIPENV_NOSPIN=1\n{TOOL_FOLDER}/bin/pipenv sync")
+        }
+        PythonTool::PipenvUnlocked => {
+            format!("{environment} PIPENV_VERBOSITY=-1 PIPENV_NOSPIN=1\n{TOOL_FOLDER}/bin/pipenv install --skip-lock")
+        }
     }
 }

@@ -43,10 +43,17 @@ struct Instruction<'a> {
 
 /// What a Dockerfile says of bases and arguments.
 pub(crate) fn outline(text: &str) -> Outline {
-    let mut outline = Outline { has_syntax: text.lines().take(5).any(is_syntax_line), ..Outline::default() };
+    let mut outline = Outline {
+        has_syntax: text.lines().take(5).any(is_syntax_line),
+        ..Outline::default()
+    };
     let mut stages: BTreeSet<String> = BTreeSet::new();
     for instruction in instructions(text) {
-        let words: Vec<&str> = instruction.text[instruction.start..].split_whitespace().skip(1).filter(|word| *word != "\\").collect();
+        let words: Vec<&str> = instruction.text[instruction.start..]
+            .split_whitespace()
+            .skip(1)
+            .filter(|word| *word != "\\")
+            .collect();
         match instruction.word.as_str() {
             "FROM" => {
                 let mut words = words.into_iter().filter(|word| !word.starts_with("--"));
@@ -58,10 +65,21 @@ pub(crate) fn outline(text: &str) -> Outline {
                     stages.extend(words.next().map(str::to_ascii_lowercase));
                 }
             }
-            "ARG" => outline.arguments.extend(words.iter().map(|word| word.split('=').next().unwrap_or(word).to_owned())),
+            "ARG" => outline.arguments.extend(
+                words
+                    .iter()
+                    .map(|word| word.split('=').next().unwrap_or(word).to_owned()),
+            ),
             "COPY" | "RUN" => {
-                let lent = words.iter().filter(|word| word.starts_with("--")).flat_map(|word| word.split([',', '='])).collect::<Vec<_>>();
-                let from = lent.windows(2).find(|pair| pair[0].trim_start_matches('-') == "from").map(|pair| pair[1]);
+                let lent = words
+                    .iter()
+                    .filter(|word| word.starts_with("--"))
+                    .flat_map(|word| word.split([',', '=']))
+                    .collect::<Vec<_>>();
+                let from = lent
+                    .windows(2)
+                    .find(|pair| pair[0].trim_start_matches('-') == "from")
+                    .map(|pair| pair[1]);
                 if let Some(from) = from.filter(|from| from.starts_with("weir-stack/")) {
                     outline.bases.insert(from.to_owned());
                 }
@@ -76,12 +94,18 @@ pub(crate) fn outline(text: &str) -> Outline {
 pub(crate) fn rewrite(text: &str, changes: &Changes<'_>) -> String {
     let mut out = String::with_capacity(text.len() + 1024);
     let mut stage = String::new();
-    let keep = changes.ca_image.filter(|_| changes.keep_ca).map(|image| keep_ca_lines(&format!("COPY --from={image} /ca-certificates.crt")));
+    let keep = changes
+        .ca_image
+        .filter(|_| changes.keep_ca)
+        .map(|image| keep_ca_lines(&format!("COPY --from={image} /ca-certificates.crt")));
     for instruction in instructions(text) {
         let (before, rest) = instruction.text.split_at(instruction.start);
         match (instruction.word.as_str(), changes.ca_image) {
             ("FROM", image) => {
-                if let Some(keep) = keep.as_deref().filter(|_| changes.target.is_some_and(|target| stage.eq_ignore_ascii_case(target))) {
+                if let Some(keep) = keep
+                    .as_deref()
+                    .filter(|_| changes.target.is_some_and(|target| stage.eq_ignore_ascii_case(target)))
+                {
                     out.push_str(keep);
                 }
                 stage = stage_name(rest);
@@ -107,7 +131,12 @@ pub(crate) fn rewrite(text: &str, changes: &Changes<'_>) -> String {
         out.push_str(&keep);
     }
     if changes.without_syntax {
-        out = out.split_inclusive('\n').enumerate().filter(|(index, line)| *index >= 5 || !is_syntax_line(line)).map(|(_, line)| line).collect();
+        out = out
+            .split_inclusive('\n')
+            .enumerate()
+            .filter(|(index, line)| *index >= 5 || !is_syntax_line(line))
+            .map(|(_, line)| line)
+            .collect();
     }
     out
 }
@@ -121,12 +150,22 @@ fn end_line(out: &mut String) {
 fn stage_name(from: &str) -> String {
     let words: Vec<&str> = from.split_whitespace().filter(|word| *word != "\\").collect();
     let at = words.iter().position(|word| word.eq_ignore_ascii_case("as"));
-    at.and_then(|at| words.get(at + 1)).map(|name| (*name).to_owned()).unwrap_or_default()
+    at.and_then(|at| words.get(at + 1))
+        .map(|name| (*name).to_owned())
+        .unwrap_or_default()
 }
 
 fn is_syntax_line(line: &str) -> bool {
-    let rest = line.trim_start_matches('\u{feff}').trim_start().strip_prefix('#').map(str::trim_start);
-    rest.is_some_and(|rest| rest.to_ascii_lowercase().strip_prefix("syntax").is_some_and(|rest| rest.trim_start().starts_with('=')))
+    let rest = line
+        .trim_start_matches('\u{feff}')
+        .trim_start()
+        .strip_prefix('#')
+        .map(str::trim_start);
+    rest.is_some_and(|rest| {
+        rest.to_ascii_lowercase()
+            .strip_prefix("syntax")
+            .is_some_and(|rest| rest.trim_start().starts_with('='))
+    })
 }
 
 /// Cuts a Dockerfile into instructions; together they are the whole text again.
@@ -155,7 +194,11 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
                 None => break,
             }
         }
-        let word: String = text[first..].chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase();
+        let word: String = text[first..]
+            .chars()
+            .take_while(char::is_ascii_alphabetic)
+            .collect::<String>()
+            .to_ascii_uppercase();
         if matches!(word.as_str(), "RUN" | "COPY" | "ADD") {
             for delimiter in here_documents(&text[first..end]) {
                 // A shift in shell arithmetic looks alike, but nothing ends it.
@@ -172,19 +215,37 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
                 }
             }
         }
-        found.push(Instruction { text: &text[begin..end], start: first - begin, word });
+        found.push(Instruction {
+            text: &text[begin..end],
+            start: first - begin,
+            word,
+        });
         begin = end;
     }
     if begin < text.len() {
-        found.push(Instruction { text: &text[begin..], start: text.len() - begin, word: String::new() });
+        found.push(Instruction {
+            text: &text[begin..],
+            start: text.len() - begin,
+            word: String::new(),
+        });
     }
     found
 }
 
 fn escape_character(text: &str) -> char {
     let directives = text.lines().map(str::trim).take_while(|line| line.starts_with('#'));
-    let named = directives.filter_map(|line| line[1..].trim().to_ascii_lowercase().strip_prefix("escape").map(|rest| rest.trim_start().trim_start_matches('=').trim().to_owned()));
-    if named.into_iter().any(|character| character == "`") { '`' } else { '\\' }
+    let named = directives.filter_map(|line| {
+        line[1..]
+            .trim()
+            .to_ascii_lowercase()
+            .strip_prefix("escape")
+            .map(|rest| rest.trim_start().trim_start_matches('=').trim().to_owned())
+    });
+    if named.into_iter().any(|character| character == "`") {
+        '`'
+    } else {
+        '\\'
+    }
 }
 
 /// The delimiters of the here-documents that an instruction opens (`<<EOF`, `<<-"EOF"`).
@@ -194,7 +255,9 @@ fn here_documents(instruction: &str) -> Vec<&str> {
     while let Some(at) = rest.find("<<") {
         let after = rest[at + 2..].strip_prefix('-').unwrap_or(&rest[at + 2..]);
         let bare = after.trim_start_matches(['"', '\'']);
-        let length = bare.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(bare.len());
+        let length = bare
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(bare.len());
         let starts_well = bare.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if starts_well && !after.starts_with('<') && found.len() < 16 {
             found.push(&bare[..length]);
@@ -213,15 +276,23 @@ mod tests {
 
     #[test]
     fn every_run_is_lent_the_authorities_and_nothing_else_changes() {
-        let changes = Changes { ca_image: Some("weir-stack/ca:1"), ..Changes::default() };
+        let changes = Changes {
+            ca_image: Some("weir-stack/ca:1"),
+            ..Changes::default()
+        };
         let written = rewrite(FILE, &changes);
         assert_eq!(written.matches("--mount=type=bind,from=weir-stack/ca:1").count(), 3);
-        assert!(written.contains("\nrun --mount=type=bind,from=weir-stack/ca:1,source=/,target=/run/weir [\"a\", \"b\"]\n"));
+        assert!(
+            written.contains("\nrun --mount=type=bind,from=weir-stack/ca:1,source=/,target=/run/weir [\"a\", \"b\"]\n")
+        );
         assert!(written.contains("EOF\nRUN not an instruction\nFROM nor this\nEOF\n"));
         assert!(written.contains("AS Build\nARG SSL_CERT_FILE=/run/weir/ca-certificates.crt\n"));
         assert!(written.ends_with("CMD [\"x\"]"));
         let plain = written.replace(" --mount=type=bind,from=weir-stack/ca:1,source=/,target=/run/weir", "");
-        let plain: String = plain.split_inclusive('\n').filter(|line| !line.contains("=/run/weir/ca-")).collect();
+        let plain: String = plain
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("=/run/weir/ca-"))
+            .collect();
         assert_eq!(plain, FILE);
         assert_eq!(rewrite(FILE, &Changes::default()), FILE);
     }
@@ -229,26 +300,70 @@ mod tests {
     #[test]
     fn bases_and_arguments_are_seen() {
         let outline = outline(FILE);
-        assert_eq!(outline.bases.iter().map(String::as_str).collect::<Vec<_>>(), ["python:3.13"]);
-        assert_eq!(outline.arguments.iter().map(String::as_str).collect::<Vec<_>>(), ["BASE", "TOKEN"]);
+        assert_eq!(
+            outline.bases.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["python:3.13"]
+        );
+        assert_eq!(
+            outline.arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["BASE", "TOKEN"]
+        );
         assert!(outline.has_syntax);
-        assert!(!rewrite(FILE, &Changes { without_syntax: true, ..Changes::default() }).contains("syntax"));
+        assert!(
+            !rewrite(
+                FILE,
+                &Changes {
+                    without_syntax: true,
+                    ..Changes::default()
+                }
+            )
+            .contains("syntax")
+        );
     }
 
     #[test]
     fn authorities_are_kept_at_the_end_of_the_stage_that_is_built() {
-        let changes = Changes { ca_image: Some("ca:1"), keep_ca: true, target: Some("build"), without_syntax: false };
+        let changes = Changes {
+            ca_image: Some("ca:1"),
+            keep_ca: true,
+            target: Some("build"),
+            without_syntax: false,
+        };
         let written = rewrite(FILE, &changes);
         let kept = written.find("COPY --from=ca:1").unwrap();
         assert!(kept < written.find("FROM scratch").unwrap());
-        let written = rewrite(FILE, &Changes { target: None, ..changes });
+        let written = rewrite(
+            FILE,
+            &Changes {
+                target: None,
+                ..changes
+            },
+        );
         assert!(written.find("COPY --from=ca:1").unwrap() > written.find("CMD").unwrap());
     }
 
     #[test]
     fn hostile_dockerfiles_do_no_harm() {
-        for text in ["", "\\", "RUN", "RUN <<EOF", "FROM", "\u{feff}FROM a", "RUN <<a <<b <<c\n", "FROM a\nRUN echo $((1<<x))\nRUN y\n", "# escape=`\nFROM a\nRUN x `\n y\n", "RUNé x"] {
-            let written = rewrite(text, &Changes { ca_image: Some("ca:1"), keep_ca: true, ..Changes::default() });
+        for text in [
+            "",
+            "\\",
+            "RUN",
+            "RUN <<EOF",
+            "FROM",
+            "\u{feff}FROM a",
+            "RUN <<a <<b <<c\n",
+            "FROM a\nRUN echo $((1<<x))\nRUN y\n",
+            "# escape=`\nFROM a\nRUN x `\n y\n",
+            "RUNé x",
+        ] {
+            let written = rewrite(
+                text,
+                &Changes {
+                    ca_image: Some("ca:1"),
+                    keep_ca: true,
+                    ..Changes::default()
+                },
+            );
             assert!(written.len() >= text.len());
             let _ = outline(text);
         }

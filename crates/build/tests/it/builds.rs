@@ -13,13 +13,37 @@ async fn python_example_is_built_and_serves_and_a_change_is_quick() {
     let outcome = build(&engine, &first, &plan, "python", &[]).await;
     let built = outcome.result.as_ref().unwrap();
     assert!(Container::start(built).get("/").contains("Hello from Weir"));
-    assert_eq!(run(&built.image, "id -un; touch /app/x && echo writable; ls /run/weir 2>&1 | wc -l; env | grep -c CERT; true"), "app\nwritable\n1\n0");
+    assert_eq!(
+        run(
+            &built.image,
+            "id -un; touch /app/x && echo writable; ls /run/weir 2>&1 | wc -l; env | grep -c CERT; true"
+        ),
+        "app\nwritable\n1\n0"
+    );
 
-    let files: Vec<(String, String)> = first.entries().filter_map(|(path, _)| Some((path.to_owned(), first.text(path)?))).collect();
-    let changed: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.replace("Hello from Weir", "Changed"))).collect();
-    let second = source(&changed.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>());
+    let files: Vec<(String, String)> = first
+        .entries()
+        .filter_map(|(path, _)| Some((path.to_owned(), first.text(path)?)))
+        .collect();
+    let changed: Vec<(&str, String)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.replace("Hello from Weir", "Changed")))
+        .collect();
+    let second = source(
+        &changed
+            .iter()
+            .map(|(path, text)| (*path, text.as_str()))
+            .collect::<Vec<_>>(),
+    );
     let again = build(&engine, &second, &plan, "python", &[]).await;
-    assert!(again.lines.iter().any(|line| matches!(line, BuildLine::Info(text) if text == "installing dependencies (as before)")), "{:?}", again.lines);
+    assert!(
+        again
+            .lines
+            .iter()
+            .any(|line| matches!(line, BuildLine::Info(text) if text == "installing dependencies (as before)")),
+        "{:?}",
+        again.lines
+    );
     let rebuilt = again.result.as_ref().unwrap();
     assert_ne!(rebuilt.image, built.image);
     assert!(Container::start(rebuilt).get("/").contains("Changed"));
@@ -35,7 +59,10 @@ async fn node_example_is_built_by_npm_and_serves() {
     let outcome = build(&engine, &source, &plan, "node", &[]).await;
     let built = outcome.result.as_ref().unwrap();
     let answer = Container::start(built).get("/");
-    assert!(answer.contains("built by npm run build") && answer.contains("\"node\":\"v24."), "{answer}");
+    assert!(
+        answer.contains("built by npm run build") && answer.contains("\"node\":\"v24."),
+        "{answer}"
+    );
     remove(&engine, &outcome).await;
 }
 
@@ -75,7 +102,14 @@ async fn monorepo_volume_and_websocket_examples_are_built() {
     for plan in plans(&monorepo) {
         let outcome = build(&engine, &monorepo, &plan, &format!("monorepo-{}", plan.spec.name), &[]).await;
         let answer = Container::start(outcome.result.as_ref().unwrap()).get("/");
-        assert!(answer.contains(if plan.spec.name.as_str() == "api" { "Hello from the API" } else { "The site of a monorepo" }), "{answer}");
+        assert!(
+            answer.contains(if plan.spec.name.as_str() == "api" {
+                "Hello from the API"
+            } else {
+                "The site of a monorepo"
+            }),
+            "{answer}"
+        );
         remove(&engine, &outcome).await;
     }
     for (name, wanted) in [("volume", "1"), ("websocket", "a websocket echo")] {
@@ -94,21 +128,48 @@ async fn a_failing_build_shows_the_lines_that_matter_and_a_hint() {
     let outcome = build(&engine, &broken, &plans(&broken)[0], "broken", &[]).await;
     let error = outcome.result.unwrap_err();
     assert_eq!(error.message, "installing the dependencies failed with exit status 1");
-    assert!(error.lines.iter().any(|line| line.contains("flask==99.99.99")), "{error:?}");
+    assert!(
+        error.lines.iter().any(|line| line.contains("flask==99.99.99")),
+        "{error:?}"
+    );
     assert!(error.hint.unwrap().contains("check its name and version"));
 }
 
 #[tokio::test]
 async fn build_variables_reach_the_build_and_stay_out_of_the_image() {
     let Some(engine) = engine().await else { return };
-    let files = [("main.py", "print(1)"), ("weir.toml", "[build]\ncommand = \"printf %s \\\"$TOKEN\\\" | wc -c >made\"\n")];
+    let files = [
+        ("main.py", "print(1)"),
+        (
+            "weir.toml",
+            "[build]\ncommand = \"printf %s \\\"$TOKEN\\\" | wc -c >made\"\n",
+        ),
+    ];
     let app = source(&files);
     let outcome = build(&engine, &app, &plans(&app)[0], "variables", &[("TOKEN", "se'cret")]).await;
     let built = outcome.result.as_ref().unwrap();
     assert_eq!(run(&built.image, "cat /app/made; env | grep -c TOKEN; true"), "7\n0");
-    let users = source(&[("Dockerfile", "FROM weir-stack/debian:trixie\nARG TOKEN\nRUN test \"$TOKEN\" = secret\nCOPY . /x\nCMD [\"true\"]\n"), (".dockerignore", "*.log\n"), ("a.log", "x"), ("a.txt", "x")]);
-    let second = build(&engine, &users, &plans(&users)[0], "users-variables", &[("TOKEN", "secret"), ("OTHER", "x")]).await;
-    assert_eq!(run(&second.result.as_ref().unwrap().image, "ls -A /x"), ".dockerignore\nDockerfile\na.txt");
+    let users = source(&[
+        (
+            "Dockerfile",
+            "FROM weir-stack/debian:trixie\nARG TOKEN\nRUN test \"$TOKEN\" = secret\nCOPY . /x\nCMD [\"true\"]\n",
+        ),
+        (".dockerignore", "*.log\n"),
+        ("a.log", "x"),
+        ("a.txt", "x"),
+    ]);
+    let second = build(
+        &engine,
+        &users,
+        &plans(&users)[0],
+        "users-variables",
+        &[("TOKEN", "secret"), ("OTHER", "x")],
+    )
+    .await;
+    assert_eq!(
+        run(&second.result.as_ref().unwrap().image, "ls -A /x"),
+        ".dockerignore\nDockerfile\na.txt"
+    );
     remove(&engine, &outcome).await;
     remove(&engine, &second).await;
 }
@@ -116,7 +177,11 @@ async fn build_variables_reach_the_build_and_stay_out_of_the_image() {
 #[tokio::test]
 async fn a_dependency_that_must_be_compiled_gets_compilers() {
     let Some(engine) = engine().await else { return };
-    let app = source(&[("requirements.txt", "markupsafe\n--no-binary=markupsafe\n"), ("main.py", "import markupsafe._speedups; print('fast')"), ("Procfile", "worker: python main.py\n")]);
+    let app = source(&[
+        ("requirements.txt", "markupsafe\n--no-binary=markupsafe\n"),
+        ("main.py", "import markupsafe._speedups; print('fast')"),
+        ("Procfile", "worker: python main.py\n"),
+    ]);
     let plan = plans(&app).remove(0);
     assert_eq!(command_of(&plan, "worker").as_deref(), Some("python main.py"));
     let outcome = build(&engine, &app, &plan, "compiled", &[]).await;
@@ -129,13 +194,30 @@ async fn a_dependency_that_must_be_compiled_gets_compilers() {
 #[tokio::test]
 async fn lock_files_of_the_other_tools_are_installed() {
     let Some(engine) = engine().await else { return };
-    let package = r#"{"name":"x","private":true,"dependencies":{"ms":"2.1.3"},"scripts":{"start":"node -e \"require('ms')\""}}"#;
+    let package =
+        r#"{"name":"x","private":true,"dependencies":{"ms":"2.1.3"},"scripts":{"start":"node -e \"require('ms')\""}}"#;
     let yarn = "# yarn lockfile v1\n\n\nms@2.1.3:\n  version \"2.1.3\"\n  resolved \"https://registry.yarnpkg.com/ms/-/ms-2.1.3.tgz#574c8138ce1d2b5861f0b44579dbadd60c6615b2\"\n  integrity sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==\n";
     let pnpm = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .:\n    dependencies:\n      ms:\n        specifier: 2.1.3\n        version: 2.1.3\n\npackages:\n\n  ms@2.1.3:\n    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}\n\nsnapshots:\n\n  ms@2.1.3: {}\n";
     let pipfile = "[packages]\nidna = \"*\"\n";
     let poetry = "[tool.poetry]\nname = \"x\"\nversion = \"1\"\ndescription = \"\"\nauthors = []\n[tool.poetry.dependencies]\npython = \"^3.11\"\nidna = \"*\"\n";
     let project = "[project]\nname = \"x\"\nversion = \"1\"\nrequires-python = \">=3.11\"\ndependencies = [\"idna\"]\n";
+    let pinned =
+        "[project]\nname = \"x\"\nversion = \"1\"\nrequires-python = \">=3.11\"\ndependencies = [\"idna==3.10\"]\n";
+    let uv = "version = 1\nrevision = 1\nrequires-python = \">=3.11\"\n\n[[package]]\nname = \"idna\"\nversion = \"3.10\"\nsource = { registry = \"https://pypi.org/simple\" }\nwheels = [\n    { url = \"https://files.pythonhosted.org/packages/76/c6/c88e154df9c4e1a2a66ccf0005a88dfb2650c1dffb6f5ce603dfbd452ce3/idna-3.10-py3-none-any.whl\", hash = \"sha256:946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3\" },\n]\n\n[[package]]\nname = \"x\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [\n    { name = \"idna\" },\n]\n\n[package.metadata]\nrequires-dist = [{ name = \"idna\", specifier = \"==3.10\" }]\n";
+    let locked = "[[package]]\nname = \"idna\"\nversion = \"3.10\"\ndescription = \"\"\noptional = false\npython-versions = \">=3.6\"\ngroups = [\"main\"]\nfiles = [\n    {file = \"idna-3.10-py3-none-any.whl\", hash = \"sha256:946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3\"},\n]\n\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.11\"\ncontent-hash = \"8f815281f3062ded4286715f4f207bce9f3535a6121b66d9abfcdb5c6da95837\"\n";
     for (name, files) in [
+        (
+            "uv",
+            vec![("pyproject.toml", pinned), ("uv.lock", uv), ("main.py", "import idna")],
+        ),
+        (
+            "poetry-locked",
+            vec![
+                ("pyproject.toml", pinned),
+                ("poetry.lock", locked),
+                ("main.py", "import idna"),
+            ],
+        ),
         ("yarn", vec![("package.json", package), ("yarn.lock", yarn)]),
         ("pnpm", vec![("package.json", package), ("pnpm-lock.yaml", pnpm)]),
         ("pipenv", vec![("Pipfile", pipfile), ("main.py", "import idna")]),

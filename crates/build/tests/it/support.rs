@@ -26,7 +26,12 @@ pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub(crate) fn source(files: &[(&str, &str)]) -> Source {
-    Source::from_tar(archive(files).as_slice(), &SourceLimits::default(), &std::env::temp_dir()).unwrap()
+    Source::from_tar(
+        archive(files).as_slice(),
+        &SourceLimits::default(),
+        &std::env::temp_dir(),
+    )
+    .unwrap()
 }
 
 /// One of the examples of the repository.
@@ -34,7 +39,12 @@ pub(crate) fn example(name: &str) -> Source {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
     let mut archive = tar::Builder::new(Vec::new());
     archive.append_dir_all("", folder).unwrap();
-    Source::from_tar(archive.into_inner().unwrap().as_slice(), &SourceLimits::default(), &std::env::temp_dir()).unwrap()
+    Source::from_tar(
+        archive.into_inner().unwrap().as_slice(),
+        &SourceLimits::default(),
+        &std::env::temp_dir(),
+    )
+    .unwrap()
 }
 
 pub(crate) fn project() -> AppName {
@@ -46,7 +56,12 @@ pub(crate) fn plans(source: &Source) -> Vec<AppPlan> {
 }
 
 pub(crate) fn command_of(plan: &AppPlan, process: &str) -> Option<String> {
-    plan.spec.processes.get(&ProcessName::new(process).unwrap()).unwrap_or_else(|| panic!("no {process} in {:?}", plan.spec.processes)).command.clone()
+    plan.spec
+        .processes
+        .get(&ProcessName::new(process).unwrap())
+        .unwrap_or_else(|| panic!("no {process} in {:?}", plan.spec.processes))
+        .command
+        .clone()
 }
 
 /// `None` where there is no Docker.
@@ -69,13 +84,22 @@ pub(crate) struct Outcome {
     pub(crate) tag: String,
 }
 
-pub(crate) async fn build(engine: &DockerEngine, source: &Source, plan: &AppPlan, name: &str, variables: &[(&str, &str)]) -> Outcome {
+pub(crate) async fn build(
+    engine: &DockerEngine,
+    source: &Source,
+    plan: &AppPlan,
+    name: &str,
+    variables: &[(&str, &str)],
+) -> Outcome {
     let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
     let tag = format!("weir-build-test/{name}:1");
     let options = BuildOptions {
         tag: tag.clone(),
         labels: BTreeMap::from([("weir.test".to_owned(), name.to_owned())]),
-        build_variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        build_variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         ca_bundle: bundle.exists().then(|| bundle.to_owned()),
         cache_key: format!("test-{name}"),
         timeout_s: 900,
@@ -90,7 +114,12 @@ pub(crate) async fn build(engine: &DockerEngine, source: &Source, plan: &AppPlan
     if result.is_err() || std::env::var_os("SHOW").is_some() {
         println!("{lines:#?}");
     }
-    Outcome { result, lines, took, tag }
+    Outcome {
+        result,
+        lines,
+        took,
+        tag,
+    }
 }
 
 /// A running container; removed when dropped.
@@ -101,21 +130,49 @@ pub(crate) struct Container {
 
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Runs a command in a new container of an image and gives what it wrote.
 pub(crate) fn run(image: &str, command: &str) -> String {
-    docker(&["run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", image, "-c", command])
+    docker(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "/bin/sh",
+        image,
+        "-c",
+        command,
+    ])
 }
 
 impl Container {
     pub(crate) fn start(built: &BuiltApp) -> Self {
         let web = &built.spec.processes[&ProcessName::web()];
         let port = format!("PORT={}", web.port);
-        let mut arguments = vec!["run", "-d", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-e", &port];
-        let variables: Vec<String> = built.spec.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut arguments = vec![
+            "run",
+            "-d",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+            "-e",
+            &port,
+        ];
+        let variables: Vec<String> = built
+            .spec
+            .variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         variables.iter().for_each(|variable| arguments.extend(["-e", variable]));
         match &web.command {
             Some(command) => arguments.extend(["--entrypoint", "/bin/sh", &built.image, "-c", command]),
@@ -123,7 +180,10 @@ impl Container {
         }
         let id = docker(&arguments);
         let ip = docker(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", &id]);
-        Self { address: format!("{ip}:{}", web.port), id }
+        Self {
+            address: format!("{ip}:{}", web.port),
+            id,
+        }
     }
 
     /// Status line and body of an answer; waits until it listens.
@@ -139,7 +199,12 @@ impl Container {
             if !answer.is_empty() {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "no answer from {}: {}", self.address, docker(&["logs", &self.id]));
+            assert!(
+                Instant::now() < deadline,
+                "no answer from {}: {}",
+                self.address,
+                docker(&["logs", &self.id])
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -32,7 +32,8 @@ use crate::api::ApiError;
 use crate::context::Context;
 use crate::projects;
 
-/// Git processes at once; more requests wait.
+/// Fetches at once, and pushes at once; more of each wait. Apart, because pushes take as long
+/// as their builds.
 const PROCESSES: usize = 32;
 /// Bytes of a request: a push brings its pack, anything else is only talk.
 const LARGEST_PUSH: u64 = super::LARGEST_PACK + (64 << 20);
@@ -46,7 +47,8 @@ const PIECES: usize = 16;
 struct GitHttp {
     context: Context,
     limiter: Arc<Limiter>,
-    places: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
+    pushes: Arc<Semaphore>,
 }
 
 /// What a client wants of a repository.
@@ -84,7 +86,8 @@ impl Service {
 
 /// `/git/PROJECT.git`, as git clients know it.
 pub fn router(context: Context) -> Router {
-    let state = GitHttp { context, limiter: Arc::default(), places: Arc::new(Semaphore::new(PROCESSES)) };
+    let places = || Arc::new(Semaphore::new(PROCESSES));
+    let state = GitHttp { context, limiter: Arc::default(), fetches: places(), pushes: places() };
     Router::new()
         .route("/git/{repository}/info/refs", get(list_references))
         .route("/git/{repository}/git-upload-pack", post(upload_pack))
@@ -175,7 +178,8 @@ impl Admitted {
 }
 
 async fn advertise(git_http: &GitHttp, admitted: &Admitted) -> Response {
-    let Ok(_place) = git_http.places.acquire().await else { return failed("no more processes") };
+    // Short, whichever service it is for.
+    let Ok(_place) = git_http.fetches.acquire().await else { return failed("no more processes") };
     let command = admitted.command(&git_http.context, &["--http-backend-info-refs"]);
     let references = match super::run_git(command, admitted.service.command()).await {
         Ok(references) => references,
@@ -205,7 +209,8 @@ async fn talk(git_http: GitHttp, repository: String, service: Service, request: 
     let Some(encoding) = encoding_of(&parts.headers) else {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bodies may be plain or gzip\n");
     };
-    let Ok(place) = git_http.places.clone().acquire_owned().await else { return failed("no more processes") };
+    let places = if service == Service::ReceivePack { &git_http.pushes } else { &git_http.fetches };
+    let Ok(place) = places.clone().acquire_owned().await else { return failed("no more processes") };
     let mut command = admitted.command(&git_http.context, &[]);
     let session = (service == Service::ReceivePack).then(|| begin_session(&git_http.context, &admitted, &mut command));
     let mut child = match command.stdin(std::process::Stdio::piped()).spawn() {

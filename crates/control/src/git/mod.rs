@@ -126,6 +126,8 @@ fn git(config: &Config, repository: &Path, arguments: &[&str]) -> Command {
         "receive.fsck.zeroPaddedFilemode=warn",
         "receive.fsck.missingSpaceBeforeDate=warn",
         "receive.fsck.badTimezone=warn",
+        // A pack is kept as it came: one file to sync instead of one an object.
+        "receive.unpackLimit=1",
         "receive.autogc=false",
         "receive.advertisePushOptions=false",
         &largest_pack,

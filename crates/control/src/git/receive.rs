@@ -220,7 +220,7 @@ async fn try_decide(
                 let branch = environment.branch.as_deref().unwrap_or_default();
                 let name = &environment.name;
                 return Err(PushError::new(format!("the branch `{branch}` is followed by the environment `{name}` and cannot be deleted"))
-                    .with_hint("let the environment follow another branch, or destroy it, then delete the branch"));
+                    .with_hint(format!("let it follow another branch first: `weir env set-branch {name} BRANCH`")));
             }
             Meaning::Keep(Some(words)) if hook == Hook::PreReceive => lines.say(LineKind::Step, &words).await,
             Meaning::Keep(_) => {}

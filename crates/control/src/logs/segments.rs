@@ -168,9 +168,11 @@ impl Segments {
         let Some(segment) = state.segments.back_mut() else { return Ok(()) };
         let path = path_of(&self.folder, segment.first_line);
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        // What an attempt that failed left behind.
-        if file.metadata()?.len() > segment.bytes {
-            file.set_len(segment.bytes)?;
+        match file.metadata()?.len() {
+            // What an attempt that failed left behind.
+            length if length > segment.bytes => file.set_len(segment.bytes)?,
+            // Somebody removed the file to make room.
+            length => segment.bytes = length,
         }
         if let Err(error) = file.write_all(buffer) {
             let _ = file.set_len(segment.bytes);
@@ -233,6 +235,7 @@ impl Segments {
                 return Ok(());
             }
             let end = if segment.first_line == until.segment { segment.bytes.min(until.offset) } else { segment.bytes };
+            let end = end.min(file.metadata()?.len());
             if each_line_backwards(&mut file, end, &mut show)?.is_break() {
                 return Ok(());
             }

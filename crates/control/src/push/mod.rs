@@ -273,9 +273,13 @@ async fn follow(context: &Context, order: &PushOrder, deployment: &Deployment, t
     tokio::pin!(end);
     let mut patience = PATIENCE;
     loop {
-        match tokio::time::timeout(patience, &mut end).await {
-            Ok(ended) => return ended,
-            Err(_) => {
+        tokio::select! {
+            ended = &mut end => return ended,
+            () = context.stop.cancelled() => {
+                return Err(PushError::new("Weir was stopped; the deployment goes on once it is back")
+                    .with_hint("look with `weir status`, and push again if the branch was not updated"));
+            }
+            () = tokio::time::sleep(patience) => {
                 patience = LOOK_AGAIN;
                 if let Some(next) = turn.next() {
                     queue::supersede(context, order.environment.id, deployment.id, &next).await;
@@ -297,10 +301,6 @@ async fn wait_for_end(context: &Context, task: TaskId) -> Result<Task, PushError
                 TaskEvent::End(task) => return Ok(task),
                 TaskEvent::Lost => break,
             }
-        }
-        if context.stop.is_cancelled() {
-            return Err(PushError::new("Weir was stopped; the deployment goes on once it is back")
-                .with_hint("look with `weir status`, and push again if the branch was not updated"));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -36,6 +36,8 @@ use routing::Routing;
 const NODE_SILENT_MS: i64 = 5_000;
 /// Environments are looked at at least this often, whatever happened.
 const RESYNC: Duration = Duration::from_secs(30);
+/// Pauses between further looks after the engine told of a change.
+const ECHOES: [Duration; 3] = [Duration::from_millis(80), Duration::from_millis(300), Duration::from_millis(1200)];
 /// The state of an instance that runs and was not checked yet; not shown outside.
 const UNCHECKED: &str = "unchecked";
 /// So long the first snapshot waits at most for a first look at every environment.
@@ -55,6 +57,8 @@ struct Shared {
     woken: Notify,
     views: Mutex<HashMap<EnvironmentId, Vec<InstanceView>>>,
     sessions: Mutex<BTreeSet<InstanceId>>,
+    /// Environments that are looked at again a little later.
+    echoing: Mutex<BTreeSet<EnvironmentId>>,
     /// `Err` with the engine's words while it does not answer.
     engine: Mutex<Result<(), String>>,
     /// Whether every environment was looked at once.
@@ -96,6 +100,7 @@ impl Reconciler {
             woken: Notify::new(),
             views: Mutex::default(),
             sessions: Mutex::default(),
+            echoing: Mutex::default(),
             engine: Mutex::new(Err("it was not asked yet".to_owned())),
             observed: watch::Sender::new(false),
         };
@@ -173,7 +178,12 @@ pub async fn run(context: Context) {
             () = shared.woken.notified() => {}
             _ = resync.tick() => wake_all(&context).await,
             event = events.next() => match event {
-                Some(EngineEvent::Changed(environment)) => context.reconciler.wake(environment),
+                Some(EngineEvent::Changed(environment)) => {
+                    context.reconciler.wake(environment);
+                    if lock(&shared.echoing).insert(environment) {
+                        tasks.spawn(echo(context.clone(), environment));
+                    }
+                }
                 Some(EngineEvent::Resync) => wake_all(&context).await,
                 None => {
                     events = context.engine.watch();
@@ -197,6 +207,22 @@ pub async fn run(context: Context) {
         while tasks.try_join_next().is_some() {}
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Looks again a little after the engine told of a change: Docker tells that a container died
+/// before it lists it as ended.
+async fn echo(context: Context, environment: EnvironmentId) {
+    for (index, pause) in ECHOES.into_iter().enumerate() {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        if index + 1 == ECHOES.len() {
+            // From here on a further change begins anew.
+            lock(&context.reconciler.shared.echoing).remove(&environment);
+        }
+        context.reconciler.wake(environment);
+    }
 }
 
 /// Wakes every environment. The engine's state is asked first, so that `health` is right even

@@ -346,6 +346,11 @@ impl<'a> Planner<'a> {
         let mut all_ready = true;
         for (name, app) in target.apps.iter().filter(|(name, _)| wanted(name)) {
             for (process, &count) in &app.instances {
+                // What ran before is known to run: a rollback does not wait for its workers,
+                // which start with the switch.
+                if target.kind == DeploymentKind::Rollback && !app.spec.is_routed(process) {
+                    continue;
+                }
                 let key = (name.clone(), process.clone());
                 let spec = &app.spec.processes[process];
                 let facts = self.chosen_candidate.get(&key).cloned().unwrap_or_default();

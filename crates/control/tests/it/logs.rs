@@ -193,6 +193,25 @@ async fn nothing_is_left_of_a_removed_environment() {
     assert!(end.is_ok(), "following goes on although there is nothing");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_could_not_be_written_are_counted_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = open(folder.path(), 1 << 20, &SimEngine::new(1));
+    logs.append(environment(), &lines(0..3)).await;
+    logs.flush().await;
+    let path = folder.path().join(environment().to_string()).join("shop").join(format!("{:020}.log", 0));
+    // A folder in the place of the file: writing fails, even for root.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    logs.append(environment(), &lines(3..10)).await;
+    logs.flush().await;
+    std::fs::remove_dir(&path).unwrap();
+    logs.append(environment(), &lines(10..11)).await;
+    logs.flush().await;
+    let read = logs.read(LogQuery::new(environment())).await.unwrap();
+    assert_eq!(texts(&read), ["7 lines could not be kept: the disk was full or failed", "line 10"]);
+}
+
 const IMAGE: &str = "shop:1";
 
 fn labels(random: u128) -> InstanceLabels {
@@ -275,8 +294,7 @@ async fn a_flood_of_a_million_lines_stays_bounded_and_says_what_was_dropped() {
 async fn reading_goes_on_behind_the_last_line_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let engine = SimEngine::new(4);
-    let mut behaviour = Behaviour::default();
-    behaviour.output = output(3000, 1);
+    let behaviour = Behaviour { output: output(3000, 1), ..Behaviour::default() };
     engine.behaviour(IMAGE, behaviour);
     let labels = labels(2);
     start(&engine, &labels).await;

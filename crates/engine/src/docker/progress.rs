@@ -2,7 +2,7 @@
 //! interesting ones carry a protobuf message of BuildKit's own, of which the parts that are
 //! needed are written down here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use prost::Message;
@@ -50,6 +50,9 @@ pub(super) struct Instant {
 pub(super) struct VertexLog {
     #[prost(string, tag = "1")]
     pub(super) vertex: String,
+    /// 1 for standard output, 2 for standard error.
+    #[prost(int64, tag = "3")]
+    pub(super) stream: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) text: Vec<u8>,
 }
@@ -78,8 +81,8 @@ struct ErrorDetail {
 pub(super) struct Progress {
     /// Steps that were told of.
     told: HashSet<String>,
-    /// Unfinished lines, by step.
-    partial: HashMap<String, Vec<u8>>,
+    /// Unfinished lines, by step and stream.
+    partial: BTreeMap<(String, i64), Vec<u8>>,
 }
 
 impl Progress {
@@ -131,7 +134,7 @@ impl Progress {
             }
         }
         for log in status.logs {
-            let partial = self.partial.entry(log.vertex).or_default();
+            let partial = self.partial.entry((log.vertex, log.stream)).or_default();
             partial.extend_from_slice(&log.text);
             while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = partial.drain(..=end).collect();
@@ -142,9 +145,14 @@ impl Progress {
             }
         }
         for vertex in status.vertexes.iter().filter(|vertex| vertex.completed.is_some()) {
-            let rest = self.partial.remove(&vertex.digest).unwrap_or_default();
-            if !rest.is_empty() {
-                events.push(BuildEvent::Output(visible(&rest)));
+            for stream in [1, 2] {
+                let rest = self
+                    .partial
+                    .remove(&(vertex.digest.clone(), stream))
+                    .unwrap_or_default();
+                if !rest.is_empty() {
+                    events.push(BuildEvent::Output(visible(&rest)));
+                }
             }
         }
         events
@@ -188,9 +196,10 @@ mod tests {
         }
     }
 
-    fn log(name: &str, text: &str) -> VertexLog {
+    fn log(name: &str, stream: i64, text: &str) -> VertexLog {
         VertexLog {
             vertex: format!("sha256:{name}"),
+            stream,
             text: text.as_bytes().to_vec(),
         }
     }
@@ -204,7 +213,7 @@ mod tests {
                 step("[1/2] FROM", true),
                 step("[2/2] RUN", false),
             ],
-            logs: vec![log("[2/2] RUN", "one\ntw")],
+            logs: vec![log("[2/2] RUN", 1, "one\ntw"), log("[2/2] RUN", 2, "warning")],
         };
         assert_eq!(
             progress.read(&trace(&first)),
@@ -224,9 +233,9 @@ mod tests {
         ended.completed = Some(Instant { seconds: 2 });
         let second = StatusResponse {
             vertexes: vec![ended],
-            logs: vec![log("[2/2] RUN", "o\n10%\r50%\r100%\r\nend")],
+            logs: vec![log("[2/2] RUN", 1, "o\n10%\r50%\r100%\r\nend")],
         };
-        let texts = ["two", "100%", "end"].map(|text| BuildEvent::Output(text.to_owned()));
+        let texts = ["two", "100%", "end", "warning"].map(|text| BuildEvent::Output(text.to_owned()));
         assert_eq!(progress.read(&trace(&second)), texts);
     }
 

@@ -14,7 +14,9 @@ mod values;
 pub use procfile::{Procfile, ProcfileProcess};
 pub use reader::{FileProblem, FileProblems, schema_text};
 pub use spec::{Detected, main_app};
-pub use types::{AppFile, BuildFile, BuildKind, CheckFile, DeployFile, ProcessFile, ProjectFile, ReleaseFile, RouteFile, VolumeFile};
+pub use types::{
+    AppFile, BuildFile, BuildKind, CheckFile, DeployFile, ProcessFile, ProjectFile, ReleaseFile, RouteFile, VolumeFile,
+};
 pub use values::{CpuShare, Duration, MemorySize};
 
 /// The name of the project's file.

@@ -36,12 +36,21 @@ impl Procfile {
     /// Reads a `Procfile`. One line that cannot be read makes the whole file invalid, because a
     /// process that silently does not run is worse than an error. `path` is for messages.
     pub fn parse(bytes: &[u8], path: &str) -> Result<Self, FileProblems> {
-        let whole = |message: String| FileProblems { file: path.to_owned(), problems: vec![FileProblem { line: None, message }] };
+        let whole = |message: String| FileProblems {
+            file: path.to_owned(),
+            problems: vec![FileProblem { line: None, message }],
+        };
         if bytes.len() > PROCFILE_BYTES {
-            return Err(whole(format!("it has {} bytes; at most {PROCFILE_BYTES} are read", bytes.len())));
+            return Err(whole(format!(
+                "it has {} bytes; at most {PROCFILE_BYTES} are read",
+                bytes.len()
+            )));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+            let line = 1 + bytes[..error.valid_up_to()]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count();
             whole(format!("line {line} is not UTF-8 text"))
         })?;
         let mut procfile = Self::default();
@@ -50,13 +59,25 @@ impl Procfile {
             if let Err(message) = procfile.line(line.trim(), index + 1)
                 && problems.len() < PROBLEMS
             {
-                problems.push(FileProblem { line: Some(index + 1), message });
+                problems.push(FileProblem {
+                    line: Some(index + 1),
+                    message,
+                });
             }
         }
         if problems.is_empty() && procfile.processes.is_empty() {
-            return Err(whole("it names no process; a line looks like `web: gunicorn app:app`".to_owned()));
+            return Err(whole(
+                "it names no process; a line looks like `web: gunicorn app:app`".to_owned(),
+            ));
         }
-        if problems.is_empty() { Ok(procfile) } else { Err(FileProblems { file: path.to_owned(), problems }) }
+        if problems.is_empty() {
+            Ok(procfile)
+        } else {
+            Err(FileProblems {
+                file: path.to_owned(),
+                problems,
+            })
+        }
     }
 
     fn line(&mut self, line: &str, number: usize) -> Result<(), String> {
@@ -64,7 +85,10 @@ impl Procfile {
             return Ok(());
         }
         if line.len() > LINE_BYTES {
-            return Err(format!("the line has {} bytes; at most {LINE_BYTES} are read", line.len()));
+            return Err(format!(
+                "the line has {} bytes; at most {LINE_BYTES} are read",
+                line.len()
+            ));
         }
         if line.chars().any(|c| c.is_control() && c != '\t') {
             return Err("the line has a control character in it".to_owned());
@@ -73,16 +97,24 @@ impl Procfile {
             return Err(format!("`{}` is not of the form `name: command`", shorten(line)));
         };
         let (written, command) = (written.trim_end(), command.trim());
-        let name = ProcessName::new(&written.to_ascii_lowercase().replace('_', "-")).map_err(|error| error.to_string())?;
+        let name =
+            ProcessName::new(&written.to_ascii_lowercase().replace('_', "-")).map_err(|error| error.to_string())?;
         if command.is_empty() || command.starts_with('#') {
             return Err(format!("the process `{name}` has no command"));
         }
         if self.processes.len() >= PROCESSES {
             return Err(format!("more than {PROCESSES} processes"));
         }
-        let process = ProcfileProcess { written: written.to_owned(), command: command.to_owned(), line: number };
+        let process = ProcfileProcess {
+            written: written.to_owned(),
+            command: command.to_owned(),
+            line: number,
+        };
         match self.processes.get(&name) {
-            Some(first) => Err(format!("the process `{name}` is there twice; first in line {}", first.line)),
+            Some(first) => Err(format!(
+                "the process `{name}` is there twice; first in line {}",
+                first.line
+            )),
             None => {
                 self.processes.insert(name, process);
                 Ok(())
@@ -96,20 +128,39 @@ mod tests {
     use super::*;
 
     fn problems(text: &[u8]) -> String {
-        Procfile::parse(text, "Procfile").map(|_| String::new()).unwrap_or_else(|problems| problems.to_string())
+        Procfile::parse(text, "Procfile")
+            .map(|_| String::new())
+            .unwrap_or_else(|problems| problems.to_string())
     }
 
     #[test]
     fn processes_comments_and_windows_lines_are_read() {
         let procfile = Procfile::parse("\u{feff}# comment\r\n// too\r\nweb: gunicorn 'a:b' # x\r\nCelery_Worker:celery -A a:b\r\n\r\nrelease : ./migrate".as_bytes(), "Procfile").unwrap();
-        let commands: Vec<_> = procfile.processes.iter().map(|(name, process)| (name.as_str(), process.command.as_str(), process.line)).collect();
-        assert_eq!(commands, [("celery-worker", "celery -A a:b", 4), ("release", "./migrate", 6), ("web", "gunicorn 'a:b' # x", 3)]);
+        let commands: Vec<_> = procfile
+            .processes
+            .iter()
+            .map(|(name, process)| (name.as_str(), process.command.as_str(), process.line))
+            .collect();
+        assert_eq!(
+            commands,
+            [
+                ("celery-worker", "celery -A a:b", 4),
+                ("release", "./migrate", 6),
+                ("web", "gunicorn 'a:b' # x", 3)
+            ]
+        );
     }
 
     #[test]
     fn one_bad_line_makes_the_file_invalid_and_is_named() {
-        assert_eq!(problems(b"web: a\nworker\n"), "Procfile, line 2: `worker` is not of the form `name: command`");
-        assert_eq!(problems(b"web: a\nweb: b\n"), "Procfile, line 2: the process `web` is there twice; first in line 1");
+        assert_eq!(
+            problems(b"web: a\nworker\n"),
+            "Procfile, line 2: `worker` is not of the form `name: command`"
+        );
+        assert_eq!(
+            problems(b"web: a\nweb: b\n"),
+            "Procfile, line 2: the process `web` is there twice; first in line 1"
+        );
         assert!(problems(b"web:\n").contains("has no command"));
         assert!(problems(b"../x: a\n").contains("cannot be the name of a process"));
         assert!(problems(b"").contains("names no process"));
@@ -124,6 +175,9 @@ mod tests {
         assert!(problems(b"web: a\0b\n").contains("control character"));
         let many: String = (0..5_000).map(|number| format!("p{number}: x\n")).collect();
         let message = problems(many.as_bytes());
-        assert!(message.contains("more than 32 processes") && message.len() < 2_000, "{message}");
+        assert!(
+            message.contains("more than 32 processes") && message.len() < 2_000,
+            "{message}"
+        );
     }
 }

@@ -69,7 +69,10 @@ impl Findings {
                 (None, None) => break None,
             }
         };
-        self.problems.push(FileProblem { line, message: message.into() });
+        self.problems.push(FileProblem {
+            line,
+            message: message.into(),
+        });
     }
 
     fn into_result<T>(mut self, value: T) -> Result<T, FileProblems> {
@@ -81,9 +84,15 @@ impl Findings {
         if self.problems.len() > PROBLEMS {
             let more = self.problems.len() - PROBLEMS;
             self.problems.truncate(PROBLEMS);
-            self.problems.push(FileProblem { line: None, message: format!("and {more} more") });
+            self.problems.push(FileProblem {
+                line: None,
+                message: format!("and {more} more"),
+            });
         }
-        Err(FileProblems { file: WEIR_TOML.to_owned(), problems: self.problems })
+        Err(FileProblems {
+            file: WEIR_TOML.to_owned(),
+            problems: self.problems,
+        })
     }
 }
 
@@ -92,20 +101,36 @@ impl ProjectFile {
     pub fn parse(text: &str) -> Result<Self, FileProblems> {
         let mut findings = Findings::default();
         if text.len() > WEIR_TOML_BYTES {
-            findings.at("", format!("it has {} bytes; at most {WEIR_TOML_BYTES} are read", text.len()));
+            findings.at(
+                "",
+                format!("it has {} bytes; at most {WEIR_TOML_BYTES} are read", text.len()),
+            );
             return findings.into_result(Self::default());
         }
-        let line_of = |offset: usize| 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count();
+        let line_of = |offset: usize| {
+            1 + text.as_bytes()[..offset.min(text.len())]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count()
+        };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = error.span().map(|span| line_of(span.start));
-            findings.problems.push(FileProblem { line, message: error.message().to_owned() });
+            findings.problems.push(FileProblem {
+                line,
+                message: error.message().to_owned(),
+            });
         }
         if !findings.problems.is_empty() {
             return findings.into_result(Self::default());
         }
         let schema = schema_value();
-        Walk { root: &schema, line_of: &line_of, findings: &mut findings }.table(table.get_ref(), &schema, "");
+        Walk {
+            root: &schema,
+            line_of: &line_of,
+            findings: &mut findings,
+        }
+        .table(table.get_ref(), &schema, "");
         if !findings.problems.is_empty() {
             return findings.into_result(Self::default());
         }
@@ -116,7 +141,10 @@ impl ProjectFile {
             }
             Err(error) => {
                 let line = error.span().map(|span| line_of(span.start));
-                findings.problems.push(FileProblem { line, message: error.message().to_owned() });
+                findings.problems.push(FileProblem {
+                    line,
+                    message: error.message().to_owned(),
+                });
                 findings.into_result(Self::default())
             }
         }
@@ -131,7 +159,8 @@ pub fn schema_text() -> String {
 }
 
 fn schema_value() -> Value {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let settings =
+        schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<ProjectFile>();
     let mut value = schema.to_value();
     without_null(&mut value);
@@ -180,8 +209,14 @@ impl Walk<'_> {
         let any = schema.get("additionalProperties").filter(|any| any.is_object());
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            let path = if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-            self.findings.lines.insert(path.clone(), (self.line_of)(key.span().start));
+            let path = if at.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{at}.{name}")
+            };
+            self.findings
+                .lines
+                .insert(path.clone(), (self.line_of)(key.span().start));
             match known.and_then(|known| known.get(name)).or(any) {
                 Some(schema) => self.value(value, schema, &path),
                 None => {
@@ -190,7 +225,13 @@ impl Walk<'_> {
                 }
             }
         }
-        for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for required in schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             if !table.contains_key(required) {
                 self.findings.at(at, format!("[{at}] needs the key `{required}`"));
             }
@@ -198,10 +239,26 @@ impl Walk<'_> {
     }
 
     fn unknown(&self, name: &str, at: &str, known: Option<&serde_json::Map<String, Value>>) -> String {
-        let place = if at.is_empty() { "the top level".to_owned() } else { format!("[{at}]") };
+        let place = if at.is_empty() {
+            "the top level".to_owned()
+        } else {
+            format!("[{at}]")
+        };
         let mut message = format!("unknown key `{}` in {place}", shorten(name));
-        let names: Vec<&str> = known.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
-        let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(known, &shorten(name).to_lowercase()), *known)).min();
+        let names: Vec<&str> = known
+            .into_iter()
+            .flat_map(|known| known.keys())
+            .map(String::as_str)
+            .collect();
+        let nearest = names
+            .iter()
+            .map(|known| {
+                (
+                    strsim::damerau_levenshtein(known, &shorten(name).to_lowercase()),
+                    *known,
+                )
+            })
+            .min();
         let mut homes = Vec::new();
         homes_of(self.root, name, "", &mut homes);
         match nearest {
@@ -209,7 +266,10 @@ impl Walk<'_> {
                 message.push_str(&format!("; did you mean `{nearest}`?"));
             }
             _ if !homes.is_empty() => message.push_str(&format!("; it belongs in {}", homes.join(" or "))),
-            Some((_, nearest)) => message.push_str(&format!("; the nearest known key is `{nearest}`; known here: {}", names.join(", "))),
+            Some((_, nearest)) => message.push_str(&format!(
+                "; the nearest known key is `{nearest}`; known here: {}",
+                names.join(", ")
+            )),
             None => {}
         }
         message
@@ -223,7 +283,9 @@ impl Walk<'_> {
                 let items = schema.get("items").cloned().unwrap_or_default();
                 for (index, item) in array.iter().enumerate() {
                     let path = format!("{path}.{}", index + 1);
-                    self.findings.lines.insert(path.clone(), (self.line_of)(item.span().start));
+                    self.findings
+                        .lines
+                        .insert(path.clone(), (self.line_of)(item.span().start));
                     self.value(item, &items, &path);
                 }
             }
@@ -231,7 +293,11 @@ impl Walk<'_> {
             ("boolean", DeValue::Boolean(_)) => {}
             ("integer", DeValue::Integer(number)) => {
                 let radix = number.radix();
-                self.number(i64::from_str_radix(number.as_str(), radix).ok().map(precise), schema, path);
+                self.number(
+                    i64::from_str_radix(number.as_str(), radix).ok().map(precise),
+                    schema,
+                    path,
+                );
             }
             ("number", DeValue::Integer(number)) => self.number(number.as_str().parse().ok(), schema, path),
             ("number", DeValue::Float(number)) => self.number(number.as_str().parse().ok(), schema, path),
@@ -246,7 +312,8 @@ impl Walk<'_> {
                     ("integer", _) => "a whole number",
                     _ => "a number",
                 };
-                self.findings.at(path, format!("`{path}` must be {wanted}, not {}", described(other)));
+                self.findings
+                    .at(path, format!("`{path}` must be {wanted}, not {}", described(other)));
             }
         }
     }
@@ -262,7 +329,10 @@ impl Walk<'_> {
         }
         let words = words_of(schema);
         if !words.is_empty() && !words.contains(&text) {
-            let nearest = words.iter().map(|word| (strsim::damerau_levenshtein(word, &shorten(text).to_lowercase()), *word)).min();
+            let nearest = words
+                .iter()
+                .map(|word| (strsim::damerau_levenshtein(word, &shorten(text).to_lowercase()), *word))
+                .min();
             let mut message = format!("`{path}` cannot be `{}`", shorten(text));
             if let Some((distance, nearest)) = nearest
                 && distance <= 2
@@ -279,7 +349,8 @@ impl Walk<'_> {
         let (least, most) = (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(f64::MAX));
         // Written so that "not a number" is refused too.
         if !number.is_some_and(|number| number >= least && number <= most) {
-            self.findings.at(path, format!("`{path}` must be from {least} to {most}"));
+            self.findings
+                .at(path, format!("`{path}` must be from {least} to {most}"));
         }
     }
 }
@@ -292,23 +363,41 @@ fn precise(number: i64) -> f64 {
 fn words_of(schema: &Value) -> Vec<&str> {
     let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
     let described = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
-    let described = described.flat_map(|choice| choice.get("const").into_iter().chain(choice.get("enum").and_then(Value::as_array).into_iter().flatten()));
+    let described = described.flat_map(|choice| {
+        choice
+            .get("const")
+            .into_iter()
+            .chain(choice.get("enum").and_then(Value::as_array).into_iter().flatten())
+    });
     listed.chain(described).filter_map(Value::as_str).collect()
 }
 
 /// The tables that have a key of this name, like `[process.NAME]`; not those inside of apps,
 /// which repeat the top level.
 fn homes_of(schema: &Value, name: &str, at: &str, homes: &mut Vec<String>) {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return;
+    };
     if !at.is_empty() && properties.contains_key(name) {
         homes.push(format!("[{at}]"));
     }
     for (key, inner) in properties {
-        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        let path = if at.is_empty() {
+            key.clone()
+        } else {
+            format!("{at}.{key}")
+        };
         homes_of(inner, name, &path, homes);
         if key != "app" || name == "folder" {
-            for several in [inner.get("additionalProperties"), inner.get("items")].into_iter().flatten() {
-                let path = if inner.get("items").is_some() { path.clone() } else { format!("{path}.NAME") };
+            for several in [inner.get("additionalProperties"), inner.get("items")]
+                .into_iter()
+                .flatten()
+            {
+                let path = if inner.get("items").is_some() {
+                    path.clone()
+                } else {
+                    format!("{path}.NAME")
+                };
                 homes_of(several, name, &path, homes);
             }
         }
@@ -328,133 +417,4 @@ fn described(value: &DeValue<'_>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::Writers;
-    use crate::{AppName, ProcessName};
-
-    const WHOLE: &str = r#"
-name = "shop"
-[build]
-runtime = "python:3.11"
-packages = ["libpq5"]
-[process.web]
-command = "gunicorn app:app"
-memory = "256MiB"
-cpu = 0.5
-port = 9000
-grace = "20s"
-[process.web.check]
-path = "/health"
-timeout = "2s"
-[process.worker]
-instances = 2
-[process.release]
-command = "./migrate"
-timeout = "2m"
-[volume.data]
-path = "/data"
-writers = "many"
-[[route]]
-path = "/jobs"
-process = "worker"
-[variables]
-MODE = "live"
-[deploy]
-drain = "1m"
-"#;
-
-    fn problems(text: &str) -> String {
-        ProjectFile::parse(text).map(|_| String::new()).unwrap_or_else(|problems| problems.to_string())
-    }
-
-    #[test]
-    fn a_whole_file_becomes_a_specification() {
-        let file = ProjectFile::parse(WHOLE).unwrap();
-        let apps = file.apps(&AppName::new("project").unwrap());
-        let (name, app) = apps.iter().next().unwrap();
-        let detected = super::super::Detected {
-            commands: [(ProcessName::new("worker").unwrap(), Some("./work".to_owned()))].into(),
-            port: Some(3000),
-        };
-        let spec = app.spec(name.clone(), &detected).unwrap();
-        let web = &spec.processes[&ProcessName::web()];
-        assert_eq!((spec.name.as_str(), web.memory_bytes, web.cpu_milli, web.port, web.grace_s), ("shop", 256 << 20, 500, 9000, 20));
-        assert_eq!((web.check.path.as_deref(), web.check.timeout_s, web.check.failures), (Some("/health"), 2, 3));
-        let worker = &spec.processes[&ProcessName::new("worker").unwrap()];
-        assert_eq!((worker.command.as_deref(), worker.instances, worker.port), (Some("./work"), 2, 3000));
-        assert_eq!(spec.release.as_ref().map(|release| release.timeout_s), Some(120));
-        assert_eq!(spec.volumes.values().next().map(|volume| volume.writers), Some(Writers::Many));
-        assert_eq!((spec.routes[0].path_prefix.as_str(), spec.drain_s), ("/jobs", 60));
-    }
-
-    #[test]
-    fn all_problems_are_told_together_with_lines_and_nearest_keys() {
-        let text = "[proces.web]\n\n[process.web]\nmemory = 512\ninstances = 500\nmemori = \"1GiB\"\n[build]\nkind = \"pyton\"\n";
-        assert_eq!(
-            problems(text),
-            "weir.toml has 5 problems:\n  line 1: unknown key `proces` in the top level; did you mean `process`?\n  \
-             line 4: `process.web.memory` must be a size in quotes, like \"512MiB\", not a whole number\n  \
-             line 5: `process.web.instances` must be from 0 to 100\n  \
-             line 6: unknown key `memori` in [process.web]; did you mean `memory`?\n  \
-             line 8: `build.kind` cannot be `pyton`; did you mean `python`? It is one of: auto, dockerfile, python, node, static, image"
-        );
-    }
-
-    #[test]
-    fn a_key_at_the_wrong_place_is_told_its_place() {
-        assert!(problems("drain = \"3s\"").contains("it belongs in [deploy]"), "{}", problems("drain = \"3s\""));
-        assert!(problems("instances = 3").contains("it belongs in [process.NAME]"), "{}", problems("instances = 3"));
-    }
-
-    #[test]
-    fn meaning_is_checked_with_lines() {
-        let text = "[app.api]\nfolder = \"../x\"\n[app.API]\n[app.api.volume.data]\npath = \"/etc/x\"\n[app.api.process.web]\ntimeout = \"3s\"\n";
-        let found = problems(text);
-        for part in ["line 2: `app.api.folder` must be a path inside", "line 3: `API` cannot be the name", "line 5: a volume cannot lie at /etc/x", "line 7: `timeout` is for the process `release`"] {
-            assert!(found.contains(part), "{part} missing in {found}");
-        }
-        assert!(problems("[build]\nruntime = \"a b\\nRUN x\"\n").contains("neither a language"));
-        assert!(problems("[volume.a]\n").contains("needs the key `path`"));
-        assert!(problems("[variables]\nPORT = \"1\"\n").contains("set by Weir itself"));
-    }
-
-    #[test]
-    fn broken_and_hostile_files_are_refused_in_few_words() {
-        assert!(problems("a = ").contains("line 1"));
-        assert!(problems(&"[a]\n".repeat(100_000)).contains("at most"));
-        let many: String = (0..2_000).map(|number| format!("k{number} = 1\n")).collect();
-        assert!(problems(&many).contains("and 1980 more"));
-        let deep = format!("a = {}{}", "[".repeat(50_000), "]".repeat(50_000));
-        assert!(!problems(&deep).is_empty());
-    }
-
-    #[test]
-    fn the_published_schema_is_the_one_of_the_types() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/weir.schema.json");
-        let now = schema_text();
-        if std::env::var_os("WEIR_UPDATE_SCHEMA").is_some() {
-            std::fs::write(path, &now).unwrap();
-        }
-        let published = std::fs::read_to_string(path).unwrap();
-        assert!(published == now, "run `WEIR_UPDATE_SCHEMA=1 cargo test -p weir-model schema` and commit the file");
-    }
-
-    #[test]
-    fn the_reference_page_knows_every_key() {
-        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/weir-toml.md")).unwrap();
-        fn keys(schema: &Value, found: &mut Vec<String>) {
-            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-                for (key, inner) in properties {
-                    found.push(key.clone());
-                    keys(inner, found);
-                }
-            }
-            [schema.get("items"), schema.get("additionalProperties")].into_iter().flatten().for_each(|inner| keys(inner, found));
-        }
-        let mut found = Vec::new();
-        keys(&schema_value(), &mut found);
-        let missing: Vec<_> = found.iter().filter(|key| !page.contains(key.as_str())).collect();
-        assert!(missing.is_empty() && found.len() > 30, "not in docs/reference/weir-toml.md: {missing:?}");
-    }
-}
+mod tests;

@@ -36,10 +36,17 @@ impl ProjectFile {
     /// project unless `name` says otherwise.
     pub fn apps(&self, project: &AppName) -> BTreeMap<AppName, AppFile> {
         if self.app.is_empty() {
-            let name = self.name.as_deref().and_then(|name| AppName::new(name).ok()).unwrap_or_else(|| project.clone());
+            let name = self
+                .name
+                .as_deref()
+                .and_then(|name| AppName::new(name).ok())
+                .unwrap_or_else(|| project.clone());
             return BTreeMap::from([(name, self.single())]);
         }
-        let checked = self.app.iter().filter_map(|(name, app)| AppName::new(name).ok().map(|name| (name, app.clone())));
+        let checked = self
+            .app
+            .iter()
+            .filter_map(|(name, app)| AppName::new(name).ok().map(|name| (name, app.clone())));
         checked.map(|(name, app)| (name, self.with_shared(app))).collect()
     }
 
@@ -73,29 +80,55 @@ impl AppFile {
         let mut problems = Vec::new();
         let mut processes = BTreeMap::new();
         let named = self.process.keys().filter_map(|name| ProcessName::new(name).ok());
-        for process in named.chain(detected.commands.keys().cloned()).filter(|process| process.as_str() != release_name) {
+        for process in named
+            .chain(detected.commands.keys().cloned())
+            .filter(|process| process.as_str() != release_name)
+        {
             let file = self.process.get(process.as_str()).cloned().unwrap_or_default();
-            let command = file.command.clone().or_else(|| detected.commands.get(&process).cloned().flatten());
+            let command = file
+                .command
+                .clone()
+                .or_else(|| detected.commands.get(&process).cloned().flatten());
             processes.insert(process, file.spec(command, detected.port));
         }
         let routes: Vec<RouteSpec> = self
             .route
             .iter()
-            .filter_map(|route| Some(RouteSpec { path_prefix: route.path.clone(), process: ProcessName::new(&route.process).ok()? }))
+            .filter_map(|route| {
+                Some(RouteSpec {
+                    path_prefix: route.path.clone(),
+                    process: ProcessName::new(&route.process).ok()?,
+                })
+            })
             .collect();
         for route in routes.iter().filter(|route| !processes.contains_key(&route.process)) {
             let known: Vec<&str> = processes.keys().map(ProcessName::as_str).collect();
-            problems.push(format!("app `{name}`: the route {} goes to the process `{}`, which does not exist; there is: {}", route.path_prefix, route.process, known.join(", ")));
+            problems.push(format!(
+                "app `{name}`: the route {} goes to the process `{}`, which does not exist; there is: {}",
+                route.path_prefix,
+                route.process,
+                known.join(", ")
+            ));
         }
         let volumes = self.volume.iter().filter_map(|(name, volume)| {
-            Some((VolumeName::new(name).ok()?, VolumeSpec { path: volume.path.clone(), writers: volume.writers }))
+            Some((
+                VolumeName::new(name).ok()?,
+                VolumeSpec {
+                    path: volume.path.clone(),
+                    writers: volume.writers,
+                },
+            ))
         });
         let spec = AppSpec {
             release: self.release_command(detected, &mut problems),
             volumes: volumes.collect(),
             routes,
             variables: self.variables.clone(),
-            drain_s: self.deploy.as_ref().and_then(|deploy| deploy.drain).map_or(DRAIN_S, |drain| drain.seconds),
+            drain_s: self
+                .deploy
+                .as_ref()
+                .and_then(|deploy| deploy.drain)
+                .map_or(DRAIN_S, |drain| drain.seconds),
             name,
             processes,
         };
@@ -109,11 +142,21 @@ impl AppFile {
     }
 
     fn release_command(&self, detected: &Detected, problems: &mut Vec<String>) -> Option<ReleaseCommand> {
-        let process = self.process.get("release").map(|process| ReleaseFile { command: process.command.clone(), timeout: process.timeout });
+        let process = self.process.get("release").map(|process| ReleaseFile {
+            command: process.command.clone(),
+            timeout: process.timeout,
+        });
         let file = self.release.clone().or(process);
-        let found = detected.commands.iter().find(|(name, _)| name.as_str() == "release").and_then(|(_, command)| command.clone());
+        let found = detected
+            .commands
+            .iter()
+            .find(|(name, _)| name.as_str() == "release")
+            .and_then(|(_, command)| command.clone());
         let command = file.as_ref().and_then(|file| file.command.clone()).or(found);
-        let timeout_s = file.as_ref().and_then(|file| file.timeout).map_or(RELEASE_TIMEOUT_S, |timeout| timeout.seconds);
+        let timeout_s = file
+            .as_ref()
+            .and_then(|file| file.timeout)
+            .map_or(RELEASE_TIMEOUT_S, |timeout| timeout.seconds);
         if command.is_none() && file.is_some() {
             problems.push("[release] has no command, and there is none in the Procfile".to_owned());
         }
@@ -152,10 +195,15 @@ impl ProcessFile {
 /// the only one with a `web` process, else the one named `web`, else the first by name that
 /// has a `web` process.
 pub fn main_app<'a>(apps: impl Iterator<Item = &'a AppSpec>, project: &str) -> Option<AppName> {
-    let mut routed: Vec<&AppSpec> = apps.filter(|app| app.name.as_str() == project || app.processes.keys().any(ProcessName::is_web)).collect();
+    let mut routed: Vec<&AppSpec> = apps
+        .filter(|app| app.name.as_str() == project || app.processes.keys().any(ProcessName::is_web))
+        .collect();
     routed.sort_by(|a, b| a.name.cmp(&b.name));
     let named = |name: &str| routed.iter().find(|app| app.name.as_str() == name);
-    named(project).or_else(|| named("web")).or_else(|| routed.first()).map(|app| app.name.clone())
+    named(project)
+        .or_else(|| named("web"))
+        .or_else(|| routed.first())
+        .map(|app| app.name.clone())
 }
 
 /// Checks that go beyond keys and types.
@@ -176,7 +224,10 @@ pub(super) fn check(file: &ProjectFile, findings: &mut Findings) {
         ("route", !file.route.is_empty()),
     ];
     for (key, _) in misplaced.iter().filter(|(_, there)| *there) {
-        findings.at(key, format!("`{key}` stands at the top level, but there are [app.NAME] tables; put it into one of them"));
+        findings.at(
+            key,
+            format!("`{key}` stands at the top level, but there are [app.NAME] tables; put it into one of them"),
+        );
     }
     check_variables(&file.variables, "variables", findings);
     check_count("app", file.app.len(), findings);
@@ -221,8 +272,18 @@ fn check_app(app: &AppFile, at: &str, findings: &mut Findings) {
     check_count(&format!("{at}route"), app.route.len(), findings);
     for (index, route) in app.route.iter().enumerate() {
         let at = format!("{at}route.{}", index + 1);
-        if !route.path.starts_with('/') || route.path.len() > 200 || route.path.contains(['?', '#', ' ']) || route.path.chars().any(char::is_control) {
-            findings.at(&at, format!("the path of a route begins with / and has no query: `{}`", shorten(&route.path)));
+        if !route.path.starts_with('/')
+            || route.path.len() > 200
+            || route.path.contains(['?', '#', ' '])
+            || route.path.chars().any(char::is_control)
+        {
+            findings.at(
+                &at,
+                format!(
+                    "the path of a route begins with / and has no query: `{}`",
+                    shorten(&route.path)
+                ),
+            );
         }
         if app.route[..index].iter().any(|earlier| earlier.path == route.path) {
             findings.at(&at, format!("there are two routes for {}", shorten(&route.path)));
@@ -232,14 +293,27 @@ fn check_app(app: &AppFile, at: &str, findings: &mut Findings) {
         }
     }
     check_variables(&app.variables, &format!("{at}variables"), findings);
-    check_span(app.deploy.as_ref().and_then(|deploy| deploy.drain), 0, 3600, &format!("{at}deploy.drain"), findings);
+    check_span(
+        app.deploy.as_ref().and_then(|deploy| deploy.drain),
+        0,
+        3600,
+        &format!("{at}deploy.drain"),
+        findings,
+    );
 }
 
 fn check_build(build: &BuildFile, at: &str, findings: &mut Findings) {
     let only_dockerfile = matches!(build.kind, BuildKind::Auto | BuildKind::Dockerfile);
-    for (key, there) in [("dockerfile", build.dockerfile.is_some()), ("target", build.target.is_some()), ("arguments", !build.arguments.is_empty())] {
+    for (key, there) in [
+        ("dockerfile", build.dockerfile.is_some()),
+        ("target", build.target.is_some()),
+        ("arguments", !build.arguments.is_empty()),
+    ] {
         if there && !only_dockerfile {
-            findings.at(&format!("{at}.{key}"), format!("`{key}` is for Dockerfiles, but kind is another"));
+            findings.at(
+                &format!("{at}.{key}"),
+                format!("`{key}` is for Dockerfiles, but kind is another"),
+            );
         }
     }
     for (key, path) in [("dockerfile", &build.dockerfile), ("publish", &build.publish)] {
@@ -248,26 +322,49 @@ fn check_build(build: &BuildFile, at: &str, findings: &mut Findings) {
         }
     }
     if build.kind == BuildKind::Image && build.runtime.is_none() {
-        findings.at(&format!("{at}.kind"), "kind \"image\" needs `runtime`, the image to run");
+        findings.at(
+            &format!("{at}.kind"),
+            "kind \"image\" needs `runtime`, the image to run",
+        );
     }
     if let Some(runtime) = &build.runtime
         && !is_reference(runtime)
     {
-        findings.at(&format!("{at}.runtime"), format!("`{}` is neither a language like \"python:3.13\" nor an image", shorten(runtime)));
+        findings.at(
+            &format!("{at}.runtime"),
+            format!(
+                "`{}` is neither a language like \"python:3.13\" nor an image",
+                shorten(runtime)
+            ),
+        );
     }
-    if build.command.as_ref().is_some_and(|command| command.len() > COMMAND_BYTES || command.contains('\0')) {
-        findings.at(&format!("{at}.command"), "the build command is too long, or has a NUL in it");
+    if build
+        .command
+        .as_ref()
+        .is_some_and(|command| command.len() > COMMAND_BYTES || command.contains('\0'))
+    {
+        findings.at(
+            &format!("{at}.command"),
+            "the build command is too long, or has a NUL in it",
+        );
     }
     check_count(&format!("{at}.packages"), build.packages.len() / 8, findings);
     for package in &build.packages {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:=~".contains(&byte);
         if package.is_empty() || package.len() > 128 || package.starts_with('-') || !package.bytes().all(fits) {
-            findings.at(&format!("{at}.packages"), format!("`{}` cannot be the name of a Debian package", shorten(package)));
+            findings.at(
+                &format!("{at}.packages"),
+                format!("`{}` cannot be the name of a Debian package", shorten(package)),
+            );
         }
     }
     for name in build.arguments.keys() {
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            findings.at(&format!("{at}.arguments"), format!("`{}` cannot be the name of a build argument", shorten(name)));
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            findings.at(
+                &format!("{at}.arguments"),
+                format!("`{}` cannot be the name of a build argument", shorten(name)),
+            );
         }
     }
 }
@@ -284,18 +381,34 @@ fn check_process(name: &str, process: &ProcessFile, at: &str, findings: &mut Fin
     }
     check_command(process.command.as_deref(), at, findings);
     if name == "release" {
-        let bare = ProcessFile { command: None, timeout: None, ..process.clone() };
+        let bare = ProcessFile {
+            command: None,
+            timeout: None,
+            ..process.clone()
+        };
         if bare != ProcessFile::default() {
             findings.at(at, "[process.release] knows only `command` and `timeout`");
         }
         check_span(process.timeout, 1, 6 * 3600, &format!("{at}.timeout"), findings);
     } else if process.timeout.is_some() {
-        findings.at(&format!("{at}.timeout"), "`timeout` is for the process `release`; did you mean `request_timeout` or `grace`?");
+        findings.at(
+            &format!("{at}.timeout"),
+            "`timeout` is for the process `release`; did you mean `request_timeout` or `grace`?",
+        );
     }
-    if process.memory.is_some_and(|memory| !(16 << 20..=1 << 40).contains(&memory.bytes)) {
+    if process
+        .memory
+        .is_some_and(|memory| !(16 << 20..=1 << 40).contains(&memory.bytes))
+    {
         findings.at(&format!("{at}.memory"), "`memory` must be from 16MiB to 1024GiB");
     }
-    check_span(process.request_timeout, 1, 3600, &format!("{at}.request_timeout"), findings);
+    check_span(
+        process.request_timeout,
+        1,
+        3600,
+        &format!("{at}.request_timeout"),
+        findings,
+    );
     check_span(process.grace, 0, 600, &format!("{at}.grace"), findings);
     if let Some(check) = &process.check {
         check_check(check, &format!("{at}.check"), findings);
@@ -303,8 +416,13 @@ fn check_process(name: &str, process: &ProcessFile, at: &str, findings: &mut Fin
 }
 
 fn check_check(check: &CheckFile, at: &str, findings: &mut Findings) {
-    if check.path.as_ref().is_some_and(|path| !path.starts_with('/') || path.len() > 1024 || path.chars().any(|c| c.is_whitespace() || c.is_control())) {
-        findings.at(&format!("{at}.path"), "the path of a check begins with / and has no spaces");
+    if check.path.as_ref().is_some_and(|path| {
+        !path.starts_with('/') || path.len() > 1024 || path.chars().any(|c| c.is_whitespace() || c.is_control())
+    }) {
+        findings.at(
+            &format!("{at}.path"),
+            "the path of a check begins with / and has no spaces",
+        );
     }
     check_span(check.ready_timeout, 1, 3600, &format!("{at}.ready_timeout"), findings);
     check_span(check.interval, 1, 3600, &format!("{at}.interval"), findings);
@@ -314,7 +432,10 @@ fn check_check(check: &CheckFile, at: &str, findings: &mut Findings) {
 fn check_command(command: Option<&str>, at: &str, findings: &mut Findings) {
     let Some(command) = command else { return };
     if command.trim().is_empty() || command.len() > COMMAND_BYTES || command.contains('\0') {
-        findings.at(&format!("{at}.command"), format!("a command must have 1 to {COMMAND_BYTES} bytes and no NUL"));
+        findings.at(
+            &format!("{at}.command"),
+            format!("a command must have 1 to {COMMAND_BYTES} bytes and no NUL"),
+        );
     }
 }
 
@@ -332,26 +453,56 @@ fn check_count(at: &str, count: usize, findings: &mut Findings) {
 }
 
 fn check_relative(path: &str, at: &str, findings: &mut Findings) {
-    let hostile = path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains(['\\', '\0']) || path.chars().any(char::is_control);
+    let hostile = path.starts_with('/')
+        || path.split('/').any(|part| part == "..")
+        || path.contains(['\\', '\0'])
+        || path.chars().any(char::is_control);
     if path.is_empty() || path.len() > 1024 || hostile {
-        findings.at(at, format!("`{at}` must be a path inside the repository, without `..`: `{}`", shorten(path)));
+        findings.at(
+            at,
+            format!(
+                "`{at}` must be a path inside the repository, without `..`: `{}`",
+                shorten(path)
+            ),
+        );
     }
 }
 
 fn check_volume_path(path: &str, earlier: &mut [&str], at: &str, findings: &mut Findings) {
-    let plain = path.starts_with('/') && path.len() <= 512 && !path.contains("//") && !path.split('/').any(|part| part == ".." || part == ".");
+    let plain = path.starts_with('/')
+        && path.len() <= 512
+        && !path.contains("//")
+        && !path.split('/').any(|part| part == ".." || part == ".");
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     if !plain || path.ends_with('/') || !path.bytes().all(fits) {
-        findings.at(&format!("{at}.path"), format!("the path of a volume is absolute and plain, like /data: `{}`", shorten(path)));
+        findings.at(
+            &format!("{at}.path"),
+            format!(
+                "the path of a volume is absolute and plain, like /data: `{}`",
+                shorten(path)
+            ),
+        );
         return;
     }
     let top = path.split('/').nth(1).unwrap_or_default();
-    if ["proc", "sys", "dev", "etc", "bin", "sbin", "lib", "lib64", "usr", "boot"].contains(&top) || path == "/app" || path == "/run" {
-        findings.at(&format!("{at}.path"), format!("a volume cannot lie at {path}, which belongs to the system or the app; take a path like /data"));
+    if [
+        "proc", "sys", "dev", "etc", "bin", "sbin", "lib", "lib64", "usr", "boot",
+    ]
+    .contains(&top)
+        || path == "/app"
+        || path == "/run"
+    {
+        findings.at(
+            &format!("{at}.path"),
+            format!("a volume cannot lie at {path}, which belongs to the system or the app; take a path like /data"),
+        );
     }
     let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
     if earlier.iter().any(|other| inside(path, other) || inside(other, path)) {
-        findings.at(&format!("{at}.path"), format!("{path} lies inside of another volume, or another one inside of it"));
+        findings.at(
+            &format!("{at}.path"),
+            format!("{path} lies inside of another volume, or another one inside of it"),
+        );
     }
 }
 
@@ -364,7 +515,10 @@ fn check_variables(variables: &BTreeMap<String, String>, at: &str, findings: &mu
             findings.at(&format!("{at}.{name}"), error.to_string());
         }
         if value.len() > VALUE_BYTES || value.contains('\0') {
-            findings.at(&format!("{at}.{name}"), format!("the value of `{}` is too long, or has a NUL in it", shorten(name)));
+            findings.at(
+                &format!("{at}.{name}"),
+                format!("the value of `{}` is too long, or has a NUL in it", shorten(name)),
+            );
         }
     }
 }

@@ -17,7 +17,12 @@ impl FromStr for MemorySize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a size; write a number and a unit, like \"512MiB\" or \"1GiB\"", shorten(text));
+        let wrong = || {
+            format!(
+                "`{}` is not a size; write a number and a unit, like \"512MiB\" or \"1GiB\"",
+                shorten(text)
+            )
+        };
         let trimmed = text.trim();
         let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
@@ -31,7 +36,11 @@ impl FromStr for MemorySize {
             "gib" | "g" | "gi" => 1 << 30,
             _ => return Err(wrong()),
         };
-        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)?;
+        let bytes = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(factor))
+            .ok_or_else(wrong)?;
         Ok(Self { bytes })
     }
 }
@@ -47,7 +56,12 @@ impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a duration; write a number and a unit, like \"30s\" or \"5m\"", shorten(text));
+        let wrong = || {
+            format!(
+                "`{}` is not a duration; write a number and a unit, like \"30s\" or \"5m\"",
+                shorten(text)
+            )
+        };
         if text.len() > 64 {
             return Err(wrong());
         }
@@ -73,7 +87,11 @@ impl CpuShare {
         if !(0.05..=1024.0).contains(&cores) {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 50 and 1,024,000 by the check above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 50 and 1,024,000 by the check above"
+        )]
         let milli = (cores * 1000.0).round() as u32;
         Some(Self { milli })
     }
@@ -113,8 +131,18 @@ macro_rules! text_value {
     };
 }
 
-text_value!(MemorySize, "weir-size", "^\\s*[0-9]+\\s*([kKmMgG]([iI]?[bB]?)|[bB])\\s*$", "A size such as \"512MiB\".");
-text_value!(Duration, "weir-duration", "^[0-9a-z ]+$", "A duration such as \"30s\" or \"5m\".");
+text_value!(
+    MemorySize,
+    "weir-size",
+    "^\\s*[0-9]+\\s*([kKmMgG]([iI]?[bB]?)|[bB])\\s*$",
+    "A size such as \"512MiB\"."
+);
+text_value!(
+    Duration,
+    "weir-duration",
+    "^[0-9a-z ]+$",
+    "A duration such as \"30s\" or \"5m\"."
+);
 
 impl<'de> Deserialize<'de> for CpuShare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -145,7 +173,15 @@ mod tests {
     fn sizes_are_read_with_their_units() {
         assert_eq!("512MiB".parse(), Ok(MemorySize { bytes: 512 << 20 }));
         assert_eq!("1 GB".parse(), Ok(MemorySize { bytes: 1_000_000_000 }));
-        for wrong in ["", "512", "-1MiB", "1.5GiB", "99999999999999999999GiB", "9999999999GiB9", "MiB"] {
+        for wrong in [
+            "",
+            "512",
+            "-1MiB",
+            "1.5GiB",
+            "99999999999999999999GiB",
+            "9999999999GiB9",
+            "MiB",
+        ] {
             assert!(wrong.parse::<MemorySize>().is_err(), "{wrong} was accepted");
         }
     }

@@ -90,8 +90,8 @@ async fn send(
     spinner.clear();
     let arrow = ui.err(Look::Link, "----->");
     ui.note(&format!(
-        "{arrow} Sending {} files, {} ({} packed)",
-        archive.files,
+        "{arrow} Sending {}, {} ({} packed)",
+        count(archive.files),
         size(archive.bytes),
         size(archive.length)
     ));
@@ -110,6 +110,14 @@ async fn send(
             accepted = &mut sending => return accepted,
             () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
         }
+    }
+}
+
+fn count(files: u64) -> String {
+    if files == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{files} files")
     }
 }
 

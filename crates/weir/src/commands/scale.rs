@@ -46,6 +46,16 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
                 .table(&["APP", "PROCESS", "INSTANCES"], &rows, "nothing is deployed here yet")
         });
     }
+    let wanted: Vec<String> = processes
+        .iter()
+        .map(|(name, number)| format!("{name}={number}"))
+        .collect();
+    session.ui.note(&format!(
+        "scaling {} {} to {}",
+        place.project,
+        place.environment,
+        wanted.join(" ")
+    ));
     let accepted: Accepted = client.put(&place.path("/scale"), &SetScale { processes }).await?;
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
 }

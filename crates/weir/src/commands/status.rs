@@ -63,7 +63,12 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         &rows,
         "",
     )?;
-    for instance in status.processes.iter().flat_map(|process| &process.instances) {
+    for instance in status
+        .processes
+        .iter()
+        .flat_map(|process| &process.instances)
+        .filter(|instance| is_in_trouble(instance))
+    {
         troubles(ui, instance)?;
     }
     let own: Vec<&str> = status
@@ -119,6 +124,11 @@ fn instance_cells(instance: &Instance) -> [Cell; 4] {
         instance.release.to_string().into(),
         ago(&instance.started).into(),
     ]
+}
+
+/// Instances that drain or wait frozen for a rollback have a reason too, and are fine.
+fn is_in_trouble(instance: &Instance) -> bool {
+    matches!(instance.state.as_str(), "starting" | "unhealthy" | "crashed" | "exited")
 }
 
 fn troubles(ui: &Ui, instance: &Instance) -> Result<()> {

@@ -65,3 +65,24 @@ fn explain(error: &std::io::Error) -> Failure {
         _ => "look after it: systemctl status docker (or the log of dockerd)",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_engine_decides_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let hint = async |socket: &Path| explain(&ping(socket).await.unwrap_err()).hint.unwrap();
+        assert!(
+            hint(&folder.path().join("none"))
+                .await
+                .contains("apt-get install docker.io")
+        );
+        let socket = folder.path().join("dead");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(hint(&socket).await.contains("systemctl status docker"));
+        let denied = std::io::Error::from(ErrorKind::PermissionDenied);
+        assert!(explain(&denied).hint.unwrap().contains("usermod"));
+    }
+}

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::failure::{Failure, Result};
 
 /// How long addresses may stay in use: the parts of a supervisor that was killed end within it.
-const ADDRESS_PATIENCE: Duration = Duration::from_secs(20);
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Makes the data folder with its parts; nobody else may look into it.
 pub(crate) fn data_folder(data: &Path) -> Result<()> {

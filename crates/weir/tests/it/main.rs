@@ -1,5 +1,8 @@
 //! Runs the real binary against a small server that speaks the public API.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic; the lint knows only the bodies of tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on is to panic; the lint knows only the bodies of tests"
+)]
 
 mod deploy;
 mod fake;
