@@ -43,6 +43,9 @@ pub struct LoadOptions {
     pub slow: u32,
     /// How many websockets are open at any time.
     pub websockets: u32,
+    /// Websockets of a release that was replaced must be able to go on for so long; `None`
+    /// where a switch may cut them (an app with a volume for one writer).
+    pub drain: Option<Duration>,
     /// The load ends by itself after so long.
     pub limit: Duration,
 }
@@ -58,6 +61,7 @@ impl LoadOptions {
             fresh_per_s: 20,
             slow: 4,
             websockets: 2,
+            drain: None,
             limit: Duration::from_secs(900),
         }
     }
@@ -132,6 +136,8 @@ struct Shared {
     report: Mutex<Report>,
     /// The newest version that any answer came from.
     newest: AtomicU32,
+    /// When each version answered for the first time.
+    first_answers: Mutex<BTreeMap<u32, Instant>>,
     idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
     in_flight: Semaphore,
 }
@@ -159,6 +165,7 @@ impl Load {
             stop: AtomicBool::new(false),
             report: Mutex::default(),
             newest: AtomicU32::new(0),
+            first_answers: Mutex::default(),
             idle: Mutex::default(),
             in_flight: Semaphore::new(500),
             options,
@@ -235,8 +242,17 @@ impl Shared {
             version >= newest_when_sent,
             "an older release answered after a newer one"
         );
-        self.newest.fetch_max(version, Ordering::Relaxed);
+        if self.newest.fetch_max(version, Ordering::Relaxed) < version {
+            let mut first = self.first_answers.lock().unwrap_or_else(PoisonError::into_inner);
+            first.entry(version).or_insert_with(Instant::now);
+        }
         Ok(())
+    }
+
+    /// Since when a newer version than this answers.
+    fn replaced_since(&self, version: u32) -> Option<Instant> {
+        let first = self.first_answers.lock().unwrap_or_else(PoisonError::into_inner);
+        first.range(version + 1..).map(|(_, instant)| *instant).min()
     }
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>> {
@@ -408,11 +424,16 @@ async fn echo_until_drained(shared: &Shared) -> Result<()> {
     if !shared.goes_on() {
         return Ok(());
     }
+    let cut = Instant::now();
     // A held app is switched before its new release can have answered: give it the time.
     let newer = crate::until("a newer release answers", Duration::from_secs(90), || async {
-        Ok((shared.newest.load(Ordering::Relaxed) > version || !shared.goes_on()).then_some(()))
+        Ok((shared.replaced_since(version).is_some() || !shared.goes_on()).then_some(()))
     });
     ensure!(newer.await.is_ok(), "cut although its release still serves");
+    if let (Some(drain), Some(since)) = (shared.options.drain, shared.replaced_since(version)) {
+        // A second less, because the switch is seen only with the next answer.
+        ensure!(cut + Duration::from_secs(1) > since + drain, "cut before its drain window of {drain:?} was over");
+    }
     shared.report.lock().unwrap_or_else(PoisonError::into_inner).drained += 1;
     Ok(())
 }

@@ -99,14 +99,14 @@ pub enum PythonDependencies {
         /// They name paths in the source, so that all of it is needed.
         whole_source: bool,
     },
-    /// `[project] dependencies` of `pyproject.toml`.
+    /// Requirements that stand in `pyproject.toml` or `pdm.lock`.
     Project {
         /// The requirements, one a line.
         requirements: Vec<String>,
         /// The project itself is installed too, because it has commands of its own.
         itself: bool,
     },
-    /// A tool with its lock file: `uv`, `poetry`, `pdm` or `pipenv`.
+    /// A tool with its lock file: `uv`, `poetry` or `pipenv`.
     Tool {
         /// Which.
         tool: PythonTool,
@@ -124,8 +124,6 @@ pub enum PythonTool {
     Uv,
     /// `poetry.lock`, or a `pyproject.toml` in Poetry's own format.
     Poetry,
-    /// `pdm.lock`.
-    Pdm,
     /// `Pipfile.lock`.
     Pipenv,
     /// `Pipfile` without a lock file.

@@ -82,6 +82,8 @@ pub async fn run(context: Context, listeners: Listeners) -> anyhow::Result<()> {
         () = context.stop.cancelled() => None,
         name = first_end(&mut parts) => Some(name),
     };
+    // A part that ends because control is told to stop may be seen before the order itself.
+    let early = early.filter(|_| !context.stop.is_cancelled());
     context.stop.cancel();
     parts.retain(|(_, part)| !part.is_finished());
     shut_down(&context, parts).await;
@@ -314,7 +316,7 @@ async fn connect_engine(
         // Only root may answer name lookups on the port that they go to.
         dns: nix::unistd::geteuid().is_root(),
         ingress_ports: vec![config.http.port()],
-        ..DockerOptions::new(installation(store).await?)
+        ..DockerOptions::new(installation(store, &config.data).await?)
     };
     loop {
         match DockerEngine::connect(options.clone()).await {
@@ -333,12 +335,17 @@ async fn connect_engine(
 
 /// Which Weir this is, so that several on one machine leave each other's containers alone. Kept
 /// in the database, and so moves with it.
-async fn installation(store: &Store) -> anyhow::Result<String> {
+async fn installation(store: &Store, data: &Path) -> anyhow::Result<String> {
     const SETTING: &str = "installation";
-    if let Some(installation) = store.setting_get(SETTING).await? {
-        return Ok(installation);
-    }
-    let installation = hex(&random_bytes::<4>());
-    store.setting_set(SETTING, &installation).await?;
+    let installation = match store.setting_get(SETTING).await? {
+        Some(installation) => installation,
+        None => {
+            let made = hex(&random_bytes::<4>());
+            store.setting_set(SETTING, &made).await?;
+            made
+        }
+    };
+    // For people and scripts that look for this Weir's containers by their label.
+    std::fs::write(data.join("installation"), &installation).context("cannot write the installation's name")?;
     Ok(installation)
 }

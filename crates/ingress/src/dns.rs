@@ -1,5 +1,6 @@
-//! Name lookups at the gateways: public names of this Weir lead to the ingress, everything
-//! else is asked of the machine's own resolvers.
+//! Name lookups at the gateways: private names of the network's own apps lead to the instances
+//! that serve, public names of this Weir lead to the ingress, everything else is asked of the
+//! machine's own resolvers.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::node::Shared;
 
 /// How long an answer of ours may be remembered, in seconds: names come and go.
-const TTL_SECONDS: u32 = 5;
+const TTL_SECONDS: u32 = 1;
+/// So many addresses at most go into one answer, which then fits a datagram.
+const MOST_ANSWERS: usize = 16;
 /// Lookups at once; further ones are dropped, and asked again by who asked.
 const LOOKUPS_AT_ONCE: usize = 256;
 /// Largest datagram that is understood.
@@ -70,7 +73,7 @@ impl Lookups {
     async fn reply(&self, query: &[u8], gateway: IpAddr, transport: Transport) -> Option<Vec<u8>> {
         let decision = {
             let table = self.shared.table.load();
-            decide(query, |name| table.hosts.contains_key(name), gateway)
+            decide(query, |name| table.addresses_of(name, gateway))
         };
         match decision {
             Decision::Reply(reply) => Some(reply),
@@ -197,7 +200,7 @@ pub(crate) async fn serve_streams(
 }
 
 /// Pure: what to do about a query.
-fn decide(query: &[u8], is_ours: impl Fn(&str) -> bool, gateway: IpAddr) -> Decision {
+fn decide(query: &[u8], addresses_of: impl Fn(&str) -> Option<Vec<IpAddr>>) -> Decision {
     let Ok(packet) = Packet::parse(query) else {
         return Decision::Ignore;
     };
@@ -208,25 +211,21 @@ fn decide(query: &[u8], is_ours: impl Fn(&str) -> bool, gateway: IpAddr) -> Deci
         return refusal(query, RCODE::FormatError).map_or(Decision::Ignore, Decision::Reply);
     };
     let name = question.qname.to_string().to_ascii_lowercase();
-    if !is_ours(name.trim_end_matches('.')) {
+    let Some(addresses) = addresses_of(name.trim_end_matches('.')) else {
         return Decision::Forward;
-    }
+    };
     let mut reply = reply_to(&packet);
     reply.set_flags(PacketFlag::AUTHORITATIVE_ANSWER);
     let asks_for = |kind| question.qtype == QTYPE::TYPE(kind) || question.qtype == QTYPE::ANY;
     // Any other kind of record is an empty answer: the name exists, so nobody else is asked.
-    let data = match gateway {
+    let records = addresses.into_iter().filter_map(|address| match address {
         IpAddr::V4(address) if asks_for(TYPE::A) => Some(RData::A(A::from(address))),
         IpAddr::V6(address) if asks_for(TYPE::AAAA) => Some(RData::AAAA(address.into())),
         _ => None,
-    };
-    if let Some(data) = data {
-        reply.answers.push(ResourceRecord::new(
-            question.qname.clone(),
-            CLASS::IN,
-            TTL_SECONDS,
-            data,
-        ));
+    });
+    for data in records.take(MOST_ANSWERS) {
+        let record = ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL_SECONDS, data);
+        reply.answers.push(record);
     }
     reply
         .build_bytes_vec_compressed()
@@ -335,8 +334,7 @@ mod tests {
     fn decided(name: &str, kind: TYPE) -> Decision {
         decide(
             &query(name, kind),
-            |name| name == "shop.localhost",
-            [172, 20, 0, 1].into(),
+            |name| (name == "shop.localhost").then(|| vec![[172, 20, 0, 1].into()]),
         )
     }
 
@@ -364,7 +362,7 @@ mod tests {
     #[test]
     fn noise_is_ignored() {
         for noise in [&b""[..], b"abc", &[0xff; 600]] {
-            assert_eq!(decide(noise, |_| true, [127, 0, 0, 1].into()), Decision::Ignore);
+            assert_eq!(decide(noise, |_| Some(vec![[127, 0, 0, 1].into()])), Decision::Ignore);
         }
     }
 

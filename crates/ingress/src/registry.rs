@@ -90,6 +90,7 @@ impl Registry {
             epoch: self.epoch,
             hosts,
             gateways: snapshot.gateways.clone(),
+            names: snapshot.names.clone(),
             instances: active.clone(),
         };
         Compiled {
@@ -244,6 +245,7 @@ mod tests {
         RouteSnapshot {
             generation,
             gateways: Vec::new(),
+            names: BTreeMap::new(),
             hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),
             draining,
         }

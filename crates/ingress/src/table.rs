@@ -1,7 +1,7 @@
 //! The compiled routes: host and path to a pool of instances. Immutable once made; a new
 //! snapshot makes a new table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) hosts: HashMap<Box<str>, HostEntry>,
     /// Where the ingress listens too, and answers name lookups.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Private names of the network behind each gateway.
+    pub(crate) names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
     /// Every instance in a pool, each once.
     pub(crate) instances: Vec<Arc<Instance>>,
 }
@@ -51,6 +53,14 @@ pub(crate) struct CompiledRoute {
 }
 
 impl Table {
+    /// Where a name leads that is looked up at a gateway; none if it is not ours to say.
+    pub(crate) fn addresses_of(&self, name: &str, gateway: IpAddr) -> Option<Vec<IpAddr>> {
+        if self.hosts.contains_key(name) {
+            return Some(vec![gateway]);
+        }
+        self.names.get(&gateway)?.get(name).cloned()
+    }
+
     /// The route that answers, if the host is known and has one for the path.
     pub(crate) fn route(&self, host: &str, path: &str) -> Option<&Arc<CompiledRoute>> {
         let entry = self.hosts.get(host)?;

@@ -18,6 +18,10 @@ pub struct RouteSnapshot {
     /// Addresses of the environments' networks on this machine. The ingress listens on them
     /// too, so that instances reach public names, and answers their name lookups there.
     pub gateways: Vec<IpAddr>,
+    /// Private names of each network, by its gateway: where lookups from that network lead.
+    /// Only what serves now is in it, so that nobody is led to an instance that is frozen.
+    #[serde(default)]
+    pub names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
     /// By host name, lower case, without port.
     pub hosts: BTreeMap<String, HostRoutes>,
     /// Instances that get no new requests but may finish what they have. An instance that is

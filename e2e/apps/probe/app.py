@@ -27,6 +27,8 @@ def stop(_signal, _frame):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other; do not wait for the other side in between.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_arguments):
         pass
@@ -40,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
+        if HANGING.is_set():
+            time.sleep(1_000_000)
         url = urlparse(self.path)
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         page = getattr(self, "page_" + url.path.strip("/").replace("-", "_"), None)
@@ -125,6 +129,11 @@ class Handler(BaseHTTPRequestHandler):
         except OSError as error:
             self.answer(f"error {error}")
 
+    def page_hang(self, _query):
+        """Lives on, but answers nothing any more."""
+        self.answer("hanging\n")
+        HANGING.set()
+
     def page_memory(self, query):
         """Takes so many mebibytes."""
         self.server.hoard = b"x" * (int(query.get("mib", "10")) << 20)
@@ -168,6 +177,7 @@ class Server(ThreadingHTTPServer):
 
 
 LOCK = threading.Lock()
+HANGING = threading.Event()
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)

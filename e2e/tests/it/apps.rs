@@ -166,7 +166,7 @@ pub(crate) async fn names_of_the_same_environment_resolve_to_each_other() -> Res
         .weir
         .wait_for_page(
             "names.localhost",
-            "/fetch?url=http://api:9000/",
+            "/fetch?url=http://api.names:9000/",
             "200 probe 1",
             Duration::from_secs(20),
         )

@@ -243,3 +243,39 @@ pub(crate) async fn tokens_reach_as_far_as_their_scope() -> Result<()> {
     );
     repository.destroy().await
 }
+
+pub(crate) async fn own_domain_leads_to_the_app() -> Result<()> {
+    let weir = common().await?;
+    let repository = Repository::live_probe(weir, "domains").await?;
+    ensure!(weir.get("shop.example.org", "/").await?.status == 404);
+    repository.cli(&["domain", "add", "shop.example.org"]).await?.ok()?;
+    weir.wait_for_page("shop.example.org", "/", "probe 1", Duration::from_secs(5)).await?;
+    let folder = tempfile::tempdir()?;
+    weir.cli(folder.path(), &["project", "create", "thief"]).await?.ok()?;
+    let stolen = weir.cli(folder.path(), &["domain", "add", "shop.example.org", "--project", "thief"]).await?;
+    stolen.refused(&["shop.example.org"])?;
+    repository.cli(&["domain", "remove", "shop.example.org"]).await?.ok()?;
+    ensure!(weir.get("shop.example.org", "/").await?.status == 404, "a removed domain still answers");
+    weir.cli(folder.path(), &["destroy", "thief", "--yes"]).await?.ok()?;
+    repository.destroy().await
+}
+
+pub(crate) async fn same_idempotency_key_creates_once() -> Result<()> {
+    let weir = common().await?;
+    let token = weir.token()?;
+    let create = |name: &str| {
+        let ask = e2e::http::Ask::get("weir", "/v1/projects")
+            .header("authorization", &format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "4711")
+            .with("POST", format!("{{\"name\":\"{name}\"}}"));
+        e2e::http::send(weir.control, ask)
+    };
+    let (first, again) = (create("onlyonce").await?, create("onlyonce").await?);
+    ensure!(first.status == 201 || first.status == 200, "{}: {}", first.status, first.body);
+    ensure!(again.status == first.status && again.body == first.body, "{}: {}", again.status, again.body);
+    let other = create("another").await?;
+    ensure!(other.status == 409 || other.status == 422, "another request with the key: {}", other.status);
+    weir.cli(&std::env::temp_dir(), &["destroy", "onlyonce", "--yes"]).await?.ok()?;
+    Ok(())
+}

@@ -1,9 +1,7 @@
 //! What fails rejects the push, says why, and leaves what runs alone.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use e2e::{Push, Repository, until};
+use e2e::{Push, Repository};
 
 use crate::stage::common;
 
@@ -80,14 +78,7 @@ async fn push_twice(repository: &Repository<'_>, so_far: &str) -> Result<(Push, 
     repository.commit("Version 2").await?;
     let first = repository.push("main");
     let later = async {
-        until("the first push is under way", Duration::from_secs(60), || async {
-            let tasks = repository.weir.tasks(&repository.project).await?;
-            let found = tasks.iter().any(|task| {
-                task["state"] == "running" && task["step"].as_str().unwrap_or("").to_lowercase().contains(so_far)
-            });
-            Ok(found.then_some(()))
-        })
-        .await?;
+        repository.weir.wait_for_line(&repository.project, &[so_far]).await?;
         repository.set_version(3)?;
         repository.commit("Version 3").await?;
         repository.push("main").await
@@ -100,7 +91,7 @@ pub(crate) async fn two_pushes_at_once_take_turns_and_are_both_told() -> Result<
     let repository = Repository::live_probe(common().await?, "twopushes").await?;
     // A build that takes its time.
     repository.write("weir.toml", "[build]\ncommand = \"sleep 4\"\n")?;
-    let (first, later) = push_twice(&repository, "build").await?;
+    let (first, later) = push_twice(&repository, "Building").await?;
     ensure!(first.accepted, "the first push was refused:\n{}", first.output);
     let first = first.says(&["Another push is waiting"])?;
     let later = later.says(&["Queued behind"])?;
@@ -119,7 +110,7 @@ pub(crate) async fn newer_push_supersedes_one_that_is_still_starting() -> Result
     let repository = Repository::live_probe(common().await?, "supersede").await?;
     // Version 2 never answers; without the newer push it would be waited for.
     repository.write("Procfile", "web: if grep -q '^VERSION = 2' app.py; then sleep 600; else exec python app.py; fi\n")?;
-    let (first, later) = push_twice(&repository, "start").await?;
+    let (first, later) = push_twice(&repository, "Starting").await?;
     first.refused(&["supersede"])?;
     later.ok()?;
     repository.serves("/", "probe 3").await?;

@@ -27,7 +27,6 @@ pub(crate) async fn odd_file_names_are_no_trouble() -> Result<()> {
     repository.write("$(touch hacked)", "a")?;
     repository.write("-rf", "b")?;
     repository.write("ünï cödé.txt", "c")?;
-    repository.write("a\nb", "d")?;
     repository.commit("Odd names").await?;
     repository.push("main").await?.ok()?;
     repository.serves("/", "probe 1").await?;
@@ -36,6 +35,9 @@ pub(crate) async fn odd_file_names_are_no_trouble() -> Result<()> {
         inside.contains("$(touch hacked)") && inside.contains("-rf"),
         "files are missing:\n{inside}"
     );
+    repository.write("a\nb", "a name of two lines")?;
+    repository.commit("Too odd").await?;
+    repository.push("main").await?.refused(&["control character"])?;
     repository.destroy().await
 }
 

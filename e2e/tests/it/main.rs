@@ -69,7 +69,9 @@ fn main() -> std::process::ExitCode {
             exec_runs_in_the_live_instance
             every_command_speaks_json
             unknown_things_are_errors_with_a_hint
-            tokens_reach_as_far_as_their_scope;
+            tokens_reach_as_far_as_their_scope
+            own_domain_leads_to_the_app
+            same_idempotency_key_creates_once;
         logs:
             logs_are_found_by_text_process_and_time
             flood_of_lines_is_bounded_and_said;
@@ -77,7 +79,9 @@ fn main() -> std::process::ExitCode {
             limits_and_privileges_are_set_on_every_container
             environments_do_not_reach_each_other
             public_names_resolve_to_the_ingress_inside
-            crash_loop_is_shown_and_costs_others_nothing;
+            crash_loop_is_shown_and_costs_others_nothing
+            instance_that_stops_answering_is_replaced
+            instance_over_its_memory_limit_is_replaced_and_told;
         input:
             symlink_out_of_the_repository_is_refused
             odd_file_names_are_no_trouble
@@ -97,7 +101,8 @@ fn main() -> std::process::ExitCode {
             platform_stopped_and_started_adopts_the_apps
             power_cut_in_a_destroy_leaves_nothing
             destroy_leaves_nothing
-            two_weirs_run_side_by_side;
+            two_weirs_run_side_by_side
+            full_disk_is_said_and_survived;
     };
     let conclusion = libtest_mimic::run(&arguments, tests);
     let cleared = if arguments.list { Ok(()) } else { stage::clear() };

@@ -1,11 +1,13 @@
 //! Processes and containers die at the worst moments, and nothing is lost.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::load::{Load, LoadOptions};
 use e2e::processes::Part;
-use e2e::{Repository, Weir, docker, until};
+use e2e::{Repository, Weir, docker, leftovers, until};
 
 use crate::stage::shaky;
 
@@ -15,18 +17,6 @@ fn quick_load(repository: &Repository<'_>) -> Load {
         websockets: 0,
         ..LoadOptions::usual(repository.weir.http, &repository.host(), "/")
     })
-}
-
-/// Waits until a task of the project has a step that begins like this.
-async fn wait_for_step(weir: &Weir, project: &str, words: &[&str]) -> Result<()> {
-    until("the push is under way", Duration::from_secs(120), || async {
-        let found = weir.tasks(project).await?.iter().any(|task| {
-            let step = task["step"].as_str().unwrap_or("").to_lowercase();
-            task["state"] == "running" && words.iter().any(|word| step.contains(word))
-        });
-        Ok(found.then_some(()))
-    })
-    .await
 }
 
 /// Fails unless exactly one instance of the web process runs, and none of another release.
@@ -62,7 +52,7 @@ pub(crate) async fn control_killed_during_a_build_goes_on_or_fails_cleanly() -> 
     let load = quick_load(&repository);
     let push = repository.push("main");
     let kill = async {
-        wait_for_step(weir, "killbuild", &["build"]).await?;
+        weir.wait_for_line("killbuild", &["Building"]).await?;
         let old = weir.kill(Part::Control)?;
         weir.wait_for_new(Part::Control, old).await?;
         weir.wait_until_healthy().await
@@ -101,7 +91,7 @@ pub(crate) async fn control_killed_during_a_switch_loses_nothing() -> Result<()>
         repository.commit(&format!("Version {version}")).await?;
         let push = repository.push("main");
         let kill = async {
-            wait_for_step(weir, "killswitch", &["start", "deploy", "check", "switch", "release"]).await?;
+            weir.wait_for_line("killswitch", &["Starting", "Switching"]).await?;
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             let old = weir.kill(Part::Control)?;
             weir.wait_for_new(Part::Control, old).await?;
@@ -266,4 +256,64 @@ pub(crate) async fn two_weirs_run_side_by_side() -> Result<()> {
     two.destroy().await?;
     one.serves("/", "probe 1").await?;
     one.destroy().await
+}
+
+/// A file system of its own for a data folder; gone when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    async fn new(mib: u32) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("{}disk-{}", leftovers::FOLDER_PREFIX, std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let size = format!("size={mib}m");
+        let status = tokio::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&folder)
+            .status()
+            .await?;
+        ensure!(status.success(), "a small file system could not be mounted (this test needs root)");
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+pub(crate) async fn full_disk_is_said_and_survived() -> Result<()> {
+    let disk = SmallDisk::new(24).await?;
+    let weir = Weir::start_in(disk.0.clone(), e2e::weir::binary()?).await?;
+    let played = play_on_full_disk(&weir).await;
+    let log = weir.log_tail(20);
+    weir.remove().await?;
+    played.with_context(|| format!("the log of Weir ends with:\n{log}"))
+}
+
+async fn play_on_full_disk(weir: &Weir) -> Result<()> {
+    let repository = Repository::live_probe(weir, "fulldisk").await?;
+    let filler = weir.data.join("filler");
+    let mut file = std::fs::File::create(&filler)?;
+    while file.write_all(&[0; 4096]).is_ok() {}
+    // The space is free again only when nobody has the file open.
+    drop(file);
+    // Reads go on, and nothing that runs is touched.
+    repository.serves("/", "probe 1").await?;
+    repository.cli(&["status"]).await?.ok()?;
+    let push = repository.push_version(2).await?;
+    if !push.accepted {
+        let words = push.output.to_lowercase();
+        ensure!(words.contains("space") || words.contains("full") || words.contains("room"), "not said:\n{}", push.output);
+    }
+    repository.serves("/", "probe").await?;
+    std::fs::remove_file(&filler)?;
+    until("it works again once there is room", Duration::from_secs(60), || async {
+        repository.push_version(3).await?.ok()?;
+        Ok(Some(()))
+    })
+    .await?;
+    repository.serves("/", "probe 3").await?;
+    repository.destroy().await
 }

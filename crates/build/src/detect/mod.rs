@@ -4,6 +4,7 @@
 mod node;
 mod node_manager;
 mod node_version;
+mod pdm;
 mod poetry;
 mod python;
 mod python_start;

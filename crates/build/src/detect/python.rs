@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use weir_model::files::BuildFile;
 
 use super::requirements::{self, package_name};
-use super::{DetectError, Folder, Found, base_of, poetry, python_start, python_version};
+use super::{DetectError, Folder, Found, base_of, pdm, poetry, python_start, python_version};
 use crate::plan::{PythonDependencies, PythonPlan, PythonTool, Recipe};
 
 /// Python packages that need Debian's: to build, to run.
@@ -144,14 +144,21 @@ fn dependencies(folder: &Folder<'_>, project: Option<&toml::Table>) -> Dependenc
             git: text.contains("git+") || text.contains("type = \"git\"") || text.contains("\"git\":"),
         }
     };
-    for (which, lock) in [
-        (PythonTool::Uv, "uv.lock"),
-        (PythonTool::Poetry, "poetry.lock"),
-        (PythonTool::Pdm, "pdm.lock"),
-    ] {
+    for (which, lock) in [(PythonTool::Uv, "uv.lock"), (PythonTool::Poetry, "poetry.lock")] {
         if project.is_some() && folder.has(lock) {
             return tool(which, lock, "pyproject.toml");
         }
+    }
+    if let Some(requirements) = folder.text("pdm.lock").and_then(|lock| pdm::requirements(&lock)) {
+        return Dependencies {
+            git: requirements.iter().any(|line| line.contains("git+")),
+            way: PythonDependencies::Project {
+                requirements,
+                itself: false,
+            },
+            finding: Some(format!("Dependencies by pip (from {})", folder.at("pdm.lock"))),
+            packages: declared,
+        };
     }
     if folder.has("Pipfile.lock") || (folder.has("Pipfile") && !folder.has("requirements.txt")) {
         let which = if folder.has("Pipfile.lock") {
@@ -296,7 +303,6 @@ impl PythonTool {
         match self {
             Self::Uv => "uv",
             Self::Poetry => "poetry",
-            Self::Pdm => "pdm",
             Self::Pipenv | Self::PipenvUnlocked => "pipenv",
         }
     }

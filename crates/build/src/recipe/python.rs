@@ -86,7 +86,6 @@ impl Draft<'_> {
                 let package = match tool {
                     PythonTool::Uv => "uv<1",
                     PythonTool::Poetry => "poetry>=2,<3 poetry-plugin-export",
-                    PythonTool::Pdm => "pdm>=2.20,<3 hishel<1",
                     PythonTool::Pipenv | PythonTool::PipenvUnlocked => "pipenv",
                 };
                 let install = format!(
@@ -128,12 +127,9 @@ fn tool_command(tool: PythonTool) -> String {
         PythonTool::Uv => format!(
             "{environment} UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1\n{TOOL_FOLDER}/bin/uv sync --frozen --inexact --no-dev --no-install-project"
         ),
-        // These two say what is locked, and pip installs it: one cache, and plain indexes suffice.
+        // Poetry says what is locked, and pip installs it: one cache, and plain indexes suffice.
         PythonTool::Poetry => format!(
             "{TOOL_FOLDER}/bin/poetry export --only main --format requirements.txt --output /tmp/weir-locked.txt --no-interaction --no-ansi\n{PIP} -r /tmp/weir-locked.txt"
-        ),
-        PythonTool::Pdm => format!(
-            "{TOOL_FOLDER}/bin/pdm export --prod --format requirements --output /tmp/weir-locked.txt\n{PIP} -r /tmp/weir-locked.txt"
         ),
         PythonTool::Pipenv => {
             format!("{environment} PIPENV_VERBOSITY=-1 PIPENV_NOSPIN=1\n{TOOL_FOLDER}/bin/pipenv sync")

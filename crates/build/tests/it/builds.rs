@@ -21,13 +21,15 @@ async fn python_example_is_built_and_serves_and_a_change_is_quick() {
         "app\nwritable\n1\n0"
     );
 
+    // New each time, so that no cache of an earlier run helps.
+    let changed_to = format!("Changed {}", std::process::id());
     let files: Vec<(String, String)> = first
         .entries()
         .filter_map(|(path, _)| Some((path.to_owned(), first.text(path)?)))
         .collect();
     let changed: Vec<(&str, String)> = files
         .iter()
-        .map(|(path, text)| (path.as_str(), text.replace("Hello from Weir", "Changed")))
+        .map(|(path, text)| (path.as_str(), text.replace("Hello from Weir", &changed_to)))
         .collect();
     let second = source(
         &changed
@@ -46,7 +48,7 @@ async fn python_example_is_built_and_serves_and_a_change_is_quick() {
     );
     let rebuilt = again.result.as_ref().unwrap();
     assert_ne!(rebuilt.image, built.image);
-    assert!(Container::start(rebuilt).get("/").contains("Changed"));
+    assert!(Container::start(rebuilt).get("/").contains(&changed_to));
     println!("second build of changed code: {:?}", again.took);
     remove(&engine, &again).await;
 }
@@ -231,4 +233,24 @@ async fn lock_files_of_the_other_tools_are_installed() {
         run(&outcome.result.as_ref().unwrap().image, &command);
         remove(&engine, &outcome).await;
     }
+}
+
+#[tokio::test]
+async fn two_builds_at_once_make_a_stack_once_and_in_a_private_folder() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(engine) = engine().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let stack = weir_build::Stack::Python {
+        version: "3.11".to_owned(),
+    };
+    let bundle = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt");
+    let quiet = |_: BuildLine| {};
+    let ca = bundle.exists().then_some(bundle);
+    let (one, other) = tokio::join!(
+        weir_build::ensure_stack(&engine, &stack, ca, folder.path(), &quiet),
+        weir_build::ensure_stack(&engine, &stack, ca, folder.path(), &quiet)
+    );
+    assert!(!(one.unwrap() && other.unwrap()));
+    assert!(run(&stack.tag(), "python --version").starts_with("Python 3.11"));
 }

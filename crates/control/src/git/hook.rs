@@ -21,8 +21,14 @@ pub(super) const ONE_BY_ONE: &str = "WEIR_HOOK_ONE_BY_ONE";
 
 /// The hooks. `update` runs for every reference, so it starts nothing unless it must.
 pub(super) const SCRIPTS: [(&str, &str); 2] = [
-    ("pre-receive", "#!/bin/sh\nexec \"$WEIR_HOOK_PROGRAM\" git-hook pre-receive\n"),
-    ("update", "#!/bin/sh\n[ -e \"$WEIR_HOOK_ONE_BY_ONE\" ] || exit 0\nexec \"$WEIR_HOOK_PROGRAM\" git-hook update \"$@\"\n"),
+    (
+        "pre-receive",
+        "#!/bin/sh\nexec \"$WEIR_HOOK_PROGRAM\" git-hook pre-receive\n",
+    ),
+    (
+        "update",
+        "#!/bin/sh\n[ -e \"$WEIR_HOOK_ONE_BY_ONE\" ] || exit 0\nexec \"$WEIR_HOOK_PROGRAM\" git-hook update \"$@\"\n",
+    ),
 ];
 
 /// Most references in one push.
@@ -86,23 +92,35 @@ pub async fn hook_main(hook: &str, arguments: &[String]) -> i32 {
 }
 
 async fn ask(hook: &str, arguments: &[String], errors: &mut tokio::io::Stderr) -> Result<HookEnd, String> {
-    let variable = |name: &str| std::env::var(name).map_err(|_| format!("this hook is only run by Weir ({name} is not set)"));
+    let variable =
+        |name: &str| std::env::var(name).map_err(|_| format!("this hook is only run by Weir ({name} is not set)"));
     let references = match (hook, arguments) {
         ("pre-receive", []) => references(std::io::stdin().lock())?,
         ("update", [name, old, new]) => {
-            vec![ReferenceChange { old: old.clone(), new: new.clone(), name: name.clone() }]
+            vec![ReferenceChange {
+                old: old.clone(),
+                new: new.clone(),
+                name: name.clone(),
+            }]
         }
         _ => return Err(format!("`{hook}` is not a hook of Weir")),
     };
     let request = HookRequest {
         key: variable(KEY)?,
         references,
-        objects: std::env::var_os("GIT_QUARANTINE_PATH").or_else(|| std::env::var_os("GIT_OBJECT_DIRECTORY")).map(PathBuf::from),
+        objects: std::env::var_os("GIT_QUARANTINE_PATH")
+            .or_else(|| std::env::var_os("GIT_OBJECT_DIRECTORY"))
+            .map(PathBuf::from),
         alternates: std::env::var("GIT_ALTERNATE_OBJECT_DIRECTORIES").ok(),
     };
-    let away = |error: &dyn std::fmt::Display| format!("Weir went away ({error}); look with `weir status`, and push again");
-    let stream = tokio::net::UnixStream::connect(variable(SOCKET)?).await.map_err(|error| away(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| away(&error))?;
+    let away =
+        |error: &dyn std::fmt::Display| format!("Weir went away ({error}); look with `weir status`, and push again");
+    let stream = tokio::net::UnixStream::connect(variable(SOCKET)?)
+        .await
+        .map_err(|error| away(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| away(&error))?;
     // Ends with the process, which does nothing else.
     tokio::spawn(connection);
     let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
@@ -118,7 +136,9 @@ async fn ask(hook: &str, arguments: &[String], errors: &mut tokio::io::Stderr) -
     let mut body = response.into_body();
     let mut rest = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(|error| away(&error))?.into_data() else { continue };
+        let Ok(bytes) = frame.map_err(|error| away(&error))?.into_data() else {
+            continue;
+        };
         rest.extend_from_slice(&bytes);
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
@@ -146,7 +166,9 @@ fn references(input: impl std::io::BufRead) -> Result<Vec<ReferenceChange>, Stri
         };
         references.push(ReferenceChange { old, new, name });
         if references.len() > REFERENCES {
-            return Err(format!("a push may change {REFERENCES} branches and tags at most; push them in parts"));
+            return Err(format!(
+                "a push may change {REFERENCES} branches and tags at most; push them in parts"
+            ));
         }
     }
     Ok(references)
@@ -164,6 +186,10 @@ mod tests {
         assert_eq!(read[0].name, "refs/heads/main");
         assert_eq!(read[0].old, zero);
         assert!(references("nonsense\n".as_bytes()).is_err());
-        assert!(references(input.repeat(REFERENCES + 1).as_bytes()).unwrap_err().contains("in parts"));
+        assert!(
+            references(input.repeat(REFERENCES + 1).as_bytes())
+                .unwrap_err()
+                .contains("in parts")
+        );
     }
 }

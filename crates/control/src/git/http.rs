@@ -27,8 +27,8 @@ use weir_model::project::Project;
 
 use super::receive::Session;
 use super::{git, hook, repository_of};
-use crate::api::auth::{self, Limiter, Need};
 use crate::api::ApiError;
+use crate::api::auth::{self, Limiter, Need};
 use crate::context::Context;
 use crate::projects;
 
@@ -87,7 +87,12 @@ impl Service {
 /// `/git/PROJECT.git`, as git clients know it.
 pub fn router(context: Context) -> Router {
     let places = || Arc::new(Semaphore::new(PROCESSES));
-    let state = GitHttp { context, limiter: Arc::default(), fetches: places(), pushes: places() };
+    let state = GitHttp {
+        context,
+        limiter: Arc::default(),
+        fetches: places(),
+        pushes: places(),
+    };
     Router::new()
         .route("/git/{repository}/info/refs", get(list_references))
         .route("/git/{repository}/git-upload-pack", post(upload_pack))
@@ -108,7 +113,10 @@ async fn list_references(
     request: Request,
 ) -> Response {
     let Some(service) = Service::of(&query.service) else {
-        return plain(StatusCode::FORBIDDEN, "only git clients that speak the smart protocol are served here\n");
+        return plain(
+            StatusCode::FORBIDDEN,
+            "only git clients that speak the smart protocol are served here\n",
+        );
     };
     match admit(&git_http, &repository, service, &request.into_parts().0).await {
         Ok(admitted) => advertise(&git_http, &admitted).await,
@@ -148,20 +156,41 @@ async fn admit(
     let name = repository.strip_suffix(".git").unwrap_or(repository);
     let missing = || projects::no_such_project(name);
     let valid = ProjectName::new(name).map_err(|_| missing())?;
-    let project = context.store.project_by_name(&valid).await?.filter(|project| caller.sees(project.id)).ok_or_else(missing)?;
+    let project = context
+        .store
+        .project_by_name(&valid)
+        .await?
+        .filter(|project| caller.sees(project.id))
+        .ok_or_else(missing)?;
     if service == Service::ReceivePack {
         projects::ensure_alive(&project, None)?;
     }
     let repository = repository_of(&context.config, &project.name);
     if !tokio::fs::try_exists(repository.join("HEAD")).await.unwrap_or(false) {
-        super::create_repository(context, &project.name).await.map_err(ApiError::internal)?;
+        super::create_repository(context, &project.name)
+            .await
+            .map_err(ApiError::internal)?;
     }
     // Pushes have no second version of the protocol.
-    let protocol = parts.headers.get("git-protocol").filter(|_| service == Service::UploadPack).cloned();
+    let protocol = parts
+        .headers
+        .get("git-protocol")
+        .filter(|_| service == Service::UploadPack)
+        .cloned();
     let protocol = protocol.filter(|value| {
-        value.len() <= 100 && value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"=:._-".contains(byte))
+        value.len() <= 100
+            && value
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"=:._-".contains(byte))
     });
-    Ok(Admitted { service, project, repository, pusher: caller.token.name, protocol })
+    Ok(Admitted {
+        service,
+        project,
+        repository,
+        pusher: caller.token.name,
+        protocol,
+    })
 }
 
 impl Admitted {
@@ -179,7 +208,9 @@ impl Admitted {
 
 async fn advertise(git_http: &GitHttp, admitted: &Admitted) -> Response {
     // Short, whichever service it is for.
-    let Ok(_place) = git_http.fetches.acquire().await else { return failed("no more processes") };
+    let Ok(_place) = git_http.fetches.acquire().await else {
+        return failed("no more processes");
+    };
     let command = admitted.command(&git_http.context, &["--http-backend-info-refs"]);
     let references = match super::run_git(command, admitted.service.command()).await {
         Ok(references) => references,
@@ -187,7 +218,10 @@ async fn advertise(git_http: &GitHttp, admitted: &Admitted) -> Response {
     };
     let service = admitted.service.command();
     let mut body = Vec::with_capacity(references.len() + 64);
-    let second_version = admitted.protocol.as_ref().is_some_and(|value| value.as_bytes().split(|&b| b == b':').any(|p| p == b"version=2"));
+    let second_version = admitted
+        .protocol
+        .as_ref()
+        .is_some_and(|value| value.as_bytes().split(|&b| b == b':').any(|p| p == b"version=2"));
     if !second_version {
         let line = format!("# service=git-{service}\n");
         let _ = write!(body, "{:04x}{line}0000", line.len() + 4);
@@ -203,14 +237,27 @@ async fn talk(git_http: GitHttp, repository: String, service: Service, request: 
         Err(error) => return refusal(&error),
     };
     let expected = format!("application/x-git-{}-request", service.command());
-    if parts.headers.get(header::CONTENT_TYPE).is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this is not the request of a git client\n");
+    if parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|value| value.as_bytes() != expected.as_bytes())
+    {
+        return plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this is not the request of a git client\n",
+        );
     }
     let Some(encoding) = encoding_of(&parts.headers) else {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bodies may be plain or gzip\n");
     };
-    let places = if service == Service::ReceivePack { &git_http.pushes } else { &git_http.fetches };
-    let Ok(place) = places.clone().acquire_owned().await else { return failed("no more processes") };
+    let places = if service == Service::ReceivePack {
+        &git_http.pushes
+    } else {
+        &git_http.fetches
+    };
+    let Ok(place) = places.clone().acquire_owned().await else {
+        return failed("no more processes");
+    };
     let mut command = admitted.command(&git_http.context, &[]);
     let session = (service == Service::ReceivePack).then(|| begin_session(&git_http.context, &admitted, &mut command));
     let mut child = match command.stdin(std::process::Stdio::piped()).spawn() {
@@ -221,7 +268,11 @@ async fn talk(git_http: GitHttp, repository: String, service: Service, request: 
         }
     };
     if let Some(input) = child.stdin.take() {
-        let limit = if service == Service::ReceivePack { LARGEST_PUSH } else { LARGEST_TALK };
+        let limit = if service == Service::ReceivePack {
+            LARGEST_PUSH
+        } else {
+            LARGEST_TALK
+        };
         let feed = async move {
             if let Err(reason) = feed(body, input, encoding, limit).await {
                 tracing::debug!("a git client's request was cut off: {reason}");
@@ -240,13 +291,23 @@ async fn talk(git_http: GitHttp, repository: String, service: Service, request: 
         }
         .instrument(span),
     );
-    let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) });
-    git_response(&format!("application/x-git-{}-result", service.command()), Body::from_stream(pieces))
+    let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move {
+        pieces.recv().await.map(|piece| (piece, pieces))
+    });
+    git_response(
+        &format!("application/x-git-{}-result", service.command()),
+        Body::from_stream(pieces),
+    )
 }
 
 /// What the hooks of a push need to find back to it.
 fn begin_session(context: &Context, admitted: &Admitted, command: &mut Command) -> Arc<Session> {
-    let session = Arc::new(Session::new(context, admitted.project.clone(), admitted.repository.clone(), admitted.pusher.clone()));
+    let session = Arc::new(Session::new(
+        context,
+        admitted.project.clone(),
+        admitted.repository.clone(),
+        admitted.pusher.clone(),
+    ));
     command
         .env(hook::SOCKET, context.config.node_socket())
         .env(hook::KEY, &session.key)
@@ -268,7 +329,9 @@ fn end_session(context: &Context, session: Option<&Session>) {
 
 /// Passes git's answer on until git has ended.
 async fn attend(mut child: Child, sender: mpsc::Sender<std::io::Result<Bytes>>, session: Option<&Session>) {
-    let (Some(mut output), Some(mut errors)) = (child.stdout.take(), child.stderr.take()) else { return };
+    let (Some(mut output), Some(mut errors)) = (child.stdout.take(), child.stderr.take()) else {
+        return;
+    };
     let mut said = Vec::new();
     let read_errors = async {
         let _ = (&mut errors).take(8192).read_to_end(&mut said).await;
@@ -344,20 +407,30 @@ async fn feed(body: Body, mut input: ChildStdin, encoding: Encoding, limit: u64)
             Err(_) => return Err(format!("nothing came for {} s", SILENCE.as_secs())),
         };
         // Small steps bound what a bomb can unpack to at once.
-        for step in piece.chunks(if encoding == Encoding::Gzip { 1024 } else { piece.len().max(1) }) {
+        for step in piece.chunks(if encoding == Encoding::Gzip {
+            1024
+        } else {
+            piece.len().max(1)
+        }) {
             let unpacked = match encoding {
                 Encoding::Plain => std::borrow::Cow::Borrowed(step),
                 Encoding::Gzip => {
-                    gunzip.write_all(step).map_err(|error| format!("the gzip stream is broken: {error}"))?;
+                    gunzip
+                        .write_all(step)
+                        .map_err(|error| format!("the gzip stream is broken: {error}"))?;
                     std::borrow::Cow::Owned(std::mem::take(gunzip.get_mut()))
                 }
             };
-            left = left.checked_sub(unpacked.len() as u64).ok_or_else(|| format!("it is larger than {limit} bytes"))?;
+            left = left
+                .checked_sub(unpacked.len() as u64)
+                .ok_or_else(|| format!("it is larger than {limit} bytes"))?;
             input.write_all(&unpacked).await.map_err(|error| error.to_string())?;
         }
     }
     if encoding == Encoding::Gzip {
-        let rest = gunzip.finish().map_err(|error| format!("the gzip stream is broken: {error}"))?;
+        let rest = gunzip
+            .finish()
+            .map_err(|error| format!("the gzip stream is broken: {error}"))?;
         input.write_all(&rest).await.map_err(|error| error.to_string())?;
     }
     input.shutdown().await.map_err(|error| error.to_string())
@@ -369,17 +442,28 @@ fn git_response(content_type: &str, body: Body) -> Response {
     if let Ok(value) = HeaderValue::from_str(content_type) {
         headers.insert(header::CONTENT_TYPE, value);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0, must-revalidate"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, max-age=0, must-revalidate"),
+    );
     response
 }
 
 fn plain(status: StatusCode, text: impl Into<String>) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        text.into(),
+    )
+        .into_response()
 }
 
 fn failed(error: &(impl std::fmt::Display + ?Sized)) -> Response {
     tracing::error!(%error, "git could not be served");
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "Weir failed; this is not your fault. Look into the log of `weir up`\n")
+    plain(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Weir failed; this is not your fault. Look into the log of `weir up`\n",
+    )
 }
 
 /// An error as git clients show it: they print plain text.

@@ -79,11 +79,18 @@ pub struct Sessions {
 
 impl Sessions {
     fn insert(&self, session: Arc<Session>) {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).insert(session.key.clone(), session);
+        self.by_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(session.key.clone(), session);
     }
 
     fn get(&self, key: &str) -> Option<Arc<Session>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.by_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     fn remove(&self, key: &str) {
@@ -109,7 +116,10 @@ fn hooks_of(config: &Config) -> PathBuf {
 fn git(config: &Config, repository: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
     // Hostile packs can make git ask for a lot of memory; better it fails than the machine.
-    command.arg("-c").arg(format!("ulimit -v {MEMORY_KIB}; exec git \"$@\"")).arg("git");
+    command
+        .arg("-c")
+        .arg(format!("ulimit -v {MEMORY_KIB}; exec git \"$@\""))
+        .arg("git");
     let mut hooks = OsString::from("core.hooksPath=");
     hooks.push(hooks_of(config));
     command.arg("-c").arg(hooks);
@@ -161,36 +171,60 @@ async fn run_git(mut command: Command, what: &str) -> Result<Vec<u8>, GitError> 
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().chars().take(2000).collect();
-    Err(GitError::Failed { what: what.to_owned(), reason })
+    let reason = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .chars()
+        .take(2000)
+        .collect();
+    Err(GitError::Failed {
+        what: what.to_owned(),
+        reason,
+    })
 }
 
 /// Makes the bare repository of a project. Fine if it is there.
 pub async fn create_repository(context: &Context, project: &ProjectName) -> Result<(), GitError> {
     let config = &context.config;
     let repository = repository_of(config, project);
-    let files = |error| GitError::Files { path: repository.display().to_string(), error };
+    let files = |error| GitError::Files {
+        path: repository.display().to_string(),
+        error,
+    };
     tokio::fs::create_dir_all(&repository).await.map_err(files)?;
     // What is cloned from here shall show the branch that production follows.
-    let branch = production_branch(context, project).await.unwrap_or_else(|| "main".to_owned());
+    let branch = production_branch(context, project)
+        .await
+        .unwrap_or_else(|| "main".to_owned());
     let branch = format!("--initial-branch={branch}");
-    run_git(git(config, &repository, &["init", "--quiet", "--bare", "--template=", &branch, "."]), "init").await?;
+    run_git(
+        git(
+            config,
+            &repository,
+            &["init", "--quiet", "--bare", "--template=", &branch, "."],
+        ),
+        "init",
+    )
+    .await?;
     Ok(())
 }
 
 async fn production_branch(context: &Context, project: &ProjectName) -> Option<String> {
     let project = context.store.project_by_name(project).await.ok().flatten()?;
     let environments = context.store.environment_list(project.id).await.ok()?;
-    environments.into_iter().find(|environment| environment.name.is_production())?.branch
+    environments
+        .into_iter()
+        .find(|environment| environment.name.is_production())?
+        .branch
 }
 
 /// Removes the repository of a project with all it has. Fine if it is gone.
 pub async fn remove_repository(context: &Context, project: &ProjectName) -> Result<(), GitError> {
     let repository = repository_of(&context.config, project);
     match tokio::fs::remove_dir_all(&repository).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(GitError::Files { path: repository.display().to_string(), error })
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(GitError::Files {
+            path: repository.display().to_string(),
+            error,
+        }),
         _ => Ok(()),
     }
 }
@@ -201,7 +235,10 @@ pub fn prepare(config: &Config) -> Result<(), GitError> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = hooks_of(config);
     for path in [&folder, &config.repositories()] {
-        std::fs::create_dir_all(path).map_err(|error| GitError::Files { path: path.display().to_string(), error })?;
+        std::fs::create_dir_all(path).map_err(|error| GitError::Files {
+            path: path.display().to_string(),
+            error,
+        })?;
     }
     for (name, script) in hook::SCRIPTS {
         let path = folder.join(name);
@@ -209,7 +246,10 @@ pub fn prepare(config: &Config) -> Result<(), GitError> {
             std::fs::write(&path, script)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
         };
-        write().map_err(|error| GitError::Files { path: path.display().to_string(), error })?;
+        write().map_err(|error| GitError::Files {
+            path: path.display().to_string(),
+            error,
+        })?;
     }
     crate::push::remove_leftovers(config);
     remove_quarantines(config);
@@ -219,7 +259,10 @@ pub fn prepare(config: &Config) -> Result<(), GitError> {
 fn remove_quarantines(config: &Config) {
     let repositories = std::fs::read_dir(config.repositories()).into_iter().flatten().flatten();
     for repository in repositories {
-        let objects = std::fs::read_dir(repository.path().join("objects")).into_iter().flatten().flatten();
+        let objects = std::fs::read_dir(repository.path().join("objects"))
+            .into_iter()
+            .flatten()
+            .flatten();
         for entry in objects.filter(|entry| entry.file_name().to_string_lossy().starts_with("tmp_objdir-")) {
             if let Err(error) = std::fs::remove_dir_all(entry.path()) {
                 tracing::warn!(path = %entry.path().display(), %error, "what an old push left behind was not removed");
@@ -247,7 +290,14 @@ pub async fn maintain(context: Context) {
             if !repository.exists() || context.pushes.sessions.is_at_work_in(&repository) {
                 continue;
             }
-            let tidy = run_git(git(&context.config, &repository, &["-c", "gc.auto=2000", "gc", "--auto", "--quiet"]), "gc");
+            let tidy = run_git(
+                git(
+                    &context.config,
+                    &repository,
+                    &["-c", "gc.auto=2000", "gc", "--auto", "--quiet"],
+                ),
+                "gc",
+            );
             tokio::select! {
                 () = context.stop.cancelled() => return,
                 tidied = tidy => if let Err(error) = tidied {

@@ -15,10 +15,10 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use weir_model::TaskId;
 use weir_model::project::{Environment, Project};
 use weir_model::release::ReleaseSource;
 use weir_model::task::{LineKind, TaskKind};
-use weir_model::TaskId;
 
 use super::hook::{HookAnswer, HookEnd, HookRequest, ReferenceChange};
 use super::source::{Commit, Quarantine};
@@ -53,7 +53,11 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(context: &Context, project: Project, repository: PathBuf, pusher: String) -> Self {
-        let one_by_one = context.config.data.join("run").join(format!("push-{}", hex(&random_bytes::<8>())));
+        let one_by_one = context
+            .config
+            .data
+            .join("run")
+            .join(format!("push-{}", hex(&random_bytes::<8>())));
         Self {
             key: hex(&random_bytes::<32>()),
             project,
@@ -84,7 +88,10 @@ impl Session {
 
 /// `POST /hook/pre-receive` and `POST /hook/update`, for the Unix socket only.
 pub fn hook_router(context: Context) -> Router {
-    Router::new().route("/hook/pre-receive", post(pre_receive)).route("/hook/update", post(update)).with_state(context)
+    Router::new()
+        .route("/hook/pre-receive", post(pre_receive))
+        .route("/hook/update", post(update))
+        .with_state(context)
 }
 
 async fn pre_receive(State(context): State<Context>, Json(request): Json<HookRequest>) -> Response {
@@ -114,7 +121,10 @@ fn answer(context: Context, request: HookRequest, hook: Hook) -> Response {
         async move {
             let lines = Lines(sender.clone());
             let cancel = session.gone.child_token();
-            let hook_gone = { let sender = sender.clone(); async move { sender.closed().await } };
+            let hook_gone = {
+                let sender = sender.clone();
+                async move { sender.closed().await }
+            };
             let guard = cancel.clone();
             let decide = decide(&context, &session, request, hook, &lines, &cancel);
             tokio::pin!(decide);
@@ -166,13 +176,27 @@ fn meaning<'a>(change: &ReferenceChange, environments: &'a [Environment]) -> Mea
     if let Some(tag) = change.name.strip_prefix("refs/tags/") {
         return Meaning::Keep(Some(format!("Tag {tag} {}", if deleted { "deleted" } else { "kept" })));
     }
-    let Some(branch) = change.name.strip_prefix("refs/heads/") else { return Meaning::Keep(None) };
-    match environments.iter().find(|environment| environment.branch.as_deref() == Some(branch)) {
+    let Some(branch) = change.name.strip_prefix("refs/heads/") else {
+        return Meaning::Keep(None);
+    };
+    match environments
+        .iter()
+        .find(|environment| environment.branch.as_deref() == Some(branch))
+    {
         Some(environment) if deleted => Meaning::DeleteFollowed(environment),
         Some(environment) => Meaning::Deploy(environment),
         None if deleted => Meaning::Keep(Some(format!("Branch {branch} deleted"))),
         None => {
-            let name: String = branch.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+            let name: String = branch
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() {
+                        c.to_ascii_lowercase()
+                    } else {
+                        '-'
+                    }
+                })
+                .collect();
             let name: String = name.trim_matches('-').chars().take(30).collect();
             Meaning::Keep(Some(format!(
                 "Branch {branch} kept. No environment follows it, so nothing is deployed; to get one:\n       \
@@ -219,8 +243,12 @@ async fn try_decide(
             Meaning::DeleteFollowed(environment) => {
                 let branch = environment.branch.as_deref().unwrap_or_default();
                 let name = &environment.name;
-                return Err(PushError::new(format!("the branch `{branch}` is followed by the environment `{name}` and cannot be deleted"))
-                    .with_hint(format!("let it follow another branch first: `weir env set-branch {name} BRANCH`")));
+                return Err(PushError::new(format!(
+                    "the branch `{branch}` is followed by the environment `{name}` and cannot be deleted"
+                ))
+                .with_hint(format!(
+                    "let it follow another branch first: `weir env set-branch {name} BRANCH`"
+                )));
             }
             Meaning::Keep(Some(words)) if hook == Hook::PreReceive => lines.say(LineKind::Step, &words).await,
             Meaning::Keep(_) => {}
@@ -240,7 +268,13 @@ async fn try_decide(
             id: change.new.clone(),
             quarantine: quarantine.clone(),
         };
-        let push = Push { context, session, environment, change, commit };
+        let push = Push {
+            context,
+            session,
+            environment,
+            change,
+            commit,
+        };
         if push.run(lines, cancel).await == HookEnd::Rejected {
             return Ok(HookEnd::Rejected);
         }
@@ -252,7 +286,10 @@ async fn try_decide(
 fn check(request: &HookRequest) -> Result<(), PushError> {
     let id = |text: &str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let sound = |change: &ReferenceChange| {
-        id(&change.old) && id(&change.new) && change.name.starts_with("refs/") && !change.name.contains(char::is_control)
+        id(&change.old)
+            && id(&change.new)
+            && change.name.starts_with("refs/")
+            && !change.name.contains(char::is_control)
     };
     match request.references.iter().all(sound) {
         true => Ok(()),
@@ -289,9 +326,23 @@ impl Push<'_> {
             let message = self.commit.message().await?;
             let branch = environment.branch.clone().unwrap_or_default();
             let short = self.short();
-            let title = format!("push of {branch} {short} to {} ({}): {message}", session.project.name, environment.name);
-            let task = self.context.tasks.create(TaskKind::Push, session.project.id, Some(environment.id), &title).await?;
-            Ok::<_, PushError>((task.id, ReleaseSource::Push { commit: self.commit.id.clone(), branch, message }))
+            let title = format!(
+                "push of {branch} {short} to {} ({}): {message}",
+                session.project.name, environment.name
+            );
+            let task = self
+                .context
+                .tasks
+                .create(TaskKind::Push, session.project.id, Some(environment.id), &title)
+                .await?;
+            Ok::<_, PushError>((
+                task.id,
+                ReleaseSource::Push {
+                    commit: self.commit.id.clone(),
+                    branch,
+                    message,
+                },
+            ))
         };
         let (task, source) = match prepared.await {
             Ok(prepared) => prepared,
@@ -323,7 +374,10 @@ impl Push<'_> {
     /// Waits for its turn, then builds and deploys. Whatever happens, the task has ended after.
     async fn work(&self, task: TaskId, source: ReleaseSource, cancel: &CancellationToken) -> Result<Live, PushError> {
         let label = format!("the push of {} by {}", self.short(), self.session.pusher);
-        let wait = self.context.pushes.take_turn(self.context, self.environment.id, task, &label);
+        let wait = self
+            .context
+            .pushes
+            .take_turn(self.context, self.environment.id, task, &label);
         let turn = tokio::select! {
             turn = wait => Ok(turn),
             () = cancel.cancelled() => Err(PushError::new("the push was broken off while it waited")),
@@ -361,20 +415,31 @@ impl Push<'_> {
         let environment = push::current(self.context, self.environment).await?;
         let branch = self.environment.branch.as_deref().unwrap_or_default();
         if environment.branch.as_deref() != Some(branch) {
-            return Err(PushError::new(format!("the environment `{}` follows another branch now", environment.name)));
+            return Err(PushError::new(format!(
+                "the environment `{}` follows another branch now",
+                environment.name
+            )));
         }
         let name = format!("{}^{{}}", self.change.name);
-        let command = git(&self.context.config, &self.session.repository, &["rev-parse", "--verify", "--quiet", &name]);
+        let command = git(
+            &self.context.config,
+            &self.session.repository,
+            &["rev-parse", "--verify", "--quiet", &name],
+        );
         // Fails where there is no such branch.
-        let now = run_git(command, "rev-parse").await.map(|output| String::from_utf8_lossy(&output).trim().to_owned());
+        let now = run_git(command, "rev-parse")
+            .await
+            .map(|output| String::from_utf8_lossy(&output).trim().to_owned());
         let moved = match now {
             Ok(now) => now != self.change.old,
             Err(super::GitError::Failed { .. }) => !is_zero(&self.change.old),
             Err(error) => return Err(error.into()),
         };
         if moved {
-            return Err(PushError::new(format!("the branch `{branch}` moved while this push waited"))
-                .with_hint("fetch and push again: `git pull --rebase`, then `git push`"));
+            return Err(
+                PushError::new(format!("the branch `{branch}` moved while this push waited"))
+                    .with_hint("fetch and push again: `git pull --rebase`, then `git push`"),
+            );
         }
         Ok(environment)
     }
@@ -454,7 +519,10 @@ mod tests {
 
     #[test]
     fn orders_to_the_terminal_are_left_out() {
-        assert_eq!(without_control("       \u{1b}[31;1mred\u{1b}[0m and \u{7}bell"), "       red and bell");
+        assert_eq!(
+            without_control("       \u{1b}[31;1mred\u{1b}[0m and \u{7}bell"),
+            "       red and bell"
+        );
         assert_eq!(without_control("10%\r50%\r100%"), "100%");
         assert_eq!(without_control("a\tb\nc"), "a\tb\nc");
     }

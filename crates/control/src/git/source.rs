@@ -65,8 +65,10 @@ impl Commit {
         };
         match tokio::time::timeout(TIMEOUT, work).await {
             Ok(result) => result,
-            Err(_) => Err(PushError::new(format!("reading the commit took longer than {} s", TIMEOUT.as_secs()))
-                .with_hint("leave large files out of the repository, then push again")),
+            Err(_) => Err(
+                PushError::new(format!("reading the commit took longer than {} s", TIMEOUT.as_secs()))
+                    .with_hint("leave large files out of the repository, then push again"),
+            ),
         }
     }
 
@@ -83,8 +85,10 @@ impl Commit {
             let bytes = tokio::io::copy(&mut limited, &mut file).await?;
             file.flush().await?;
             if bytes > LARGEST {
-                return Err(PushError::new(format!("the source is larger than {} GiB", LARGEST >> 30))
-                    .with_hint("leave large files out of the repository, then push again"));
+                return Err(
+                    PushError::new(format!("the source is larger than {} GiB", LARGEST >> 30))
+                        .with_hint("leave large files out of the repository, then push again"),
+                );
             }
             Ok(())
         };
@@ -99,7 +103,8 @@ impl Commit {
         let mut block = [0_u8; 512];
         let file = file.into_std().await;
         if file.metadata()?.len() == 0 || std::fs::File::open(path)?.read_at(&mut block, 0)? == 0 {
-            return Err(PushError::new("the commit has no files").with_hint("add your application: `git add`, `git commit`, then push again"));
+            return Err(PushError::new("the commit has no files")
+                .with_hint("add your application: `git add`, `git commit`, then push again"));
         }
         Ok(())
     }
@@ -127,28 +132,55 @@ impl Commit {
 
     async fn submodules(&self) -> Result<Vec<String>, PushError> {
         let list = self.bounded(&["ls-tree", "-r", "-z", &self.id]).await?;
-        let entries = list.split(|&byte| byte == 0).filter(|entry| entry.starts_with(b"160000 "));
-        Ok(entries.filter_map(|entry| entry.splitn(2, |&byte| byte == b'\t').nth(1)).map(name).collect())
+        let entries = list
+            .split(|&byte| byte == 0)
+            .filter(|entry| entry.starts_with(b"160000 "));
+        Ok(entries
+            .filter_map(|entry| entry.splitn(2, |&byte| byte == b'\t').nth(1))
+            .map(name)
+            .collect())
     }
 
     /// Files that are pointers of Git LFS. Only looked for where some `.gitattributes` asks for it.
     async fn large_file_pointers(&self) -> Result<Vec<String>, PushError> {
-        let asked = ["grep", "-l", "-z", "-F", "-e", "filter=lfs", &self.id, "--", ".gitattributes", "**/.gitattributes"];
+        let asked = [
+            "grep",
+            "-l",
+            "-z",
+            "-F",
+            "-e",
+            "filter=lfs",
+            &self.id,
+            "--",
+            ".gitattributes",
+            "**/.gitattributes",
+        ];
         if self.bounded(&asked).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let pointers = ["grep", "-l", "-z", "-e", "^version https://git-lfs.github.com/spec/v1$", &self.id];
+        let pointers = [
+            "grep",
+            "-l",
+            "-z",
+            "-e",
+            "^version https://git-lfs.github.com/spec/v1$",
+            &self.id,
+        ];
         let found = self.bounded(&pointers).await?;
         // Each is called `COMMIT:PATH`.
         let names = found.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(name);
-        Ok(names.map(|name| name.split_once(':').map_or(name.clone(), |(_, path)| path.to_owned())).collect())
+        Ok(names
+            .map(|name| name.split_once(':').map_or(name.clone(), |(_, path)| path.to_owned()))
+            .collect())
     }
 
     /// What git writes, up to a bound; nothing where `git grep` finds nothing.
     async fn bounded(&self, arguments: &[&str]) -> Result<Vec<u8>, PushError> {
         let mut command = self.git(arguments);
         let mut child = command.stderr(Stdio::null()).spawn().map_err(super::GitError::NotRun)?;
-        let Some(stdout) = child.stdout.take() else { return Ok(Vec::new()) };
+        let Some(stdout) = child.stdout.take() else {
+            return Ok(Vec::new());
+        };
         let mut output = Vec::new();
         stdout.take(LARGEST_LIST).read_to_end(&mut output).await?;
         drop(child);

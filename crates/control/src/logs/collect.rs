@@ -78,7 +78,10 @@ impl Logs {
             let present: BTreeSet<InstanceId> = observed.iter().map(|instance| instance.labels.instance).collect();
             lock(&self.shared.watched).retain(|id, finished| present.contains(id) || !*finished.borrow());
         }
-        for instance in observed.iter().filter(|instance| instance.state != InstanceState::Created) {
+        for instance in observed
+            .iter()
+            .filter(|instance| instance.state != InstanceState::Created)
+        {
             self.watch_instance(&instance.labels);
         }
     }
@@ -144,8 +147,17 @@ impl Logs {
     }
 
     /// Reads until the stream ends; the error says why it broke off.
-    async fn read_stream(&self, labels: &InstanceLabels, cursor_ns: &mut i64, limit: &mut RateLimit) -> Option<EngineError> {
-        let mut output = self.shared.engine.instance_output(labels.instance, *cursor_ns).ready_chunks(CHUNKS);
+    async fn read_stream(
+        &self,
+        labels: &InstanceLabels,
+        cursor_ns: &mut i64,
+        limit: &mut RateLimit,
+    ) -> Option<EngineError> {
+        let mut output = self
+            .shared
+            .engine
+            .instance_output(labels.instance, *cursor_ns)
+            .ready_chunks(CHUNKS);
         let mut broke_off = None;
         loop {
             // A flood that stops must not keep its last notice back.
@@ -212,5 +224,11 @@ fn keep(entries: &mut Vec<Entry>, labels: &InstanceLabels, chunk: &OutputChunk, 
 }
 
 fn in_place(labels: &InstanceLabels, at_ns: i64, words: String) -> Entry {
-    Entry { at_ns, instance: Some(labels.instance), process: labels.process.clone(), writer: Writer::InPlace, text: words }
+    Entry {
+        at_ns,
+        instance: Some(labels.instance),
+        process: labels.process.clone(),
+        writer: Writer::InPlace,
+        text: words,
+    }
 }

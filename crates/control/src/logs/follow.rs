@@ -32,7 +32,13 @@ impl Logs {
     /// environment is removed, or with an error in Weir's own log if the files fail.
     pub fn follow(&self, query: LogQuery) -> impl Stream<Item = LogLine> + Send + use<> {
         let filter = Filter::new(&query);
-        let follower = Follower { logs: self.clone(), query, filter, started: None, ready: VecDeque::new() };
+        let follower = Follower {
+            logs: self.clone(),
+            query,
+            filter,
+            started: None,
+            ready: VecDeque::new(),
+        };
         futures_util::stream::unfold(follower, |mut follower| async move {
             match follower.next().await {
                 Ok(event) => Some((event?, follower)),
@@ -79,7 +85,14 @@ impl Follower {
             let ends = environment.ends(&query);
             let lines = newest(&ends, &query, &filter)?;
             let positions = ends.into_iter().map(|(app, _, end)| (app, end)).collect();
-            Ok((Started { environment, news, positions }, lines))
+            Ok((
+                Started {
+                    environment,
+                    news,
+                    positions,
+                },
+                lines,
+            ))
         })
         .await?;
         self.started = Some(started);
@@ -89,7 +102,9 @@ impl Follower {
 
     /// Reads a page of each log. Returns whether any had something new.
     async fn read(&mut self) -> Result<bool, LogError> {
-        let Some(started) = &mut self.started else { return Ok(false) };
+        let Some(started) = &mut self.started else {
+            return Ok(false);
+        };
         let (environment, query, filter) = (started.environment.clone(), self.query.clone(), self.filter.clone());
         let mut positions = std::mem::take(&mut started.positions);
         let now_ms = self.logs.shared.clock.now_ms();
@@ -103,7 +118,11 @@ impl Follower {
                 moved |= page.next != *position;
                 *position = page.next;
                 let before = lines.len();
-                lines.extend(page.bytes.split(|&byte| byte == b'\n').filter_map(|line| filter.read(app, line)));
+                lines.extend(
+                    page.bytes
+                        .split(|&byte| byte == b'\n')
+                        .filter_map(|line| filter.read(app, line)),
+                );
                 if page.missed > 0 {
                     let at_ms = lines.get(before).map_or(now_ms, |line| line.at_ms);
                     lines.extend(missed_line(app, at_ms, page.missed));
@@ -127,5 +146,12 @@ impl Follower {
 fn missed_line(app: &AppName, at_ms: i64, missed: u64) -> Option<LogLine> {
     let text = format!("{missed} lines are left out here: they were written faster than this log was read");
     let process = ProcessName::new("weir").ok()?;
-    Some(LogLine { at_ms, app: app.clone(), process, instance: None, stream: LogStream::Weir, text })
+    Some(LogLine {
+        at_ms,
+        app: app.clone(),
+        process,
+        instance: None,
+        stream: LogStream::Weir,
+        text,
+    })
 }

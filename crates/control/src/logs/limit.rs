@@ -62,7 +62,10 @@ impl RateLimit {
         let bytes = std::mem::take(&mut self.too_many_bytes);
         let reason = if bytes { "1 MiB" } else { "5,000 lines" };
         (dropped > 0).then(|| {
-            format!("{} lines dropped (this instance writes more than {reason} a second)", with_separators(dropped))
+            format!(
+                "{} lines dropped (this instance writes more than {reason} a second)",
+                with_separators(dropped)
+            )
         })
     }
 }
@@ -91,14 +94,21 @@ struct Bucket {
 impl Bucket {
     fn new(per_second: i64, burst: i64) -> Self {
         let capacity = burst * SECOND_NS;
-        Self { per_second, capacity, level: capacity, last_ns: None }
+        Self {
+            per_second,
+            capacity,
+            level: capacity,
+            last_ns: None,
+        }
     }
 
     fn refill(&mut self, at_ns: i64) {
         let last_ns = self.last_ns.unwrap_or(at_ns);
         // After a minute any bucket is full; clocks may also step back.
         let elapsed_ns = at_ns.saturating_sub(last_ns).clamp(0, 60 * SECOND_NS);
-        self.level = self.capacity.min(self.level.saturating_add(elapsed_ns.saturating_mul(self.per_second)));
+        self.level = self
+            .capacity
+            .min(self.level.saturating_add(elapsed_ns.saturating_mul(self.per_second)));
         self.last_ns = Some(at_ns.max(last_ns));
     }
 
@@ -125,16 +135,25 @@ mod tests {
             kept += i64::from(limit.admits(at_ns, 50));
             notices.extend(limit.notice(at_ns));
         }
-        assert!((BURST_LINES + 45_000..=BURST_LINES + 50_001).contains(&kept), "{kept} were kept");
+        assert!(
+            (BURST_LINES + 45_000..=BURST_LINES + 50_001).contains(&kept),
+            "{kept} were kept"
+        );
         assert!((9..=11).contains(&notices.len()), "{notices:?}");
         assert!(notices[5].ends_with("lines dropped (this instance writes more than 5,000 lines a second)"));
-        assert!(notices[5].starts_with("95,0") || notices[5].starts_with("94,9"), "{}", notices[5]);
+        assert!(
+            notices[5].starts_with("95,0") || notices[5].starts_with("94,9"),
+            "{}",
+            notices[5]
+        );
     }
 
     #[test]
     fn few_but_huge_lines_are_bounded_too() {
         let mut limit = RateLimit::new();
-        let kept = (0..100_000_i64).filter(|index| limit.admits(index * 100_000, 16 * 1024)).count();
+        let kept = (0..100_000_i64)
+            .filter(|index| limit.admits(index * 100_000, 16 * 1024))
+            .count();
         assert!(kept * 16 * 1024 <= 15 << 20, "{kept} were kept");
         assert!(limit.last_words().unwrap().contains("1 MiB a second"));
     }

@@ -43,7 +43,9 @@ impl Writer {
     }
 
     fn of_letter(letter: &[u8]) -> Option<Self> {
-        [Self::Stdout, Self::Stderr, Self::Weir, Self::InPlace].into_iter().find(|writer| letter == [writer.letter()])
+        [Self::Stdout, Self::Stderr, Self::Weir, Self::InPlace]
+            .into_iter()
+            .find(|writer| letter == [writer.letter()])
     }
 
     fn stream(self) -> LogStream {
@@ -120,7 +122,13 @@ impl<'a> RawLine<'a> {
         let at_ns = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let (instance, process) = (fields.next()?, fields.next()?);
         let writer = Writer::of_letter(fields.next()?)?;
-        Some(Self { at_ns, instance, process, writer, text: fields.next()? })
+        Some(Self {
+            at_ns,
+            instance,
+            process,
+            writer,
+            text: fields.next()?,
+        })
     }
 
     pub(super) fn at_ms(&self) -> i64 {
@@ -200,7 +208,14 @@ mod tests {
 
     #[test]
     fn any_text_reads_back_as_it_was() {
-        for text in ["", "plain", "tab\tand \\ and \\n", "two\nlines\r", "\u{1b}[31mred\u{1b}[0m", "é\0x"] {
+        for text in [
+            "",
+            "plain",
+            "tab\tand \\ and \\n",
+            "two\nlines\r",
+            "\u{1b}[31mred\u{1b}[0m",
+            "é\0x",
+        ] {
             let entry = Entry {
                 at_ns: 1_700_000_000_123_456_789,
                 instance: Some(InstanceId::from_parts(5, 6)),
@@ -213,7 +228,10 @@ mod tests {
             assert_eq!(buffer.iter().filter(|&&byte| byte == b'\n').count(), 1);
             let raw = RawLine::parse(&buffer[..buffer.len() - 1]).unwrap();
             let line = raw.read(&AppName::new("shop").unwrap()).unwrap();
-            assert_eq!((line.text.as_str(), line.instance, line.stream), (text, entry.instance, LogStream::Stderr));
+            assert_eq!(
+                (line.text.as_str(), line.instance, line.stream),
+                (text, entry.instance, LogStream::Stderr)
+            );
             assert_eq!(line.at_ms, 1_700_000_000_123);
         }
     }

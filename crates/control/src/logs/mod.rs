@@ -128,9 +128,18 @@ struct EnvironmentLogs {
 /// What the writer is to do, in this order.
 #[derive(Debug)]
 enum Order {
-    Append { environment: EnvironmentId, app: AppName, entries: Vec<Entry> },
-    Remove { environment: EnvironmentId, done: oneshot::Sender<std::io::Result<()>> },
-    Flush { done: oneshot::Sender<()> },
+    Append {
+        environment: EnvironmentId,
+        app: AppName,
+        entries: Vec<Entry>,
+    },
+    Remove {
+        environment: EnvironmentId,
+        done: oneshot::Sender<std::io::Result<()>>,
+    },
+    Flush {
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl Logs {
@@ -157,7 +166,8 @@ impl Logs {
         let mut rest = lines;
         while let Some(first) = rest.first() {
             let same = rest.iter().take_while(|line| line.app == first.app).count();
-            self.append_entries(environment, &first.app, rest[..same].iter().map(Entry::of).collect()).await;
+            self.append_entries(environment, &first.app, rest[..same].iter().map(Entry::of).collect())
+                .await;
             rest = &rest[same..];
         }
     }
@@ -169,12 +179,22 @@ impl Logs {
             order.push(entry);
             if bytes >= ORDER_BYTES {
                 let entries = std::mem::take(&mut order);
-                self.send(Order::Append { environment, app: app.clone(), entries }).await;
+                self.send(Order::Append {
+                    environment,
+                    app: app.clone(),
+                    entries,
+                })
+                .await;
                 bytes = 0;
             }
         }
         if !order.is_empty() {
-            self.send(Order::Append { environment, app: app.clone(), entries: order }).await;
+            self.send(Order::Append {
+                environment,
+                app: app.clone(),
+                entries: order,
+            })
+            .await;
         }
     }
 
@@ -206,7 +226,11 @@ impl Logs {
     /// right before.
     pub async fn last_lines(&self, environment: EnvironmentId, instance: InstanceId, limit: usize) -> Vec<String> {
         self.flush().await;
-        let query = LogQuery { instance: Some(instance), limit, ..LogQuery::new(environment) };
+        let query = LogQuery {
+            instance: Some(instance),
+            limit,
+            ..LogQuery::new(environment)
+        };
         match self.read(query).await {
             Ok(lines) => lines.into_iter().map(|line| line.text).collect(),
             Err(error) => {
@@ -299,14 +323,18 @@ impl EnvironmentLogs {
     /// The logs that a query is about.
     fn asked(&self, query: &LogQuery) -> Vec<(AppName, Arc<Segments>)> {
         let apps = lock(&self.apps);
-        let asked = apps.iter().filter(|(app, _)| query.app.as_ref().is_none_or(|asked| asked == *app));
+        let asked = apps
+            .iter()
+            .filter(|(app, _)| query.app.as_ref().is_none_or(|asked| asked == *app));
         asked.map(|(app, segments)| (app.clone(), segments.clone())).collect()
     }
 
     /// The logs that a query is about, with their ends.
     fn ends(&self, query: &LogQuery) -> Vec<(AppName, Arc<Segments>, Position)> {
         let asked = self.asked(query).into_iter();
-        asked.map(|(app, segments)| (app, segments.clone(), segments.end())).collect()
+        asked
+            .map(|(app, segments)| (app, segments.clone(), segments.end()))
+            .collect()
     }
 }
 
@@ -327,7 +355,11 @@ impl Filter {
     fn new(query: &LogQuery) -> Self {
         let process = query.process.as_ref().map(ToString::to_string);
         // Who names a process gets it, whatever it is.
-        let build = if query.build { Some(true) } else { process.is_none().then_some(false) };
+        let build = if query.build {
+            Some(true)
+        } else {
+            process.is_none().then_some(false)
+        };
         Self {
             process: process.filter(|_| !query.build),
             instance: query.instance.map(|instance| instance.to_string()),
@@ -343,8 +375,14 @@ impl Filter {
         let at_ms = raw.at_ms();
         let wanted = self.since_ms <= at_ms
             && at_ms < self.until_ms
-            && self.process.as_ref().is_none_or(|process| process.as_bytes() == raw.process)
-            && self.instance.as_ref().is_none_or(|instance| instance.as_bytes() == raw.instance)
+            && self
+                .process
+                .as_ref()
+                .is_none_or(|process| process.as_bytes() == raw.process)
+            && self
+                .instance
+                .as_ref()
+                .is_none_or(|instance| instance.as_bytes() == raw.instance)
             && self.build.is_none_or(|build| build == (raw.process == BUILD));
         if !wanted {
             return None;
@@ -404,9 +442,17 @@ async fn write(shared: Arc<Shared>, mut orders: mpsc::Receiver<Order>) {
         let until = tokio::time::Instant::now() + GATHER;
         let mut bytes = 0;
         let mut next = Some(order);
-        while let Some(Order::Append { environment, app, mut entries }) = next.take_if(|order| matches!(order, Order::Append { .. })) {
+        while let Some(Order::Append {
+            environment,
+            app,
+            mut entries,
+        }) = next.take_if(|order| matches!(order, Order::Append { .. }))
+        {
             bytes += entries.iter().map(|entry| entry.text.len()).sum::<usize>();
-            batch.entry((environment, app)).or_insert_with(Vec::new).append(&mut entries);
+            batch
+                .entry((environment, app))
+                .or_insert_with(Vec::new)
+                .append(&mut entries);
             if bytes < BATCH_BYTES {
                 next = tokio::time::timeout_at(until, orders.recv()).await.ok().flatten();
             }

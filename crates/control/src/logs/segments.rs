@@ -98,7 +98,10 @@ impl Segments {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         let mut cursors = saved.cursors;
-        for segment in segments.iter().filter(|segment| segment.first_line >= saved.before_line) {
+        for segment in segments
+            .iter()
+            .filter(|segment| segment.first_line >= saved.before_line)
+        {
             let mut file = File::open(path_of(&folder, segment.first_line))?;
             let _ = each_line_backwards(&mut file, segment.bytes, |line| {
                 if let Some((line, instance)) = RawLine::parse(line).and_then(|line| Some((line, line.instance()?)))
@@ -110,9 +113,18 @@ impl Segments {
                 ControlFlow::Continue(())
             })?;
         }
-        let state = State { segments, next_line, cursors, lost: 0 };
+        let state = State {
+            segments,
+            next_line,
+            cursors,
+            lost: 0,
+        };
         let segment_bytes = (total_bytes / SEGMENTS).max(SMALLEST_SEGMENT);
-        Ok(Self { folder, segment_bytes, state: Mutex::new(state) })
+        Ok(Self {
+            folder,
+            segment_bytes,
+            state: Mutex::new(state),
+        })
     }
 
     /// Adds lines. On failure none of those that were not written comes back: they are counted,
@@ -131,7 +143,13 @@ impl Segments {
         let (mut buffer, mut lines) = (Vec::new(), 0);
         if let Some(first) = entries.first().filter(|_| state.lost > 0) {
             let text = format!("{} lines could not be kept: the disk was full or failed", state.lost);
-            Entry { instance: None, writer: super::line::Writer::Weir, text, ..first.clone() }.encode(&mut buffer);
+            Entry {
+                instance: None,
+                writer: super::line::Writer::Weir,
+                text,
+                ..first.clone()
+            }
+            .encode(&mut buffer);
             lines += 1;
         }
         for entry in entries {
@@ -163,9 +181,14 @@ impl Segments {
         }
         if state.segments.is_empty() {
             std::fs::create_dir_all(&self.folder)?;
-            state.segments.push_back(Segment { first_line: state.next_line, bytes: 0 });
+            state.segments.push_back(Segment {
+                first_line: state.next_line,
+                bytes: 0,
+            });
         }
-        let Some(segment) = state.segments.back_mut() else { return Ok(()) };
+        let Some(segment) = state.segments.back_mut() else {
+            return Ok(());
+        };
         let path = path_of(&self.folder, segment.first_line);
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         match file.metadata()?.len() {
@@ -197,8 +220,14 @@ impl Segments {
             remove_file(&path_of(&self.folder, oldest.first_line))?;
             state.segments.pop_front();
         }
-        state.segments.push_back(Segment { first_line: state.next_line, bytes: 0 });
-        let saved = SavedCursors { before_line: state.next_line, cursors: state.cursors.clone() };
+        state.segments.push_back(Segment {
+            first_line: state.next_line,
+            bytes: 0,
+        });
+        let saved = SavedCursors {
+            before_line: state.next_line,
+            cursors: state.cursors.clone(),
+        };
         let temporary = self.folder.join(format!("{CURSORS_FILE}.new"));
         std::fs::write(&temporary, serde_json::to_vec(&saved).unwrap_or_default())?;
         std::fs::rename(&temporary, self.folder.join(CURSORS_FILE))
@@ -212,8 +241,15 @@ impl Segments {
     /// Behind the newest line.
     pub(super) fn end(&self) -> Position {
         let state = self.lock();
-        let (segment, offset) = state.segments.back().map_or((0, 0), |segment| (segment.first_line, segment.bytes));
-        Position { segment, offset, line: state.next_line }
+        let (segment, offset) = state
+            .segments
+            .back()
+            .map_or((0, 0), |segment| (segment.first_line, segment.bytes));
+        Position {
+            segment,
+            offset,
+            line: state.next_line,
+        }
     }
 
     /// Shows lines before a position, newest first, until told to stop. Files that were last
@@ -225,7 +261,11 @@ impl Segments {
         mut show: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let segments: Vec<Segment> = self.lock().segments.iter().copied().collect();
-        for segment in segments.iter().rev().filter(|segment| segment.first_line <= until.segment) {
+        for segment in segments
+            .iter()
+            .rev()
+            .filter(|segment| segment.first_line <= until.segment)
+        {
             let mut file = match File::open(path_of(&self.folder, segment.first_line)) {
                 // It went since we looked, or nothing was written to it yet.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -234,7 +274,11 @@ impl Segments {
             if since_ms.is_some_and(|since_ms| modified_ms(&file).is_some_and(|at_ms| at_ms < since_ms)) {
                 return Ok(());
             }
-            let end = if segment.first_line == until.segment { segment.bytes.min(until.offset) } else { segment.bytes };
+            let end = if segment.first_line == until.segment {
+                segment.bytes.min(until.offset)
+            } else {
+                segment.bytes
+            };
             let end = end.min(file.metadata()?.len());
             if each_line_backwards(&mut file, end, &mut show)?.is_break() {
                 return Ok(());
@@ -250,28 +294,54 @@ impl Segments {
         loop {
             let index = segments.iter().position(|segment| segment.first_line >= from.segment);
             let Some(segment) = index.and_then(|index| segments.get(index)) else {
-                return Ok(Page { bytes: Vec::new(), missed, next: from });
+                return Ok(Page {
+                    bytes: Vec::new(),
+                    missed,
+                    next: from,
+                });
             };
             if segment.first_line != from.segment {
                 missed += segment.first_line.saturating_sub(from.line);
-                from = Position { segment: segment.first_line, offset: 0, line: segment.first_line };
+                from = Position {
+                    segment: segment.first_line,
+                    offset: 0,
+                    line: segment.first_line,
+                };
             }
             let newer = index.and_then(|index| segments.get(index + 1));
             if from.offset >= segment.bytes {
-                let Some(newer) = newer else { return Ok(Page { bytes: Vec::new(), missed, next: from }) };
-                from = Position { segment: newer.first_line, offset: 0, line: newer.first_line };
+                let Some(newer) = newer else {
+                    return Ok(Page {
+                        bytes: Vec::new(),
+                        missed,
+                        next: from,
+                    });
+                };
+                from = Position {
+                    segment: newer.first_line,
+                    offset: 0,
+                    line: newer.first_line,
+                };
                 continue;
             }
             let bytes = match read_lines(&path_of(&self.folder, segment.first_line), from.offset, segment.bytes) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && newer.is_some() => {
                     let newer = newer.map_or(0, |newer| newer.first_line);
                     missed += newer.saturating_sub(from.line);
-                    from = Position { segment: newer, offset: 0, line: newer };
+                    from = Position {
+                        segment: newer,
+                        offset: 0,
+                        line: newer,
+                    };
                     continue;
                 }
                 other => other?,
             };
-            let next = Position { segment: from.segment, offset: from.offset + len(&bytes), line: from.line + lines_in(&bytes) };
+            let next = Position {
+                segment: from.segment,
+                offset: from.offset + len(&bytes),
+                line: from.line + lines_in(&bytes),
+            };
             return Ok(Page { bytes, missed, next });
         }
     }
@@ -314,9 +384,15 @@ fn list(folder: &Path) -> io::Result<VecDeque<Segment>> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let first_line = name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|name| name.parse().ok());
+        let first_line = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".log"))
+            .and_then(|name| name.parse().ok());
         if let Some(first_line) = first_line {
-            segments.push(Segment { first_line, bytes: entry.metadata()?.len() });
+            segments.push(Segment {
+                first_line,
+                bytes: entry.metadata()?.len(),
+            });
         }
     }
     segments.sort_by_key(|segment| segment.first_line);
@@ -326,9 +402,15 @@ fn list(folder: &Path) -> io::Result<VecDeque<Segment>> {
 /// Removes a torn last line and counts the whole ones.
 fn repair(path: &Path, segment: &mut Segment) -> io::Result<u64> {
     let bytes = std::fs::read(path)?;
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |index| index + 1);
+    let whole = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |index| index + 1);
     if whole < bytes.len() {
-        OpenOptions::new().write(true).open(path)?.set_len(len(&bytes[..whole]))?;
+        OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .set_len(len(&bytes[..whole]))?;
     }
     segment.bytes = len(&bytes[..whole]);
     Ok(lines_in(&bytes[..whole]))

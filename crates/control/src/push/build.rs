@@ -31,10 +31,18 @@ pub struct ContainerBuilder;
 
 #[async_trait]
 impl Builder for ContainerBuilder {
-    async fn build(&self, context: &Context, order: &BuildOrder<'_>) -> Result<BTreeMap<AppName, ReleaseApp>, PushError> {
+    async fn build(
+        &self,
+        context: &Context,
+        order: &BuildOrder<'_>,
+    ) -> Result<BTreeMap<AppName, ReleaseApp>, PushError> {
         let main_app = AppName::new(order.project.name.as_str()).map_err(|error| PushError::new(error.to_string()))?;
         let (source, plans) = detect(order, main_app).await?;
-        let installation = context.store.setting_get("installation").await?.unwrap_or_else(|| "weir".to_owned());
+        let installation = context
+            .store
+            .setting_get("installation")
+            .await?
+            .unwrap_or_else(|| "weir".to_owned());
         let variables = build_variables(context, order).await?;
         let mut apps = BTreeMap::new();
         for plan in &plans {
@@ -55,19 +63,31 @@ async fn detect(order: &BuildOrder<'_>, main_app: AppName) -> Result<(Source, Ve
     let (archive, scratch) = (order.archive.to_owned(), order.scratch.to_owned());
     let detected = tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(archive)?;
-        let source = Source::from_tar(file, &SourceLimits::default(), &scratch)
-            .map_err(|error| PushError::new(error.to_string()).with_hint("remove it from the source, then push again"))?;
+        let source = Source::from_tar(file, &SourceLimits::default(), &scratch).map_err(|error| {
+            PushError::new(error.to_string()).with_hint("remove it from the source, then push again")
+        })?;
         let plans = weir_build::detect(&source, &main_app).map_err(|error| PushError::new(error.to_string()))?;
         Ok((source, plans))
     });
-    detected.await.map_err(|error| PushError::new(format!("reading the source broke off: {error}")))?
+    detected
+        .await
+        .map_err(|error| PushError::new(format!("reading the source broke off: {error}")))?
 }
 
 async fn build_variables(context: &Context, order: &BuildOrder<'_>) -> Result<BTreeMap<String, String>, PushError> {
     let mut variables = BTreeMap::new();
     let environment = order.environment.id;
-    for variable in context.store.variable_list(environment).await?.iter().filter(|variable| variable.build) {
-        let value = context.sealer.value_of(environment, variable).map_err(|error| PushError::new(error.to_string()))?;
+    for variable in context
+        .store
+        .variable_list(environment)
+        .await?
+        .iter()
+        .filter(|variable| variable.build)
+    {
+        let value = context
+            .sealer
+            .value_of(environment, variable)
+            .map_err(|error| PushError::new(error.to_string()))?;
         variables.insert(variable.name.to_string(), value.into_exposed());
     }
     Ok(variables)
@@ -92,7 +112,10 @@ fn options(
     ];
     BuildOptions {
         tag: format!("weir/{installation}/{project}-{environment}-{app}:{short}"),
-        labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        labels: labels
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         build_variables,
         ca_bundle: context.config.ca_bundle.clone(),
         cache_key: format!("{}-{app}", order.environment.id).replace('_', "-"),
@@ -109,7 +132,10 @@ async fn build_app(
     options: &BuildOptions,
 ) -> Result<ReleaseApp, PushError> {
     let (sender, receiver) = mpsc::channel(LINES);
-    let lines = Lines { sender: Mutex::new(Some(sender)), lost: AtomicU64::new(0) };
+    let lines = Lines {
+        sender: Mutex::new(Some(sender)),
+        lost: AtomicU64::new(0),
+    };
     let build = async {
         let built = weir_build::build_app(&*context.engine, source, plan, options, &|line| lines.take(line)).await;
         lines.close();
@@ -123,19 +149,33 @@ async fn build_app(
     }
     match built {
         Ok(built) => {
-            let steps = built.steps.iter().map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64()));
+            let steps = built
+                .steps
+                .iter()
+                .map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64()));
             let steps = steps.collect::<Vec<_>>().join(", ");
             if !steps.is_empty() {
                 context.tasks.line(order.task, LineKind::Info, &steps).await;
             }
-            Ok(ReleaseApp { image: built.image, spec: built.spec })
+            Ok(ReleaseApp {
+                image: built.image,
+                spec: built.spec,
+            })
         }
         Err(error) => {
             for line in error.lines.iter().rev().take(TELLING_LINES).rev() {
                 context.tasks.line(order.task, LineKind::Error, line).await;
             }
-            let error = PushError { message: error.message, hint: error.hint };
-            let entry = log_line(context, &plan.spec.name, LogStream::Weir, format!("failed: {}", error.message));
+            let error = PushError {
+                message: error.message,
+                hint: error.hint,
+            };
+            let entry = log_line(
+                context,
+                &plan.spec.name,
+                LogStream::Weir,
+                format!("failed: {}", error.message),
+            );
             context.logs.append(order.environment.id, entry.as_slice()).await;
             Err(error)
         }
@@ -158,7 +198,10 @@ impl Lines {
     }
 
     fn close(&self) {
-        self.sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.sender
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
     }
 }
 
@@ -182,5 +225,12 @@ async fn forward(context: &Context, order: &BuildOrder<'_>, app: &AppName, mut l
 
 fn log_line(context: &Context, app: &AppName, stream: LogStream, text: String) -> Option<LogLine> {
     let process = ProcessName::new("build").ok()?;
-    Some(LogLine { at_ms: context.clock.now_ms(), app: app.clone(), process, instance: None, stream, text })
+    Some(LogLine {
+        at_ms: context.clock.now_ms(),
+        app: app.clone(),
+        process,
+        instance: None,
+        stream,
+        text,
+    })
 }

@@ -76,7 +76,11 @@ impl Pushes {
 #[async_trait]
 pub trait Builder: Send + Sync + std::fmt::Debug {
     /// Builds every app of the source. Dropped, it stops the build.
-    async fn build(&self, context: &Context, order: &BuildOrder<'_>) -> Result<BTreeMap<AppName, ReleaseApp>, PushError>;
+    async fn build(
+        &self,
+        context: &Context,
+        order: &BuildOrder<'_>,
+    ) -> Result<BTreeMap<AppName, ReleaseApp>, PushError>;
 }
 
 /// What a builder needs to know.
@@ -107,7 +111,10 @@ pub struct PushError {
 impl PushError {
     /// An error without a hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self {
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds what to try.
@@ -132,9 +139,13 @@ impl From<DeployError> for PushError {
 
 impl From<std::io::Error> for PushError {
     fn from(error: std::io::Error) -> Self {
-        let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        let full = matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
         if full {
-            return Self::new("the disk of the machine is full").with_hint("free some space there (`df -h`), then push again");
+            return Self::new("the disk of the machine is full")
+                .with_hint("free some space there (`df -h`), then push again");
         }
         Self::new(format!("the source could not be kept: {error}"))
     }
@@ -177,7 +188,12 @@ pub struct Live {
 
 /// Builds and deploys, and returns once the release is live or the task ended otherwise.
 /// `cancel` counts until the deployment is written down.
-pub async fn run(context: &Context, order: PushOrder, turn: &Turn, cancel: &CancellationToken) -> Result<Live, PushError> {
+pub async fn run(
+    context: &Context,
+    order: PushOrder,
+    turn: &Turn,
+    cancel: &CancellationToken,
+) -> Result<Live, PushError> {
     let begin_ms = context.clock.now_ms();
     let built = tokio::select! {
         built = build(context, &order) => built,
@@ -203,9 +219,15 @@ pub async fn run(context: &Context, order: PushOrder, turn: &Turn, cancel: &Canc
     match task.state {
         TaskState::Done => {
             let deploy_ms = context.clock.now_ms() - built_ms;
-            Ok(Live { release, build_ms: built_ms - begin_ms, deploy_ms })
+            Ok(Live {
+                release,
+                build_ms: built_ms - begin_ms,
+                deploy_ms,
+            })
         }
-        _ => Err(PushError::new(task.error.unwrap_or_else(|| "it did not become live".to_owned()))),
+        _ => Err(PushError::new(
+            task.error.unwrap_or_else(|| "it did not become live".to_owned()),
+        )),
     }
 }
 
@@ -249,7 +271,16 @@ async fn start_deployment(
     apps: BTreeMap<AppName, ReleaseApp>,
 ) -> Result<(Release, Deployment), PushError> {
     let environment = current(context, &order.environment).await?;
-    Ok(deploy::deploy(context, &environment, Wish::Apps { apps, source: order.source.clone() }, order.task).await?)
+    Ok(deploy::deploy(
+        context,
+        &environment,
+        Wish::Apps {
+            apps,
+            source: order.source.clone(),
+        },
+        order.task,
+    )
+    .await?)
 }
 
 /// The environment as it is now. Fails if nothing can be deployed there.
@@ -317,12 +348,17 @@ pub async fn deploy_archive(
     let Some(project) = context.store.project_by_id(environment.project).await? else {
         return Err(PushError::new("the project was destroyed"));
     };
-    let turn = context.pushes.take_turn(context, environment.id, task, "an upload").await;
+    let turn = context
+        .pushes
+        .take_turn(context, environment.id, task, "an upload")
+        .await;
     let order = PushOrder {
         project,
         environment: current(context, environment).await?,
         material: Material::Archive(archive.to_owned()),
-        source: ReleaseSource::Upload { message: message.to_owned() },
+        source: ReleaseSource::Upload {
+            message: message.to_owned(),
+        },
         task,
     };
     run(context, order, &turn, &CancellationToken::new()).await.map(drop)

@@ -48,24 +48,58 @@ struct Waiting {
 impl Turns {
     /// Waits until all before are through. A push that is being deployed and has not begun to
     /// switch gives way at once.
-    pub(super) async fn take(self: &Arc<Self>, context: &Context, environment: EnvironmentId, task: TaskId, label: &str) -> Turn {
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        context: &Context,
+        environment: EnvironmentId,
+        task: TaskId,
+        label: &str,
+    ) -> Turn {
         let turn = |turns: Arc<Self>| Turn { turns, environment };
-        let place = Place { task, label: label.to_owned() };
+        let place = Place {
+            task,
+            label: label.to_owned(),
+        };
         let (sender, granted) = oneshot::channel();
         let (before, deployment, position) = {
             let mut queues = lock(&self.queues);
             let Some(queue) = queues.get_mut(&environment) else {
-                queues.insert(environment, Queue { at_work: place, deployment: None, waiting: VecDeque::new() });
+                queues.insert(
+                    environment,
+                    Queue {
+                        at_work: place,
+                        deployment: None,
+                        waiting: VecDeque::new(),
+                    },
+                );
                 return turn(self.clone());
             };
             queue.waiting.push_back((place, sender));
             (queue.at_work.clone(), queue.deployment, queue.waiting.len())
         };
-        let waiting = Waiting { turns: self.clone(), environment, task };
-        let place = if position > 1 { format!(" (number {position} in the queue)") } else { String::new() };
-        let text = format!("Queued behind {}{place}: pushes to one environment take turns", before.label);
+        let waiting = Waiting {
+            turns: self.clone(),
+            environment,
+            task,
+        };
+        let place = if position > 1 {
+            format!(" (number {position} in the queue)")
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "Queued behind {}{place}: pushes to one environment take turns",
+            before.label
+        );
         context.tasks.line(task, LineKind::Step, &text).await;
-        context.tasks.line(before.task, LineKind::Info, &format!("Another push is waiting: {label}")).await;
+        context
+            .tasks
+            .line(
+                before.task,
+                LineKind::Info,
+                &format!("Another push is waiting: {label}"),
+            )
+            .await;
         if let Some(deployment) = deployment {
             supersede(context, environment, deployment, label).await;
         }
@@ -78,7 +112,9 @@ impl Turns {
     fn release(self: &Arc<Self>, environment: EnvironmentId) {
         let next = {
             let mut queues = lock(&self.queues);
-            let Some(queue) = queues.get_mut(&environment) else { return };
+            let Some(queue) = queues.get_mut(&environment) else {
+                return;
+            };
             match queue.waiting.pop_front() {
                 Some((place, sender)) => {
                     queue.at_work = place;
@@ -93,7 +129,10 @@ impl Turns {
         };
         // If the next one has given up, its turn comes back here, is dropped, and with that goes
         // to the one after it.
-        drop(next.send(Turn { turns: self.clone(), environment }));
+        drop(next.send(Turn {
+            turns: self.clone(),
+            environment,
+        }));
     }
 }
 
@@ -116,7 +155,11 @@ impl Turn {
     /// What waits for this to end, if anything does.
     pub(super) fn next(&self) -> Option<String> {
         let queues = lock(&self.turns.queues);
-        queues.get(&self.environment)?.waiting.front().map(|(place, _)| place.label.clone())
+        queues
+            .get(&self.environment)?
+            .waiting
+            .front()
+            .map(|(place, _)| place.label.clone())
     }
 }
 
@@ -133,12 +176,18 @@ pub(super) async fn supersede(context: &Context, environment: EnvironmentId, dep
     let before_switch = DeploymentState::ALL.into_iter().filter(|state| {
         matches!(
             state,
-            DeploymentState::Pending | DeploymentState::Releasing | DeploymentState::Starting | DeploymentState::Holding
+            DeploymentState::Pending
+                | DeploymentState::Releasing
+                | DeploymentState::Starting
+                | DeploymentState::Holding
         )
     });
     for state in before_switch {
         let now_ms = context.clock.now_ms();
-        let taken = context.store.deployment_advance(deployment, state, DeploymentState::Superseded, Some(&reason), now_ms);
+        let taken =
+            context
+                .store
+                .deployment_advance(deployment, state, DeploymentState::Superseded, Some(&reason), now_ms);
         match taken.await {
             Ok(true) => {
                 context.reconciler.wake(environment);
@@ -165,7 +214,11 @@ pub(super) struct BuildPlaces {
 impl BuildPlaces {
     pub(super) fn new(count: usize) -> Self {
         let count = count.max(1);
-        Self { places: Arc::new(Semaphore::new(count)), count, waiting: watch::Sender::new(VecDeque::new()) }
+        Self {
+            places: Arc::new(Semaphore::new(count)),
+            count,
+            waiting: watch::Sender::new(VecDeque::new()),
+        }
     }
 
     /// Waits for a place, and tells the task how many are before it.
@@ -175,12 +228,19 @@ impl BuildPlaces {
         }
         let mut queue = self.waiting.subscribe();
         self.waiting.send_modify(|waiting| waiting.push_back(task));
-        let left = LeaveOnDrop { waiting: &self.waiting, task };
+        let left = LeaveOnDrop {
+            waiting: &self.waiting,
+            task,
+        };
         let place = self.places.clone().acquire_owned();
         tokio::pin!(place);
         let mut told = None;
         loop {
-            let position = queue.borrow_and_update().iter().position(|waiting| *waiting == task).map(|index| index + 1);
+            let position = queue
+                .borrow_and_update()
+                .iter()
+                .position(|waiting| *waiting == task)
+                .map(|index| index + 1);
             if position != told
                 && let Some(position) = position
             {
@@ -209,7 +269,8 @@ struct LeaveOnDrop<'a> {
 
 impl Drop for LeaveOnDrop<'_> {
     fn drop(&mut self) {
-        self.waiting.send_modify(|waiting| waiting.retain(|task| *task != self.task));
+        self.waiting
+            .send_modify(|waiting| waiting.retain(|task| *task != self.task));
     }
 }
 

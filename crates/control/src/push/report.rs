@@ -29,11 +29,16 @@ pub async fn summary(context: &Context, project: &Project, environment: &Environ
     };
     let seconds = |ms: i64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
     let total = seconds(live.build_ms + live.deploy_ms);
-    let mut lines = vec![
-        format!("-----> Release {} of {place} is live after {total}", live.release.number),
-        format!("       build {}, deployment {}", seconds(live.build_ms), seconds(live.deploy_ms)),
-    ];
-    lines.extend(processes(&live.release, &scale).into_iter().map(|line| format!("       {line}")));
+    let (build, deployment) = (seconds(live.build_ms), seconds(live.deploy_ms));
+    let mut lines = vec![format!(
+        "-----> Release {} of {place}: {total} (build {build}, deployment {deployment})",
+        live.release.number
+    )];
+    lines.extend(
+        processes(&live.release, &scale)
+            .into_iter()
+            .map(|line| format!("       {line}")),
+    );
     lines.push(String::new());
     let (main, others): (Vec<_>, Vec<_>) = domains.iter().partition(|domain| domain.app.is_none());
     for domain in main.into_iter().chain(others) {
@@ -50,11 +55,20 @@ fn processes(release: &Release, scale: &[Scale]) -> Vec<String> {
     let mut lines = Vec::new();
     for (app, release_app) in &release.apps {
         for (process, spec) in &release_app.spec.processes {
-            let scaled = scale.iter().find(|scale| scale.app == *app && scale.process == *process);
+            let scaled = scale
+                .iter()
+                .find(|scale| scale.app == *app && scale.process == *process);
             let count = scaled.map_or(spec.instances, |scale| scale.instances);
-            let name = if several { format!("{app}.{process}") } else { process.to_string() };
+            let name = if several {
+                format!("{app}.{process}")
+            } else {
+                process.to_string()
+            };
             let instances = if count == 1 { "instance" } else { "instances" };
-            lines.push(format!("{name}: {count} {instances} of {} MiB", spec.memory_bytes >> 20));
+            lines.push(format!(
+                "{name}: {count} {instances} of {} MiB",
+                spec.memory_bytes >> 20
+            ));
         }
     }
     lines

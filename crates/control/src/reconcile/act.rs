@@ -36,7 +36,7 @@ impl Worker {
         observed: &Observed,
         actions: Vec<Action>,
     ) -> Result<bool, PassError> {
-        let mut starts = Vec::new();
+        let mut starts: Vec<InstanceSpec> = Vec::new();
         let mut acted = false;
         for action in actions {
             acted |= match action {
@@ -67,12 +67,12 @@ impl Worker {
                 }
             };
         }
-        self.start_all(starts).await?;
+        self.start_all(wanted, starts).await?;
         Ok(acted)
     }
 
     /// Starts side by side. A refusal is remembered for the plan; anything else is tried again.
-    async fn start_all(&mut self, specs: Vec<InstanceSpec>) -> Result<(), PassError> {
+    async fn start_all(&mut self, wanted: &Wanted, specs: Vec<InstanceSpec>) -> Result<(), PassError> {
         let engine = &self.context.engine;
         let results = join_all(specs.iter().map(|spec| engine.instance_start(spec).map(move |result| (spec, result)))).await;
         let now_ms = self.context.clock.now_ms();
@@ -83,6 +83,11 @@ impl Worker {
                 Ok(()) => {
                     self.recent.insert(labels.instance, (labels.clone(), now_ms));
                     self.context.logs.watch_instance(labels);
+                    if let Some(deployment) = wanted.deployments.get(&labels.deployment)
+                        && labels.role == InstanceRole::Release
+                    {
+                        self.forward(labels, deployment.task);
+                    }
                 }
                 Err(error) if error.retryable() => failed = Some(error),
                 Err(error) => {
@@ -311,7 +316,6 @@ impl Worker {
         let labels = self.labels(InstanceRole::Release, &release, deployment, app, &process, None);
         if let Some(deployment) = wanted.deployments.get(&deployment) {
             self.context.tasks.line(deployment.task, LineKind::Info, &format!("{app}: {command}")).await;
-            self.forward(&labels, deployment.task);
         }
         Ok(Some(self.container(wanted, &release, release_app, &spec, Some(command), labels).await?))
     }
@@ -429,12 +433,6 @@ pub(crate) fn container(
     labels: InstanceLabels,
     variables: BTreeMap<String, String>,
 ) -> InstanceSpec {
-    let (app, process) = (labels.app.to_string(), labels.process.to_string());
-    let network_names = match labels.role {
-        InstanceRole::Instance if labels.process.is_web() => vec![app.clone(), format!("{process}.{app}")],
-        InstanceRole::Instance => vec![format!("{process}.{app}")],
-        InstanceRole::Release | InstanceRole::Run => Vec::new(),
-    };
     InstanceSpec {
         image: release_app.image.clone(),
         command,
@@ -444,7 +442,9 @@ pub(crate) fn container(
         max_processes: spec.max_processes,
         max_open_files: spec.max_open_files,
         volumes: release_app.spec.volumes.iter().map(|(name, volume)| (name.clone(), volume.path.clone())).collect(),
-        network_names,
+        // The node answers lookups of private names: the engine would also name instances that
+        // are frozen or not ready.
+        network_names: Vec::new(),
         terminal: false,
         interactive: false,
         labels,

@@ -11,7 +11,7 @@ use weir_model::deployment::{Deployment, DeploymentState};
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
 use weir_model::release::Release;
 use weir_model::route::Backend;
-use weir_model::task::{LineKind, TaskKind, TaskState};
+use weir_model::task::{LineKind, Task, TaskKind, TaskState};
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 use weir_store::StoreError;
 
@@ -173,6 +173,8 @@ impl Worker {
         while let Some(ended) = self.background.try_join_next() {
             self.stopped(ended);
         }
+        // Read before what is wanted: a task that comes later may mean something newer.
+        let tasks = self.context.store.task_list_unfinished_of(self.environment).await?;
         let Some(wanted) = self.desire().await? else { return Ok(Next::Gone) };
         let observed = self.observe(&wanted).await?;
         let now_ms = self.context.clock.now_ms();
@@ -187,7 +189,7 @@ impl Worker {
         if wanted.desired.mode == EnvironmentMode::Destroying && self.destroy(&wanted, &observed).await? {
             return Ok(Next::Gone);
         }
-        self.conclude(&wanted, &observed).await?;
+        self.conclude(&wanted, &observed, tasks).await?;
         Ok(Next::Wait(plan.wake_at_ms))
     }
 
@@ -270,6 +272,7 @@ impl Worker {
             let backend = address.map(|(ip, port)| Backend { instance: id, address: (ip, port).into() });
             instances.push(Fact {
                 state: instance.state,
+                address: instance.address,
                 backend,
                 started_ms: instance.started_ms,
                 probe: self.probes.state(id),
@@ -283,6 +286,7 @@ impl Worker {
         instances.extend(self.recent.values().map(|(labels, at_ms)| Fact {
             labels: labels.clone(),
             state: InstanceState::Created,
+            address: None,
             backend: None,
             started_ms: *at_ms,
             probe: Probe::Waiting(None),
@@ -373,8 +377,8 @@ impl Worker {
     // --- conclude ---
 
     /// Ends the tasks whose goal reality shows.
-    async fn conclude(&mut self, wanted: &Wanted, observed: &Observed) -> Result<(), PassError> {
-        for task in self.context.store.task_list_unfinished_of(self.environment).await? {
+    async fn conclude(&mut self, wanted: &Wanted, observed: &Observed, tasks: Vec<Task>) -> Result<(), PassError> {
+        for task in tasks {
             let outcome = match task.kind {
                 TaskKind::Push | TaskKind::Deploy => self.outcome_of_deployment(task.id).await?,
                 TaskKind::Pause => {

@@ -1,6 +1,7 @@
 //! What the plan reasons about: what is wanted, what is there, and what may be done. Data only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weir_engine::{InstanceLabels, InstanceState};
 use weir_model::deployment::{DeploymentEvent, DeploymentKind, DeploymentState};
@@ -70,7 +71,9 @@ pub struct Fact {
     pub labels: InstanceLabels,
     /// What it does.
     pub state: InstanceState,
-    /// Its address, with the port that it listens on.
+    /// Its address on the environment's network.
+    pub address: Option<IpAddr>,
+    /// Its address with the port that it listens on, if it is routed.
     pub backend: Option<Backend>,
     /// When it was started.
     pub started_ms: UnixMillis,
@@ -113,6 +116,8 @@ pub struct Routes {
     pub entries: BTreeMap<(AppName, ProcessName), Entry>,
     /// Instances that may finish what they have.
     pub draining: BTreeSet<Backend>,
+    /// Private names of what serves (`api`, `worker.api`) on the environment's network.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// How requests to one process are to be answered.

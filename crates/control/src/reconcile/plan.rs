@@ -11,6 +11,7 @@
 //! - Two releases of an app with a one-writer volume never run at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weir_engine::{InstanceLabels, InstanceRole, InstanceState};
 use weir_model::deployment::{DeploymentEvent, DeploymentKind, DeploymentState};
@@ -127,7 +128,8 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let mut routes = Routes { entries, draining: BTreeSet::new() };
+        let names = serving.map(|_| names(chosen)).unwrap_or_default();
+        let mut routes = Routes { entries, draining: BTreeSet::new(), names };
         routes.draining = self
             .observed
             .instances
@@ -604,6 +606,23 @@ impl<'a> Planner<'a> {
             }
         }
     }
+}
+
+/// The private names of what serves: `app` for its web process, `process.app` for each.
+fn names(chosen: &Chosen<'_>) -> BTreeMap<String, Vec<IpAddr>> {
+    let mut names: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for ((app, process), facts) in chosen {
+        let serving = facts.iter().filter(|fact| {
+            fact.state == InstanceState::Running && (fact.labels.port.is_none() || fact.probe == Probe::Ready)
+        });
+        let mut addresses: Vec<IpAddr> = serving.filter_map(|fact| fact.address).collect();
+        addresses.sort();
+        if process.is_web() {
+            names.insert(app.to_string(), addresses.clone());
+        }
+        names.insert(format!("{process}.{app}"), addresses);
+    }
+    names
 }
 
 /// The instances of a target that count: alive, not dead by their checks, at most as many as

@@ -165,7 +165,10 @@ fn compose(state: &State) -> RouteSnapshot {
     let mut snapshot = RouteSnapshot { generation: state.generation, ..RouteSnapshot::default() };
     for (environment, published) in &state.environments {
         let current = &published.current;
-        snapshot.gateways.extend(current.gateway);
+        if let Some(gateway) = current.gateway {
+            snapshot.gateways.push(gateway);
+            snapshot.names.insert(gateway, current.routes.names.clone());
+        }
         snapshot.draining.extend(current.routes.draining.iter().cloned());
         for domain in &current.domains {
             if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {

@@ -186,6 +186,7 @@ impl World {
             let ready = state == InstanceState::Running && now_ms >= container.ready_at_ms;
             let address = ([10, 0, 0, 1], container.port).into();
             instances.push(Fact {
+                address: None,
                 backend: labels.port.map(|_| Backend { instance: id, address }),
                 state,
                 started_ms,
@@ -202,6 +203,7 @@ impl World {
             instances.push(Fact {
                 labels: labels.clone(),
                 state: InstanceState::Created,
+                address: None,
                 backend: None,
                 started_ms: *at_ms,
                 probe: Probe::Waiting(None),

@@ -25,7 +25,12 @@ fn app() -> AppName {
 }
 
 fn open(folder: &Path, bytes: u64, engine: &SimEngine) -> Logs {
-    Logs::open(folder.to_owned(), bytes, Arc::new(SystemClock), Arc::new(engine.clone()))
+    Logs::open(
+        folder.to_owned(),
+        bytes,
+        Arc::new(SystemClock),
+        Arc::new(engine.clone()),
+    )
 }
 
 fn line(at_ms: i64, process: &str, text: impl Into<String>) -> LogLine {
@@ -40,7 +45,9 @@ fn line(at_ms: i64, process: &str, text: impl Into<String>) -> LogLine {
 }
 
 fn lines(range: std::ops::Range<i64>) -> Vec<LogLine> {
-    range.map(|number| line(number, "web", format!("line {number}"))).collect()
+    range
+        .map(|number| line(number, "web", format!("line {number}")))
+        .collect()
 }
 
 fn texts(lines: &[LogLine]) -> Vec<&str> {
@@ -49,7 +56,15 @@ fn texts(lines: &[LogLine]) -> Vec<&str> {
 
 fn bytes_in(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| if entry.path().is_dir() { bytes_in(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                bytes_in(&entry.path())
+            } else {
+                entry.metadata().unwrap().len()
+            }
+        })
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,9 +77,21 @@ async fn old_lines_go_when_the_bound_is_reached() {
     logs.flush().await;
     let bytes = bytes_in(folder.path());
     assert!((700_000..=1 << 20).contains(&bytes), "{bytes} bytes");
-    let newest = logs.read(LogQuery { limit: 3, ..LogQuery::new(environment()) }).await.unwrap();
+    let newest = logs
+        .read(LogQuery {
+            limit: 3,
+            ..LogQuery::new(environment())
+        })
+        .await
+        .unwrap();
     assert_eq!(texts(&newest), ["line 59997", "line 59998", "line 59999"]);
-    let all = logs.read(LogQuery { limit: 100_000, ..LogQuery::new(environment()) }).await.unwrap();
+    let all = logs
+        .read(LogQuery {
+            limit: 100_000,
+            ..LogQuery::new(environment())
+        })
+        .await
+        .unwrap();
     assert_eq!(all.len(), 10_000);
     assert!(all.windows(2).all(|pair| pair[0].at_ms + 1 == pair[1].at_ms));
 }
@@ -77,7 +104,11 @@ async fn a_torn_line_is_left_out_and_writing_goes_on() {
     logs.append(environment(), &lines(0..3)).await;
     logs.flush().await;
     drop(logs);
-    let path = folder.path().join(environment().to_string()).join("shop").join(format!("{:020}.log", 0));
+    let path = folder
+        .path()
+        .join(environment().to_string())
+        .join("shop")
+        .join(format!("{:020}.log", 0));
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
     let logs = open(folder.path(), 1 << 20, &engine);
@@ -92,7 +123,11 @@ async fn damaged_lines_are_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let shop = folder.path().join(environment().to_string()).join("shop");
     std::fs::create_dir_all(&shop).unwrap();
-    std::fs::write(shop.join(format!("{:020}.log", 0)), b"nonsense\n\0\xff\t\t\n1000000\t-\tweb\to\tgood\n\n").unwrap();
+    std::fs::write(
+        shop.join(format!("{:020}.log", 0)),
+        b"nonsense\n\0\xff\t\t\n1000000\t-\tweb\to\tgood\n\n",
+    )
+    .unwrap();
     let logs = open(folder.path(), 1 << 20, &SimEngine::new(1));
     let read = logs.read(LogQuery::new(environment())).await.unwrap();
     assert_eq!(texts(&read), ["good"]);
@@ -113,15 +148,39 @@ async fn lines_are_found_by_time_process_and_text() {
         async move { logs.read(query).await.unwrap() }
     };
     let query = LogQuery::new(environment());
-    let found = read(LogQuery { grep: Some("error".to_owned()), ..query.clone() }).await;
+    let found = read(LogQuery {
+        grep: Some("error".to_owned()),
+        ..query.clone()
+    })
+    .await;
     assert_eq!(texts(&found), ["An ERROR happened"]);
-    let found = read(LogQuery { build: true, ..query.clone() }).await;
+    let found = read(LogQuery {
+        build: true,
+        ..query.clone()
+    })
+    .await;
     assert_eq!(texts(&found), ["error: no such package"]);
-    let found = read(LogQuery { process: Some(ProcessName::new("worker").unwrap()), ..query.clone() }).await;
+    let found = read(LogQuery {
+        process: Some(ProcessName::new("worker").unwrap()),
+        ..query.clone()
+    })
+    .await;
     assert_eq!(found.len(), 1);
-    let found = read(LogQuery { since_ms: Some(97), until_ms: Some(100), ..query.clone() }).await;
+    let found = read(LogQuery {
+        since_ms: Some(97),
+        until_ms: Some(100),
+        ..query.clone()
+    })
+    .await;
     assert_eq!(texts(&found), ["line 97", "line 98", "line 99"]);
-    assert!(read(LogQuery { app: Some(AppName::new("other").unwrap()), ..query.clone() }).await.is_empty());
+    assert!(
+        read(LogQuery {
+            app: Some(AppName::new("other").unwrap()),
+            ..query.clone()
+        })
+        .await
+        .is_empty()
+    );
     assert!(read(LogQuery::new(EnvironmentId::from_parts(1, 2))).await.is_empty());
 }
 
@@ -137,11 +196,18 @@ async fn following_has_no_gap_between_old_and_new() {
             writer.append(environment(), &lines(start..start + 100)).await;
         }
     });
-    let mut followed = Box::pin(logs.follow(LogQuery { limit: 50, ..LogQuery::new(environment()) }));
+    let mut followed = Box::pin(logs.follow(LogQuery {
+        limit: 50,
+        ..LogQuery::new(environment())
+    }));
     let mut last = None;
     while last != Some(19_999) {
         let line = tokio::time::timeout(DEADLINE, followed.next()).await.unwrap().unwrap();
-        assert!(last.is_none_or(|last| last + 1 == line.at_ms), "{last:?} is followed by {}", line.at_ms);
+        assert!(
+            last.is_none_or(|last| last + 1 == line.at_ms),
+            "{last:?} is followed by {}",
+            line.at_ms
+        );
         last = Some(line.at_ms);
     }
     writing.await.unwrap();
@@ -173,7 +239,10 @@ async fn a_line_is_seen_by_followers_within_a_second() {
     let mut followed = Box::pin(logs.follow(LogQuery::new(environment())));
     let reader = tokio::spawn(async move { followed.next().await.unwrap().text });
     logs.append(environment(), &lines(7..8)).await;
-    let text = tokio::time::timeout(Duration::from_secs(1), reader).await.unwrap().unwrap();
+    let text = tokio::time::timeout(Duration::from_secs(1), reader)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(text, "line 7");
 }
 
@@ -199,7 +268,11 @@ async fn lines_that_could_not_be_written_are_counted_and_told() {
     let logs = open(folder.path(), 1 << 20, &SimEngine::new(1));
     logs.append(environment(), &lines(0..3)).await;
     logs.flush().await;
-    let path = folder.path().join(environment().to_string()).join("shop").join(format!("{:020}.log", 0));
+    let path = folder
+        .path()
+        .join(environment().to_string())
+        .join("shop")
+        .join(format!("{:020}.log", 0));
     // A folder in the place of the file: writing fails, even for root.
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
@@ -209,7 +282,10 @@ async fn lines_that_could_not_be_written_are_counted_and_told() {
     logs.append(environment(), &lines(10..11)).await;
     logs.flush().await;
     let read = logs.read(LogQuery::new(environment())).await.unwrap();
-    assert_eq!(texts(&read), ["7 lines could not be kept: the disk was full or failed", "line 10"]);
+    assert_eq!(
+        texts(&read),
+        ["7 lines could not be kept: the disk was full or failed", "line 10"]
+    );
 }
 
 const IMAGE: &str = "shop:1";
@@ -267,7 +343,10 @@ async fn a_flood_of_a_million_lines_stays_bounded_and_says_what_was_dropped() {
     start(&engine, &labels).await;
     engine.advance(13_000);
     logs.watch_instance(&labels);
-    let query = LogQuery { limit: 1, ..LogQuery::new(environment()) };
+    let query = LogQuery {
+        limit: 1,
+        ..LogQuery::new(environment())
+    };
     let until = tokio::time::Instant::now() + DEADLINE;
     loop {
         logs.flush().await;
@@ -282,11 +361,20 @@ async fn a_flood_of_a_million_lines_stays_bounded_and_says_what_was_dropped() {
     logs.finish_instance(labels.instance).await;
     let bytes = bytes_in(folder.path());
     assert!(bytes <= 4 << 20, "{bytes} bytes");
-    let told = LogQuery { grep: Some("lines dropped".to_owned()), ..LogQuery::new(environment()) };
+    let told = LogQuery {
+        grep: Some("lines dropped".to_owned()),
+        ..LogQuery::new(environment())
+    };
     let told = logs.read(told).await.unwrap();
     assert!(told.len() >= 5, "{told:?}");
     assert!(told.iter().all(|line| line.stream == LogStream::Weir));
-    let kept = logs.read(LogQuery { limit: 10_000, ..LogQuery::new(environment()) }).await.unwrap();
+    let kept = logs
+        .read(LogQuery {
+            limit: 10_000,
+            ..LogQuery::new(environment())
+        })
+        .await
+        .unwrap();
     assert!(kept.len() == 10_000);
 }
 
@@ -294,14 +382,20 @@ async fn a_flood_of_a_million_lines_stays_bounded_and_says_what_was_dropped() {
 async fn reading_goes_on_behind_the_last_line_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let engine = SimEngine::new(4);
-    let behaviour = Behaviour { output: output(3000, 1), ..Behaviour::default() };
+    let behaviour = Behaviour {
+        output: output(3000, 1),
+        ..Behaviour::default()
+    };
     engine.behaviour(IMAGE, behaviour);
     let labels = labels(2);
     start(&engine, &labels).await;
     engine.advance(1000);
     let first = open(folder.path(), 1 << 20, &engine);
     let stop = CancellationToken::new();
-    let collecting = { let (logs, stop) = (first.clone(), stop.clone()); tokio::spawn(async move { logs.collect(stop).await }) };
+    let collecting = {
+        let (logs, stop) = (first.clone(), stop.clone());
+        tokio::spawn(async move { logs.collect(stop).await })
+    };
     wait_for_line(&first, "line 99").await;
     first.note(&labels, "a note of Weir itself").await;
     stop.cancel();
@@ -313,23 +407,38 @@ async fn reading_goes_on_behind_the_last_line_after_a_restart() {
     copy(folder.path(), second_folder.path());
     let second = open(second_folder.path(), 1 << 20, &engine);
     let stop = CancellationToken::new();
-    let collecting = { let (logs, stop) = (second.clone(), stop.clone()); tokio::spawn(async move { logs.collect(stop).await }) };
+    let collecting = {
+        let (logs, stop) = (second.clone(), stop.clone());
+        tokio::spawn(async move { logs.collect(stop).await })
+    };
     engine.advance(1000);
     wait_for_line(&second, "line 1900 ").await;
-    let all = second.read(LogQuery { limit: 10_000, ..LogQuery::new(environment()) }).await.unwrap();
+    let all = second
+        .read(LogQuery {
+            limit: 10_000,
+            ..LogQuery::new(environment())
+        })
+        .await
+        .unwrap();
     let numbers: Vec<u64> = all
         .iter()
         .filter(|line| line.stream == LogStream::Stdout)
         .map(|line| line.text.split(' ').nth(1).unwrap().parse().unwrap())
         .collect();
-    assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "lines are missing or come twice: {numbers:?}");
+    assert!(
+        numbers.iter().copied().eq(0..numbers.len() as u64),
+        "lines are missing or come twice: {numbers:?}"
+    );
     stop.cancel();
     collecting.await.unwrap();
 }
 
 async fn wait_for_line(logs: &Logs, text: &str) {
     let until = tokio::time::Instant::now() + DEADLINE;
-    let query = LogQuery { grep: Some(text.to_owned()), ..LogQuery::new(environment()) };
+    let query = LogQuery {
+        grep: Some(text.to_owned()),
+        ..LogQuery::new(environment())
+    };
     while logs.read(query.clone()).await.unwrap().is_empty() {
         assert!(tokio::time::Instant::now() < until, "`{text}` did not come");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -7,6 +7,7 @@ mod api_matrix;
 mod api_sessions;
 mod api_streams;
 mod git;
+mod git_server;
 mod harness;
 mod logs;
 mod serve;

@@ -101,16 +101,24 @@ impl DockerEngine {
 
     /// Removes an image; fine if it is gone or in use.
     pub(super) async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
-        let removed = self
-            .docker()
-            .await?
-            .remove_image(image, None::<RemoveImageOptions>, None)
-            .await;
-        match removed {
-            Ok(_layers) => Ok(()),
-            Err(error) if errors::is_gone(&error) || errors::is_conflict(&error) => Ok(()),
-            Err(error) => Err(errors::from_client(error)),
+        let docker = self.docker().await?;
+        // By content the engine refuses to remove an image with several tags, and the last tag
+        // takes the image along.
+        let mut names = match docker.inspect_image(image).await {
+            Ok(found) if found.id.as_deref() == Some(image) => found.repo_tags.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if names.is_empty() {
+            names.push(image.to_owned());
         }
+        for name in names {
+            match docker.remove_image(&name, None::<RemoveImageOptions>, None).await {
+                Ok(_layers) => {}
+                Err(error) if errors::is_gone(&error) || errors::is_conflict(&error) => {}
+                Err(error) => return Err(errors::from_client(error)),
+            }
+        }
+        Ok(())
     }
 }
 
