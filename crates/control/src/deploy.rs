@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use weir_model::deployment::{Deployment, DeploymentKind, DeploymentState};
+use weir_model::files::main_app;
 use weir_model::project::{Domain, Environment, EnvironmentMode, Variable};
 use weir_model::release::{Release, ReleaseApp, ReleaseSource};
 use weir_model::task::LineKind;
@@ -12,10 +13,12 @@ use weir_store::StoreError;
 
 use crate::context::Context;
 use crate::hosts::platform_host;
-use crate::reconcile::main_app;
 
 /// How many deployments are looked through for the one to roll back to.
 const DEPLOYMENTS_LOOKED_AT: i64 = 200;
+
+/// Longest part of a host name between dots (RFC 1035).
+const LONGEST_LABEL: usize = 63;
 
 /// Why nothing could be deployed, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -84,12 +87,19 @@ pub async fn deploy(
     };
     let (apps, source) = match wish {
         Wish::Apps { apps, source } => (apps, source),
-        Wish::Configuration { names } => {
-            (live_release(context, environment).await?.apps, ReleaseSource::Configuration { names })
-        }
+        Wish::Configuration { names } => (
+            live_release(context, environment).await?.apps,
+            ReleaseSource::Configuration { names },
+        ),
         Wish::Promotion { from } => {
             let release = live_release(context, &from).await?;
-            (release.apps, ReleaseSource::Promotion { from: from.name.to_string(), number: release.number })
+            (
+                release.apps,
+                ReleaseSource::Promotion {
+                    from: from.name.to_string(),
+                    number: release.number,
+                },
+            )
         }
         Wish::Rollback { release } => {
             let release = rollback_target(context, environment, release).await?;
@@ -137,17 +147,26 @@ async fn name_apps(
     release: &Release,
     task: TaskId,
 ) -> Result<(), DeployError> {
-    let Some(project) = context.store.project_by_id(environment.project).await? else { return Ok(()) };
+    let Some(project) = context.store.project_by_id(environment.project).await? else {
+        return Ok(());
+    };
     let has_web = |app: &AppName| release.apps[app].spec.processes.contains_key(&ProcessName::web());
-    let main = main_app(&project, release.apps.keys(), has_web);
+    let main = main_app(release.apps.values().map(|app| &app.spec), project.name.as_str());
     let domains = context.store.domain_list(environment.id).await?;
     for domain in &domains {
         if domain.platform && domain.app.as_ref().is_some_and(|app| !release.apps.contains_key(app)) {
             context.store.domain_delete(environment.id, &domain.host).await?;
         }
     }
-    for app in release.apps.keys().filter(|app| Some(*app) != main.as_ref() && has_web(app)) {
-        if domains.iter().any(|domain| domain.platform && domain.app.as_ref() == Some(app)) {
+    for app in release
+        .apps
+        .keys()
+        .filter(|app| Some(*app) != main.as_ref() && has_web(app))
+    {
+        if domains
+            .iter()
+            .any(|domain| domain.platform && domain.app.as_ref() == Some(app))
+        {
             continue;
         }
         let stem = platform_host(&context.config, &project.name, &environment.name);
@@ -161,6 +180,11 @@ async fn name_apps(
             platform: true,
             created_ms: release.created_ms,
         };
+        if stem.len() + 1 + app.as_str().len() > LONGEST_LABEL {
+            let text = format!("the host of {app} would be too long: weir domain add HOST --app {app}");
+            context.tasks.line(task, LineKind::Hint, &text).await;
+            continue;
+        }
         match context.store.domain_insert(&domain).await {
             Ok(()) => {}
             Err(StoreError::Conflict(_)) => {
@@ -188,27 +212,53 @@ fn refuse_unless_active(environment: &Environment) -> Result<(), DeployError> {
 }
 
 async fn configuration_version(context: &Context, environment: EnvironmentId) -> Result<i64, DeployError> {
-    Ok(context.store.environment_by_id(environment).await?.map_or(0, |environment| environment.configuration_version))
+    Ok(context
+        .store
+        .environment_by_id(environment)
+        .await?
+        .map_or(0, |environment| environment.configuration_version))
 }
 
 /// The release that serves.
 pub async fn live_release(context: &Context, environment: &Environment) -> Result<Release, DeployError> {
-    let nothing = || DeployError::Refused(format!("nothing was deployed to {} yet; push something first", environment.name));
+    let nothing = || {
+        DeployError::Refused(format!(
+            "nothing was deployed to {} yet; push something first",
+            environment.name
+        ))
+    };
     // The row may be older than the deployment that went live meanwhile.
-    let fresh = context.store.environment_by_id(environment.id).await?.ok_or_else(nothing)?;
-    let live = context.store.deployment_by_id(fresh.live.ok_or_else(nothing)?).await?.ok_or_else(nothing)?;
+    let fresh = context
+        .store
+        .environment_by_id(environment.id)
+        .await?
+        .ok_or_else(nothing)?;
+    let live = context
+        .store
+        .deployment_by_id(fresh.live.ok_or_else(nothing)?)
+        .await?
+        .ok_or_else(nothing)?;
     context.store.release_by_id(live.release).await?.ok_or_else(nothing)
 }
 
-async fn rollback_target(context: &Context, environment: &Environment, number: Option<i64>) -> Result<Release, DeployError> {
+async fn rollback_target(
+    context: &Context,
+    environment: &Environment,
+    number: Option<i64>,
+) -> Result<Release, DeployError> {
     let live = live_release(context, environment).await?;
     if let Some(number) = number {
         if number == live.number {
-            return Err(DeployError::Refused(format!("release {number} is the one that serves; to start it anew: weir restart")));
+            return Err(DeployError::Refused(format!(
+                "release {number} is the one that serves; to start it anew: weir restart"
+            )));
         }
         let release = context.store.release_by_number(environment.id, number).await?;
         return release.ok_or_else(|| {
-            DeployError::Refused(format!("there is no release {number} of {} any more; see: weir releases", environment.name))
+            DeployError::Refused(format!(
+                "there is no release {number} of {} any more; see: weir releases",
+                environment.name
+            ))
         });
     }
     // The one whose instances may still be frozen comes first.
@@ -217,7 +267,12 @@ async fn rollback_target(context: &Context, environment: &Environment, number: O
     if let Some(previous) = fresh.and_then(|environment| environment.previous) {
         served.extend(context.store.deployment_by_id(previous).await?);
     }
-    served.extend(context.store.deployment_list(environment.id, DEPLOYMENTS_LOOKED_AT).await?);
+    served.extend(
+        context
+            .store
+            .deployment_list(environment.id, DEPLOYMENTS_LOOKED_AT)
+            .await?,
+    );
     let served = served
         .iter()
         .find(|deployment| deployment.state == DeploymentState::Retired && deployment.release != live.id);
@@ -225,5 +280,10 @@ async fn rollback_target(context: &Context, environment: &Environment, number: O
         Some(deployment) => context.store.release_by_id(deployment.release).await?,
         None => None,
     };
-    release.ok_or_else(|| DeployError::Refused(format!("no other release of {} was live before release {}", environment.name, live.number)))
+    release.ok_or_else(|| {
+        DeployError::Refused(format!(
+            "no other release of {} was live before release {}",
+            environment.name, live.number
+        ))
+    })
 }

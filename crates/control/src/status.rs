@@ -40,9 +40,7 @@ pub async fn newest_release(context: &Context, environment: &Environment) -> Res
 
 /// The app that answers under the environment's plain host name.
 pub fn main_app(project: &Project, release: &Release) -> Option<AppName> {
-    crate::reconcile::main_app(project, release.apps.keys(), |app| {
-        release.apps[app].spec.processes.contains_key(&ProcessName::web())
-    })
+    weir_model::files::main_app(release.apps.values().map(|app| &app.spec), project.name.as_str())
 }
 
 /// What runs in an environment.

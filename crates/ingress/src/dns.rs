@@ -332,10 +332,9 @@ mod tests {
     }
 
     fn decided(name: &str, kind: TYPE) -> Decision {
-        decide(
-            &query(name, kind),
-            |name| (name == "shop.localhost").then(|| vec![[172, 20, 0, 1].into()]),
-        )
+        decide(&query(name, kind), |name| {
+            (name == "shop.localhost").then(|| vec![[172, 20, 0, 1].into()])
+        })
     }
 
     #[test]

@@ -40,7 +40,11 @@ impl Worker {
         let mut acted = false;
         for action in actions {
             acted |= match action {
-                Action::Start { deployment, app, process } => {
+                Action::Start {
+                    deployment,
+                    app,
+                    process,
+                } => {
                     starts.extend(self.instance_spec(wanted, deployment, &app, &process).await?);
                     true
                 }
@@ -59,11 +63,17 @@ impl Worker {
                     true
                 }
                 Action::Crashed { instance, reason } => self.crashed(wanted, observed, instance, &reason).await,
-                Action::Advance { deployment, from, event, reason } => {
-                    self.advance(wanted, observed, deployment, from, event, reason).await?
-                }
+                Action::Advance {
+                    deployment,
+                    from,
+                    event,
+                    reason,
+                } => self.advance(wanted, observed, deployment, from, event, reason).await?,
                 Action::ForgetPrevious { deployment } => {
-                    self.context.store.environment_forget_previous(self.environment, deployment).await?
+                    self.context
+                        .store
+                        .environment_forget_previous(self.environment, deployment)
+                        .await?
                 }
             };
         }
@@ -74,7 +84,12 @@ impl Worker {
     /// Starts side by side. A refusal is remembered for the plan; anything else is tried again.
     async fn start_all(&mut self, wanted: &Wanted, specs: Vec<InstanceSpec>) -> Result<(), PassError> {
         let engine = &self.context.engine;
-        let results = join_all(specs.iter().map(|spec| engine.instance_start(spec).map(move |result| (spec, result)))).await;
+        let results = join_all(
+            specs
+                .iter()
+                .map(|spec| engine.instance_start(spec).map(move |result| (spec, result))),
+        )
+        .await;
         let now_ms = self.context.clock.now_ms();
         let mut failed = None;
         for (spec, result) in results {
@@ -123,7 +138,9 @@ impl Worker {
     }
 
     async fn crashed(&mut self, wanted: &Wanted, observed: &Observed, instance: InstanceId, reason: &str) -> bool {
-        let Some(fact) = observed.instances.iter().find(|fact| fact.labels.instance == instance) else { return false };
+        let Some(fact) = observed.instances.iter().find(|fact| fact.labels.instance == instance) else {
+            return false;
+        };
         let labels = &fact.labels;
         let now_ms = self.context.clock.now_ms();
         let count = self.count_crash(&labels.app, &labels.process, fact.started_ms, now_ms);
@@ -131,7 +148,10 @@ impl Worker {
         let message = format!("{}.{} {reason} (crash {count} in a row)", labels.app, labels.process);
         tracing::info!(project.name = %wanted.project.name, environment.name = %wanted.environment.name, instance.id = %instance, "{}: {message}", wanted.title());
         let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
-        self.context.tasks.change(project, Some(environment), "instance.crashed", &message).await;
+        self.context
+            .tasks
+            .change(project, Some(environment), "instance.crashed", &message)
+            .await;
         true
     }
 
@@ -139,7 +159,10 @@ impl Worker {
         let crashes = self.crashes.entry((app.clone(), process.clone())).or_default();
         let stable = now_ms - started_ms >= STABLE_MS;
         let count = if stable { 1 } else { crashes.count.saturating_add(1) };
-        *crashes = Crashes { count, not_before_ms: now_ms + pause_after(count) };
+        *crashes = Crashes {
+            count,
+            not_before_ms: now_ms + pause_after(count),
+        };
         count
     }
 
@@ -154,7 +177,9 @@ impl Worker {
         event: DeploymentEvent,
         reason: Option<String>,
     ) -> Result<bool, PassError> {
-        let Some(deployment) = wanted.deployments.get(&id) else { return Ok(false) };
+        let Some(deployment) = wanted.deployments.get(&id) else {
+            return Ok(false);
+        };
         let to = match from.on(event) {
             Ok(to) => to,
             Err(illegal) => {
@@ -176,12 +201,27 @@ impl Worker {
                 let until_ms = now_ms + i64::from(self.context.config.keep_previous_s) * 1000;
                 store.deployment_go_live(id, until_ms, now_ms).await?
             }
-            _ => store.deployment_advance(id, from, to, reason.as_deref(), now_ms).await?,
+            _ => {
+                store
+                    .deployment_advance(id, from, to, reason.as_deref(), now_ms)
+                    .await?
+            }
         };
         if taken {
-            let number = self.release(deployment.release).await?.map_or(0, |release| release.number);
-            self.tell(wanted, deployment.task, number, to, reason.as_deref(), &last_lines, now_ms - deployment.entered_ms)
-                .await;
+            let number = self
+                .release(deployment.release)
+                .await?
+                .map_or(0, |release| release.number);
+            self.tell(
+                wanted,
+                deployment.task,
+                number,
+                to,
+                reason.as_deref(),
+                &last_lines,
+                now_ms - deployment.entered_ms,
+            )
+            .await;
         }
         Ok(taken)
     }
@@ -209,14 +249,22 @@ impl Worker {
             DeploymentState::Releasing => tasks.step(task, "Running the release command").await,
             DeploymentState::Starting => tasks.step(task, "Starting new instances").await,
             DeploymentState::Holding => {
-                tasks.step(task, "Holding requests while the one-writer volume changes hands").await;
+                tasks
+                    .step(task, "Holding requests while the one-writer volume changes hands")
+                    .await;
             }
             DeploymentState::Switching => tasks.step(task, "Switching routes").await,
             DeploymentState::Live => {
                 self.crashes.clear();
                 self.refused.clear();
                 tracing::info!(project.name = %wanted.project.name, environment.name = %wanted.environment.name, release.number = number, "{title}: release {number} is live");
-                tasks.line(task, LineKind::Info, &format!("Release {number} is live after {took_ms} ms for the switch")).await;
+                tasks
+                    .line(
+                        task,
+                        LineKind::Info,
+                        &format!("Release {number} is live after {took_ms} ms for the switch"),
+                    )
+                    .await;
                 change("deployment.live", format!("release {number} is live")).await;
                 tasks.end(task, TaskState::Done, None).await;
             }
@@ -242,7 +290,12 @@ impl Worker {
             .instances
             .iter()
             .filter(|fact| fact.labels.deployment == deployment && fact.labels.role == InstanceRole::Instance)
-            .min_by_key(|fact| (!matches!(fact.state, InstanceState::Exited { .. }), fact.probe == super::plan::Probe::Ready));
+            .min_by_key(|fact| {
+                (
+                    !matches!(fact.state, InstanceState::Exited { .. }),
+                    fact.probe == super::plan::Probe::Ready,
+                )
+            });
         let Some(fact) = culprit else { return Vec::new() };
         let mut output = self.context.engine.instance_output(fact.labels.instance, 0);
         let mut lines = std::collections::VecDeque::new();
@@ -255,7 +308,11 @@ impl Worker {
             }
         };
         // One that still runs goes on writing: what it wrote so far is there at once.
-        let limit = if matches!(fact.state, InstanceState::Exited { .. }) { LAST_OUTPUT } else { LAST_OUTPUT / 4 };
+        let limit = if matches!(fact.state, InstanceState::Exited { .. }) {
+            LAST_OUTPUT
+        } else {
+            LAST_OUTPUT / 4
+        };
         let _ = tokio::time::timeout(limit, read).await;
         lines.into()
     }
@@ -270,7 +327,10 @@ impl Worker {
                     LogStream::Stdout | LogStream::Stderr => LineKind::Output,
                     LogStream::Weir => LineKind::Info,
                 };
-                context.tasks.line(task, kind, &String::from_utf8_lossy(&chunk.text)).await;
+                context
+                    .tasks
+                    .line(task, kind, &String::from_utf8_lossy(&chunk.text))
+                    .await;
             }
         });
         self.forwarding.insert(instance, handle);
@@ -294,12 +354,28 @@ impl Worker {
         app: &AppName,
         process: &ProcessName,
     ) -> Result<Option<InstanceSpec>, PassError> {
-        let Some(release) = self.release_of(wanted, deployment).await? else { return Ok(None) };
-        let Some(release_app) = release.apps.get(app) else { return Ok(None) };
-        let Some(spec) = release_app.spec.processes.get(process) else { return Ok(None) };
+        let Some(release) = self.release_of(wanted, deployment).await? else {
+            return Ok(None);
+        };
+        let Some(release_app) = release.apps.get(app) else {
+            return Ok(None);
+        };
+        let Some(spec) = release_app.spec.processes.get(process) else {
+            return Ok(None);
+        };
         let routed = release_app.spec.is_routed(process);
-        let labels = self.labels(InstanceRole::Instance, &release, deployment, app, process, routed.then_some(spec.port));
-        Ok(Some(self.container(wanted, &release, release_app, spec, spec.command.clone(), labels).await?))
+        let labels = self.labels(
+            InstanceRole::Instance,
+            &release,
+            deployment,
+            app,
+            process,
+            routed.then_some(spec.port),
+        );
+        Ok(Some(
+            self.container(wanted, &release, release_app, spec, spec.command.clone(), labels)
+                .await?,
+        ))
     }
 
     async fn release_spec(
@@ -308,16 +384,35 @@ impl Worker {
         deployment: DeploymentId,
         app: &AppName,
     ) -> Result<Option<InstanceSpec>, PassError> {
-        let Some(release) = self.release_of(wanted, deployment).await? else { return Ok(None) };
-        let Some(release_app) = release.apps.get(app) else { return Ok(None) };
-        let Some(command) = release_app.spec.release.as_ref().map(|release| release.command.clone()) else { return Ok(None) };
-        let spec = release_app.spec.processes.get(&ProcessName::web()).cloned().unwrap_or_default();
-        let Ok(process) = ProcessName::new("release") else { return Ok(None) };
+        let Some(release) = self.release_of(wanted, deployment).await? else {
+            return Ok(None);
+        };
+        let Some(release_app) = release.apps.get(app) else {
+            return Ok(None);
+        };
+        let Some(command) = release_app.spec.release.as_ref().map(|release| release.command.clone()) else {
+            return Ok(None);
+        };
+        let spec = release_app
+            .spec
+            .processes
+            .get(&ProcessName::web())
+            .cloned()
+            .unwrap_or_default();
+        let Ok(process) = ProcessName::new("release") else {
+            return Ok(None);
+        };
         let labels = self.labels(InstanceRole::Release, &release, deployment, app, &process, None);
         if let Some(deployment) = wanted.deployments.get(&deployment) {
-            self.context.tasks.line(deployment.task, LineKind::Info, &format!("{app}: {command}")).await;
+            self.context
+                .tasks
+                .line(deployment.task, LineKind::Info, &format!("{app}: {command}"))
+                .await;
         }
-        Ok(Some(self.container(wanted, &release, release_app, &spec, Some(command), labels).await?))
+        Ok(Some(
+            self.container(wanted, &release, release_app, &spec, Some(command), labels)
+                .await?,
+        ))
     }
 
     async fn release_of(
@@ -384,14 +479,15 @@ pub(crate) struct Place<'a> {
 }
 
 /// The address of an app: that of its own host, or the environment's.
-pub(crate) fn public_url(
-    config: &crate::Config,
-    domains: &[weir_model::project::Domain],
-    app: &AppName,
-) -> String {
+pub(crate) fn public_url(config: &crate::Config, domains: &[weir_model::project::Domain], app: &AppName) -> String {
     let own = domains.iter().find(|domain| domain.app.as_ref() == Some(app));
-    let main = domains.iter().filter(|domain| domain.app.is_none()).min_by_key(|domain| !domain.platform);
-    own.or(main).map(|domain| config.url_of(&domain.host)).unwrap_or_default()
+    let main = domains
+        .iter()
+        .filter(|domain| domain.app.is_none())
+        .min_by_key(|domain| !domain.platform);
+    own.or(main)
+        .map(|domain| config.url_of(&domain.host))
+        .unwrap_or_default()
 }
 
 /// The complete environment of a container: the specification's variables, over them those of
@@ -441,7 +537,12 @@ pub(crate) fn container(
         cpu_milli: spec.cpu_milli,
         max_processes: spec.max_processes,
         max_open_files: spec.max_open_files,
-        volumes: release_app.spec.volumes.iter().map(|(name, volume)| (name.clone(), volume.path.clone())).collect(),
+        volumes: release_app
+            .spec
+            .volumes
+            .iter()
+            .map(|(name, volume)| (name.clone(), volume.path.clone()))
+            .collect(),
         // The node answers lookups of private names: the engine would also name instances that
         // are frozen or not ready.
         network_names: Vec::new(),

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use weir_engine::{EngineError, InstanceLabels, InstanceRole, InstanceState, Network};
 use weir_model::deployment::{Deployment, DeploymentState};
+use weir_model::files::main_app;
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
 use weir_model::release::Release;
 use weir_model::route::Backend;
@@ -146,7 +147,9 @@ impl Worker {
     }
 
     fn until(&self, at_ms: Option<UnixMillis>) -> Duration {
-        let wait_ms = at_ms.map_or(3_600_000, |at_ms| (at_ms - self.context.clock.now_ms()).clamp(5, 3_600_000));
+        let wait_ms = at_ms.map_or(3_600_000, |at_ms| {
+            (at_ms - self.context.clock.now_ms()).clamp(5, 3_600_000)
+        });
         Duration::from_millis(u64::try_from(wait_ms).unwrap_or(1000))
     }
 
@@ -175,7 +178,9 @@ impl Worker {
         }
         // Read before what is wanted: a task that comes later may mean something newer.
         let tasks = self.context.store.task_list_unfinished_of(self.environment).await?;
-        let Some(wanted) = self.desire().await? else { return Ok(Next::Gone) };
+        let Some(wanted) = self.desire().await? else {
+            return Ok(Next::Gone);
+        };
         let observed = self.observe(&wanted).await?;
         let now_ms = self.context.clock.now_ms();
         let plan = plan(&wanted.desired, &observed, now_ms);
@@ -197,8 +202,12 @@ impl Worker {
 
     async fn desire(&mut self) -> Result<Option<Wanted>, PassError> {
         let store = self.context.store.clone();
-        let Some(environment) = store.environment_by_id(self.environment).await? else { return Ok(None) };
-        let Some(project) = store.project_by_id(environment.project).await? else { return Ok(None) };
+        let Some(environment) = store.environment_by_id(self.environment).await? else {
+            return Ok(None);
+        };
+        let Some(project) = store.project_by_id(environment.project).await? else {
+            return Ok(None);
+        };
         let scale = store.scale_list(self.environment).await?;
         let mut deployments = BTreeMap::new();
         let mut in_progress = Vec::new();
@@ -221,15 +230,35 @@ impl Worker {
                 None => None,
             });
         }
-        let previous = served.pop().flatten().map(|target| (target, environment.previous_until_ms));
+        let previous = served
+            .pop()
+            .flatten()
+            .map(|target| (target, environment.previous_until_ms));
         let live = served.pop().flatten();
-        let desired = Desired { environment: environment.id, mode: environment.mode, live, previous, in_progress };
-        Ok(Some(Wanted { project, environment, deployments, desired }))
+        let desired = Desired {
+            environment: environment.id,
+            mode: environment.mode,
+            live,
+            previous,
+            in_progress,
+        };
+        Ok(Some(Wanted {
+            project,
+            environment,
+            deployments,
+            desired,
+        }))
     }
 
     async fn target(&mut self, deployment: &Deployment, scale: &[Scale]) -> Result<Option<Target>, PassError> {
-        let Some(release) = self.release(deployment.release).await? else { return Ok(None) };
-        let apps = release.apps.iter().map(|(name, app)| (name.clone(), app_target(name, &app.spec, scale))).collect();
+        let Some(release) = self.release(deployment.release).await? else {
+            return Ok(None);
+        };
+        let apps = release
+            .apps
+            .iter()
+            .map(|(name, app)| (name.clone(), app_target(name, &app.spec, scale)))
+            .collect();
         Ok(Some(Target {
             deployment: deployment.id,
             release: deployment.release,
@@ -245,7 +274,9 @@ impl Worker {
         if let Some(release) = self.releases.get(&id) {
             return Ok(Some(Arc::clone(release)));
         }
-        let Some(release) = self.context.store.release_by_id(id).await? else { return Ok(None) };
+        let Some(release) = self.context.store.release_by_id(id).await? else {
+            return Ok(None);
+        };
         if self.releases.len() >= 8 {
             self.releases.clear();
         }
@@ -269,13 +300,17 @@ impl Worker {
             let id = instance.labels.instance;
             self.recent.remove(&id);
             let address = instance.address.zip(instance.labels.port);
-            let backend = address.map(|(ip, port)| Backend { instance: id, address: (ip, port).into() });
+            let backend = address.map(|(ip, port)| Backend {
+                instance: id,
+                address: (ip, port).into(),
+            });
             instances.push(Fact {
                 state: instance.state,
                 address: instance.address,
                 backend,
                 started_ms: instance.started_ms,
                 probe: self.probes.state(id),
+                checked_since_ms: self.probes.since_ms(id),
                 load: loads.get(&id).copied().unwrap_or_default(),
                 stopping: self.stopping.contains(&id),
                 left_pool_ms: self.left_pool.get(&id).copied(),
@@ -290,6 +325,7 @@ impl Worker {
             backend: None,
             started_ms: *at_ms,
             probe: Probe::Waiting(None),
+            checked_since_ms: None,
             load: weir_model::route::BackendLoad::default(),
             stopping: self.stopping.contains(&labels.instance),
             left_pool_ms: None,
@@ -297,7 +333,12 @@ impl Worker {
         }));
         instances.sort_by_key(|fact| fact.labels.instance);
         self.watch_probes(wanted, &instances);
-        Ok(Observed { instances, applied, crashes: self.crashes.clone(), refused: self.refused.clone() })
+        Ok(Observed {
+            instances,
+            applied,
+            crashes: self.crashes.clone(),
+            refused: self.refused.clone(),
+        })
     }
 
     /// Checks what runs and is routed; ends the checks of the rest, so that what is thawed is
@@ -306,28 +347,60 @@ impl Worker {
         let host = format!("{}.{}", wanted.project.name, self.context.config.domain);
         let mut checked = BTreeSet::new();
         for fact in facts {
-            let Some(backend) = fact.backend.as_ref().filter(|_| fact.state == InstanceState::Running && !fact.stopping) else { continue };
-            let Some(release) = self.releases.get(&fact.labels.release) else { continue };
-            let spec = release.apps.get(&fact.labels.app).and_then(|app| app.spec.processes.get(&fact.labels.process));
+            let Some(backend) = fact
+                .backend
+                .as_ref()
+                .filter(|_| fact.state == InstanceState::Running && !fact.stopping)
+            else {
+                continue;
+            };
+            let Some(release) = self.releases.get(&fact.labels.release) else {
+                continue;
+            };
+            let spec = release
+                .apps
+                .get(&fact.labels.app)
+                .and_then(|app| app.spec.processes.get(&fact.labels.process));
             let Some(spec) = spec else { continue };
             checked.insert(fact.labels.instance);
             let (reconciler, environment) = (self.context.reconciler.clone(), self.environment);
-            self.probes.watch(fact.labels.instance, backend.address, &host, &spec.check, move || reconciler.wake(environment));
+            let now_ms = self.context.clock.now_ms();
+            self.probes.watch(
+                fact.labels.instance,
+                backend.address,
+                &host,
+                &spec.check,
+                now_ms,
+                move || reconciler.wake(environment),
+            );
         }
         self.probes.retain(|instance| checked.contains(&instance));
     }
 
     // --- publish ---
 
-    async fn publish(&mut self, wanted: &Wanted, plan: &Plan, observed: &Observed, now_ms: UnixMillis) -> Result<(), PassError> {
+    async fn publish(
+        &mut self,
+        wanted: &Wanted,
+        plan: &Plan,
+        observed: &Observed,
+        now_ms: UnixMillis,
+    ) -> Result<(), PassError> {
         if self.network.is_none() && wanted.desired.mode != EnvironmentMode::Destroying {
             self.network = Some(self.context.engine.network_ensure(self.environment).await?);
         }
-        let switching = wanted.desired.in_progress.first().filter(|target| target.state == DeploymentState::Switching);
-        let serving = switching.or(wanted.desired.live.as_ref()).or(wanted.desired.in_progress.last());
+        let switching = wanted
+            .desired
+            .in_progress
+            .first()
+            .filter(|target| target.state == DeploymentState::Switching);
+        let serving = switching
+            .or(wanted.desired.live.as_ref())
+            .or(wanted.desired.in_progress.last());
         let routes = EnvironmentRoutes {
             title: wanted.title(),
-            main_app: serving.and_then(|target| main_app(&wanted.project, target.apps.keys(), |app| target.apps[app].spec.processes.contains_key(&ProcessName::web()))),
+            main_app: serving
+                .and_then(|target| main_app(target.apps.values().map(|app| &app.spec), wanted.project.name.as_str())),
             domains: match wanted.desired.mode {
                 EnvironmentMode::Destroying => Vec::new(),
                 _ => self.context.store.domain_list(self.environment).await?,
@@ -343,32 +416,64 @@ impl Worker {
                 self.left_pool.entry(id).or_insert(now_ms);
             }
         }
-        self.left_pool.retain(|id, _| observed.instances.iter().any(|fact| fact.labels.instance == *id));
-        self.context.reconciler.shared.routing.publish(self.environment, routes, now_ms);
+        self.left_pool
+            .retain(|id, _| observed.instances.iter().any(|fact| fact.labels.instance == *id));
+        self.context
+            .reconciler
+            .shared
+            .routing
+            .publish(self.environment, routes, now_ms);
         Ok(())
     }
 
     fn view(&self, wanted: &Wanted, observed: &Observed, plan: &Plan) {
-        let views = observed.instances.iter().filter(|fact| fact.labels.role == InstanceRole::Instance).map(|fact| {
-            let crashes = self.crashes.get(&(fact.labels.app.clone(), fact.labels.process.clone())).map_or(0, |crashes| crashes.count);
-            let (state, reason) = describe(wanted, fact, plan);
-            InstanceView { labels: fact.labels.clone(), state, reason, started_ms: fact.started_ms, crashes }
-        });
+        let views = observed
+            .instances
+            .iter()
+            .filter(|fact| fact.labels.role == InstanceRole::Instance)
+            .map(|fact| {
+                let crashes = self
+                    .crashes
+                    .get(&(fact.labels.app.clone(), fact.labels.process.clone()))
+                    .map_or(0, |crashes| crashes.count);
+                let (state, reason) = describe(wanted, fact, plan);
+                InstanceView {
+                    labels: fact.labels.clone(),
+                    state,
+                    reason,
+                    started_ms: fact.started_ms,
+                    crashes,
+                }
+            });
         let views = views.collect();
         lock(&self.context.reconciler.shared.views).insert(self.environment, views);
     }
 
     /// Tells the task of a deployment which instances are ready.
     async fn announce(&mut self, wanted: &Wanted, observed: &Observed) {
-        self.announced.retain(|id| observed.instances.iter().any(|fact| fact.labels.instance == *id));
-        let Some(target) = wanted.desired.in_progress.last() else { return };
-        let Some(task) = wanted.deployments.get(&target.deployment).map(|deployment| deployment.task) else { return };
+        self.announced
+            .retain(|id| observed.instances.iter().any(|fact| fact.labels.instance == *id));
+        let Some(target) = wanted.desired.in_progress.last() else {
+            return;
+        };
+        let Some(task) = wanted
+            .deployments
+            .get(&target.deployment)
+            .map(|deployment| deployment.task)
+        else {
+            return;
+        };
         for fact in &observed.instances {
             let mine = fact.labels.release == target.release && fact.labels.role == InstanceRole::Instance;
             let ready = fact.state == InstanceState::Running && fact.probe == Probe::Ready;
             if mine && ready && self.announced.insert(fact.labels.instance) {
                 let took_ms = self.context.clock.now_ms() - fact.started_ms.max(target.entered_ms);
-                let text = format!("{}.{} answers after {:.1} s", fact.labels.app, fact.labels.process, took_ms as f64 / 1000.0);
+                let text = format!(
+                    "{}.{} answers after {:.1} s",
+                    fact.labels.app,
+                    fact.labels.process,
+                    took_ms as f64 / 1000.0
+                );
                 self.context.tasks.line(task, LineKind::Info, &text).await;
             }
         }
@@ -382,7 +487,10 @@ impl Worker {
             let outcome = match task.kind {
                 TaskKind::Push | TaskKind::Deploy => self.outcome_of_deployment(task.id).await?,
                 TaskKind::Pause => {
-                    let quiet = observed.instances.iter().all(|fact| matches!(fact.state, InstanceState::Exited { .. }));
+                    let quiet = observed
+                        .instances
+                        .iter()
+                        .all(|fact| matches!(fact.state, InstanceState::Exited { .. }));
                     (wanted.desired.mode == EnvironmentMode::Paused && quiet).then_some((TaskState::Done, None))
                 }
                 TaskKind::Resume | TaskKind::Scale => scaled(wanted, observed),
@@ -396,7 +504,10 @@ impl Worker {
     }
 
     /// A deployment may have ended right before control was killed, its task not.
-    async fn outcome_of_deployment(&self, task: weir_model::TaskId) -> Result<Option<(TaskState, Option<String>)>, PassError> {
+    async fn outcome_of_deployment(
+        &self,
+        task: weir_model::TaskId,
+    ) -> Result<Option<(TaskState, Option<String>)>, PassError> {
         let deployments = self.context.store.deployment_list(self.environment, 50).await?;
         let deployment = deployments.into_iter().find(|deployment| deployment.task == task);
         Ok(deployment.and_then(|deployment| match deployment.state {
@@ -410,22 +521,19 @@ impl Worker {
 
 fn app_target(name: &AppName, spec: &weir_model::spec::AppSpec, scale: &[Scale]) -> AppTarget {
     let instances = spec.processes.iter().map(|(process, process_spec)| {
-        let scaled = scale.iter().find(|scale| scale.app == *name && scale.process == *process);
+        let scaled = scale
+            .iter()
+            .find(|scale| scale.app == *name && scale.process == *process);
         let wanted = scaled.map_or(process_spec.instances, |scale| scale.instances);
-        (process.clone(), if spec.is_exclusive() { wanted.min(1) } else { wanted })
+        (
+            process.clone(),
+            if spec.is_exclusive() { wanted.min(1) } else { wanted },
+        )
     });
-    AppTarget { instances: instances.collect(), spec: spec.clone() }
-}
-
-/// The app that answers under the environment's plain host name: the one that is called like
-/// the project, or else the first that has a `web` process.
-pub(crate) fn main_app<'a>(
-    project: &Project,
-    apps: impl Iterator<Item = &'a AppName> + Clone,
-    has_web: impl Fn(&AppName) -> bool,
-) -> Option<AppName> {
-    let named = apps.clone().find(|app| app.as_str() == project.name.as_str());
-    named.or_else(|| apps.clone().find(|app| has_web(app))).cloned()
+    AppTarget {
+        instances: instances.collect(),
+        spec: spec.clone(),
+    }
 }
 
 /// State and reason of an instance, in the words of the API.
@@ -444,8 +552,16 @@ fn describe(wanted: &Wanted, fact: &Fact, plan: &Plan) -> (&'static str, Option<
         (InstanceState::Running, Probe::Waiting(Some(why))) if routed => ("starting", Some(why.clone())),
         (InstanceState::Running, _) => {
             let serves = plan.routes.serves(fact.labels.instance);
-            let old = wanted.desired.live.as_ref().is_some_and(|live| live.release != fact.labels.release);
-            if serves || !routed || !old { ("ready", None) } else { ("draining", Some("another release serves".to_owned())) }
+            let old = wanted
+                .desired
+                .live
+                .as_ref()
+                .is_some_and(|live| live.release != fact.labels.release);
+            if serves || !routed || !old {
+                ("ready", None)
+            } else {
+                ("draining", Some("another release serves".to_owned()))
+            }
         }
     }
 }
@@ -455,7 +571,9 @@ fn scaled(wanted: &Wanted, observed: &Observed) -> Option<(TaskState, Option<Str
     if wanted.desired.mode != EnvironmentMode::Active {
         return Some((TaskState::Superseded, Some("the environment was paused".to_owned())));
     }
-    let Some(live) = &wanted.desired.live else { return Some((TaskState::Done, None)) };
+    let Some(live) = &wanted.desired.live else {
+        return Some((TaskState::Done, None));
+    };
     for (name, app) in &live.apps {
         for (process, &count) in &app.instances {
             let key = (name.clone(), process.clone());

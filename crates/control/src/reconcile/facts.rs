@@ -79,6 +79,9 @@ pub struct Fact {
     pub started_ms: UnixMillis,
     /// What its checks say.
     pub probe: Probe,
+    /// Since when this control has been checking it; a time-out to get ready counts from here,
+    /// because an instance may have run long before.
+    pub checked_since_ms: Option<UnixMillis>,
     /// What a node says of it.
     pub load: BackendLoad,
     /// It is being stopped.
@@ -136,7 +139,9 @@ pub struct Entry {
 impl Routes {
     /// Whether an instance gets requests.
     pub fn serves(&self, instance: InstanceId) -> bool {
-        self.entries.values().any(|entry| entry.pool.iter().any(|backend| backend.instance == instance))
+        self.entries
+            .values()
+            .any(|entry| entry.pool.iter().any(|backend| backend.instance == instance))
     }
 }
 

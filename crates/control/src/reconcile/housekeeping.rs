@@ -30,12 +30,24 @@ pub(super) async fn run(context: Context) {
 async fn round(context: &Context) -> Result<(), PassError> {
     let now_ms = context.clock.now_ms();
     for environment in context.store.environment_list_all().await? {
-        for release in context.store.release_list_prunable(environment.id, context.config.releases_kept).await? {
+        for release in context
+            .store
+            .release_list_prunable(environment.id, context.config.releases_kept)
+            .await?
+        {
             context.store.release_delete(release.id).await?;
         }
     }
-    remove_unused_images(context, |facts_created_ms| now_ms - facts_created_ms > YOUNG_IMAGE_MS, None).await?;
-    context.engine.build_cache_prune(context.config.build_cache_bytes).await?;
+    remove_unused_images(
+        context,
+        |facts_created_ms| now_ms - facts_created_ms > YOUNG_IMAGE_MS,
+        None,
+    )
+    .await?;
+    context
+        .engine
+        .build_cache_prune(context.config.build_cache_bytes)
+        .await?;
     Ok(())
 }
 

@@ -29,7 +29,6 @@ use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
 use crate::context::Context;
 pub(crate) use act::{Place, container, public_url, variables};
-pub(crate) use driver::main_app;
 use routing::Routing;
 
 /// A node that has said nothing for so long counts as away.
@@ -37,7 +36,11 @@ const NODE_SILENT_MS: i64 = 5_000;
 /// Environments are looked at at least this often, whatever happened.
 const RESYNC: Duration = Duration::from_secs(30);
 /// Pauses between further looks after the engine told of a change.
-const ECHOES: [Duration; 3] = [Duration::from_millis(80), Duration::from_millis(300), Duration::from_millis(1200)];
+const ECHOES: [Duration; 3] = [
+    Duration::from_millis(80),
+    Duration::from_millis(300),
+    Duration::from_millis(1200),
+];
 /// The state of an instance that runs and was not checked yet; not shown outside.
 const UNCHECKED: &str = "unchecked";
 /// So long the first snapshot waits at most for a first look at every environment.
@@ -104,7 +107,9 @@ impl Reconciler {
             engine: Mutex::new(Err("it was not asked yet".to_owned())),
             observed: watch::Sender::new(false),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Something about this environment's desired state changed.
@@ -117,7 +122,10 @@ impl Reconciler {
     pub fn instances(&self, environment: EnvironmentId) -> Vec<InstanceView> {
         let mut views = lock(&self.shared.views).get(&environment).cloned().unwrap_or_default();
         // Whether a first check was made is nobody's business outside.
-        views.iter_mut().filter(|view| view.state == UNCHECKED).for_each(|view| view.state = "starting");
+        views
+            .iter_mut()
+            .filter(|view| view.state == UNCHECKED)
+            .for_each(|view| view.state = "starting");
         views
     }
 
@@ -231,7 +239,9 @@ async fn wake_all(context: &Context) {
     let answer = context.engine.ping().await.map_err(|error| error.to_string());
     *lock(&context.reconciler.shared.engine) = answer;
     match context.store.environment_list_all().await {
-        Ok(environments) => environments.iter().for_each(|environment| context.reconciler.wake(environment.id)),
+        Ok(environments) => environments
+            .iter()
+            .for_each(|environment| context.reconciler.wake(environment.id)),
         Err(error) => tracing::error!(%error, "cannot list the environments; trying again in {} s", RESYNC.as_secs()),
     }
 }
@@ -258,9 +268,13 @@ async fn open_routing(context: Context) {
 }
 
 async fn first_look_done(context: &Context) -> bool {
-    let Ok(environments) = context.store.environment_list_all().await else { return false };
+    let Ok(environments) = context.store.environment_list_all().await else {
+        return false;
+    };
     let views = lock(&context.reconciler.shared.views);
     environments.iter().all(|environment| {
-        views.get(&environment.id).is_some_and(|views| views.iter().all(|view| view.state != UNCHECKED))
+        views
+            .get(&environment.id)
+            .is_some_and(|views| views.iter().all(|view| view.state != UNCHECKED))
     })
 }

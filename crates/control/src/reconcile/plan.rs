@@ -50,7 +50,11 @@ pub fn plan(desired: &Desired, observed: &Observed, now_ms: UnixMillis) -> Plan 
         planner.abandon_candidates();
     }
     planner.retire_others(&routes);
-    Plan { routes, actions: planner.actions, wake_at_ms: planner.wake_at_ms }
+    Plan {
+        routes,
+        actions: planner.actions,
+        wake_at_ms: planner.wake_at_ms,
+    }
 }
 
 /// The instances of a target that count, by app and process.
@@ -100,7 +104,12 @@ impl<'a> Planner<'a> {
     }
 
     fn advance(&mut self, target: &Target, event: DeploymentEvent, reason: Option<String>) {
-        self.actions.push(Action::Advance { deployment: target.deployment, from: target.state, event, reason });
+        self.actions.push(Action::Advance {
+            deployment: target.deployment,
+            from: target.state,
+            event,
+            reason,
+        });
     }
 
     // --- routes ---
@@ -109,7 +118,9 @@ impl<'a> Planner<'a> {
         if self.desired.mode == EnvironmentMode::Destroying {
             return Routes::default();
         }
-        let switching = self.candidate.filter(|target| target.state == DeploymentState::Switching);
+        let switching = self
+            .candidate
+            .filter(|target| target.state == DeploymentState::Switching);
         let (serving, chosen) = match switching {
             Some(target) => (Some(target), &self.chosen_candidate),
             None => (self.desired.live.as_ref(), &self.chosen_live),
@@ -129,7 +140,11 @@ impl<'a> Planner<'a> {
             }
         }
         let names = serving.map(|_| names(chosen)).unwrap_or_default();
-        let mut routes = Routes { entries, draining: BTreeSet::new(), names };
+        let mut routes = Routes {
+            entries,
+            draining: BTreeSet::new(),
+            names,
+        };
         routes.draining = self
             .observed
             .instances
@@ -149,11 +164,19 @@ impl<'a> Planner<'a> {
         chosen: Option<&Vec<&Fact>>,
         serving: bool,
     ) -> Entry {
-        let prefixes = app.spec.routes.iter().filter(|route| route.process == key.1).map(|route| route.path_prefix.clone()).collect();
+        let prefixes = app
+            .spec
+            .routes
+            .iter()
+            .filter(|route| route.process == key.1)
+            .map(|route| route.path_prefix.clone())
+            .collect();
         let mut pool: Vec<Backend> = chosen
             .into_iter()
             .flatten()
-            .filter(|fact| serving && fact.state == InstanceState::Running && fact.probe == Probe::Ready && !fact.stopping)
+            .filter(|fact| {
+                serving && fact.state == InstanceState::Running && fact.probe == Probe::Ready && !fact.stopping
+            })
             .filter_map(|fact| fact.backend.clone())
             .collect();
         pool.sort();
@@ -161,25 +184,39 @@ impl<'a> Planner<'a> {
         let state = if self.desired.mode == EnvironmentMode::Paused {
             RouteState::Paused
         } else if self.is_held(&key.0) {
-            RouteState::Hold { timeout_ms: HOLD_TIMEOUT_MS }
+            RouteState::Hold {
+                timeout_ms: HOLD_TIMEOUT_MS,
+            }
         } else if !pool.is_empty() {
             RouteState::Serve
         } else if app.instances.get(&key.1) == Some(&0) {
-            RouteState::Crashed { message: format!("{}.{} is scaled to 0 instances.", key.0, key.1) }
+            RouteState::Crashed {
+                message: format!("{}.{} is scaled to 0 instances.", key.0, key.1),
+            }
         } else if serving && crashes.count >= CRASHES_SHOWN {
-            RouteState::Crashed { message: format!("{}.{} crashed {} times in a row.", key.0, key.1, crashes.count) }
+            RouteState::Crashed {
+                message: format!("{}.{} crashed {} times in a row.", key.0, key.1, crashes.count),
+            }
         } else {
-            RouteState::Hold { timeout_ms: START_HOLD_TIMEOUT_MS }
+            RouteState::Hold {
+                timeout_ms: START_HOLD_TIMEOUT_MS,
+            }
         };
         if state != RouteState::Serve {
             pool.clear();
         }
-        Entry { state, pool, process: spec.clone(), prefixes }
+        Entry {
+            state,
+            pool,
+            process: spec.clone(),
+            prefixes,
+        }
     }
 
     /// Whether requests to an app wait while one release replaces another.
     fn is_held(&self, app: &AppName) -> bool {
-        self.candidate.is_some_and(|target| target.state == DeploymentState::Holding && self.is_exclusive(app))
+        self.candidate
+            .is_some_and(|target| target.state == DeploymentState::Holding && self.is_exclusive(app))
     }
 
     /// Whether two releases of an app must not run at once, by its old or its new specification.
@@ -198,7 +235,9 @@ impl<'a> Planner<'a> {
         if self.desired.mode == EnvironmentMode::Destroying {
             return true;
         }
-        let Some(applied) = &self.observed.applied else { return false };
+        let Some(applied) = &self.observed.applied else {
+            return false;
+        };
         if applied.serves(fact.labels.instance) {
             return false;
         }
@@ -222,7 +261,9 @@ impl<'a> Planner<'a> {
     }
 
     fn grace_s(&self, labels: &InstanceLabels) -> u32 {
-        self.spec_of(labels).and_then(|app| app.spec.processes.get(&labels.process)).map_or(10, |process| process.grace_s)
+        self.spec_of(labels)
+            .and_then(|app| app.spec.processes.get(&labels.process))
+            .map_or(10, |process| process.grace_s)
     }
 
     fn spec_of(&self, labels: &InstanceLabels) -> Option<&'a AppTarget> {
@@ -239,8 +280,16 @@ impl<'a> Planner<'a> {
     fn supersede_older(&mut self) {
         let Some(candidate) = self.candidate else { return };
         let desired = self.desired;
-        for older in desired.in_progress.iter().take_while(|target| target.deployment != candidate.deployment) {
-            self.advance(older, DeploymentEvent::Superseded, Some("a newer deployment took its place".to_owned()));
+        for older in desired
+            .in_progress
+            .iter()
+            .take_while(|target| target.deployment != candidate.deployment)
+        {
+            self.advance(
+                older,
+                DeploymentEvent::Superseded,
+                Some("a newer deployment took its place".to_owned()),
+            );
         }
     }
 
@@ -264,20 +313,29 @@ impl<'a> Planner<'a> {
         let Some(target) = self.candidate else { return };
         match target.state {
             DeploymentState::Pending => {
-                let due = target.kind == DeploymentKind::Release && target.apps.values().any(|app| app.spec.release.is_some());
-                let event = if due { DeploymentEvent::ReleaseCommandsDue } else { DeploymentEvent::ReleaseCommandsDone };
+                let due = target.kind == DeploymentKind::Release
+                    && target.apps.values().any(|app| app.spec.release.is_some());
+                let event = if due {
+                    DeploymentEvent::ReleaseCommandsDue
+                } else {
+                    DeploymentEvent::ReleaseCommandsDone
+                };
                 self.advance(target, event, None);
             }
             DeploymentState::Releasing => self.run_release_commands(target),
             DeploymentState::Starting => self.start_beside(target),
             DeploymentState::Holding => self.replace_held(target),
             DeploymentState::Switching => {
+                // What dies meanwhile is replaced once it is live, which is a matter of
+                // milliseconds, or the node is away and nothing is served anyhow.
                 if self.settled {
                     self.advance(target, DeploymentEvent::RoutesSwitched, None);
                 }
-                self.keep_running(target);
             }
-            DeploymentState::Live | DeploymentState::Retired | DeploymentState::Failed | DeploymentState::Superseded => {}
+            DeploymentState::Live
+            | DeploymentState::Retired
+            | DeploymentState::Failed
+            | DeploymentState::Superseded => {}
         }
     }
 
@@ -285,14 +343,19 @@ impl<'a> Planner<'a> {
         for (name, app) in &target.apps {
             let Some(release) = &app.spec.release else { continue };
             let fact = self.observed.instances.iter().find(|fact| {
-                fact.labels.role == InstanceRole::Release && fact.labels.deployment == target.deployment && fact.labels.app == *name
+                fact.labels.role == InstanceRole::Release
+                    && fact.labels.deployment == target.deployment
+                    && fact.labels.app == *name
             });
             let Some(fact) = fact else {
                 if let Some(refusal) = self.observed.refused.get(&target.deployment) {
                     let reason = format!("the release command of {name} could not be started: {refusal}");
                     return self.advance(target, DeploymentEvent::Failed, Some(reason));
                 }
-                return self.actions.push(Action::StartRelease { deployment: target.deployment, app: name.clone() });
+                return self.actions.push(Action::StartRelease {
+                    deployment: target.deployment,
+                    app: name.clone(),
+                });
             };
             let deadline_ms = fact.started_ms + i64::from(release.timeout_s) * 1000;
             match fact.state {
@@ -302,7 +365,10 @@ impl<'a> Planner<'a> {
                     return self.advance(target, DeploymentEvent::Failed, Some(reason));
                 }
                 _ if self.now_ms >= deadline_ms => {
-                    let reason = format!("the release command of {name} did not end within {} s", release.timeout_s);
+                    let reason = format!(
+                        "the release command of {name} did not end within {} s",
+                        release.timeout_s
+                    );
                     return self.advance(target, DeploymentEvent::Failed, Some(reason));
                 }
                 _ => return self.wake_at(deadline_ms),
@@ -315,7 +381,11 @@ impl<'a> Planner<'a> {
     fn start_beside(&mut self, target: &Target) {
         let held: BTreeSet<AppName> = target.apps.keys().filter(|app| self.needs_hold(app)).cloned().collect();
         if self.bring_up(target, |app| !held.contains(app)) {
-            let event = if held.is_empty() { DeploymentEvent::AllReady } else { DeploymentEvent::HoldDue };
+            let event = if held.is_empty() {
+                DeploymentEvent::AllReady
+            } else {
+                DeploymentEvent::HoldDue
+            };
             self.advance(target, event, None);
         }
     }
@@ -335,7 +405,12 @@ impl<'a> Planner<'a> {
     /// Whether instances of another release have to end before those of this one start. Also
     /// if none is there at the moment: the live release might be about to start one.
     fn needs_hold(&self, app: &AppName) -> bool {
-        self.is_exclusive(app) && self.desired.live.as_ref().is_some_and(|live| live.apps.contains_key(app))
+        self.is_exclusive(app)
+            && self
+                .desired
+                .live
+                .as_ref()
+                .is_some_and(|live| live.apps.contains_key(app))
     }
 
     /// Starts what is missing of a target's apps; fails the deployment if something will not
@@ -359,13 +434,17 @@ impl<'a> Planner<'a> {
                 all_ready &= facts.len() >= count as usize;
                 for fact in &facts {
                     all_ready &= self.is_ready(app, fact);
-                    let deadline_ms = fact.started_ms.max(target.entered_ms) + i64::from(spec.check.ready_timeout_s) * 1000;
-                    self.wake_at(deadline_ms);
+                    self.wake_at(ready_deadline_ms(spec, fact, self.now_ms));
                 }
                 self.start_missing(target, &key, count as usize, &facts);
             }
         }
-        let slowest_s = target.apps.values().flat_map(|app| app.spec.processes.values()).map(|spec| spec.check.ready_timeout_s).max();
+        let slowest_s = target
+            .apps
+            .values()
+            .flat_map(|app| app.spec.processes.values())
+            .map(|spec| spec.check.ready_timeout_s)
+            .max();
         self.wake_at(target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS);
         all_ready
     }
@@ -381,15 +460,22 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let name = format!("{}.{}", labels.app, labels.process);
-            let spec = target.apps.get(&labels.app).and_then(|app| app.spec.processes.get(&labels.process));
-            let timeout_s = spec.map_or(60, |spec| spec.check.ready_timeout_s);
+            let spec = target
+                .apps
+                .get(&labels.app)
+                .and_then(|app| app.spec.processes.get(&labels.process));
+            let Some(spec) = spec else { continue };
+            let timeout_s = spec.check.ready_timeout_s;
             match (&fact.state, &fact.probe) {
                 (InstanceState::Exited { status, out_of_memory }, _) => {
-                    return Some(format!("{name} {} before it was ready", exit_words(*status, *out_of_memory)));
+                    return Some(format!(
+                        "{name} {} before it was ready",
+                        exit_words(*status, *out_of_memory)
+                    ));
                 }
                 (_, Probe::Unhealthy(why)) => return Some(format!("{name} stopped answering: {why}")),
                 (InstanceState::Running, Probe::Waiting(why))
-                    if labels.port.is_some() && self.now_ms >= fact.started_ms + i64::from(timeout_s) * 1000 =>
+                    if labels.port.is_some() && self.now_ms >= ready_deadline_ms(spec, fact, self.now_ms) =>
                 {
                     let why = why.clone().unwrap_or_else(|| "no answer".to_owned());
                     return Some(format!("{name} was not ready within {timeout_s} s: {why}"));
@@ -397,7 +483,12 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
-        let slowest_s = target.apps.values().flat_map(|app| app.spec.processes.values()).map(|spec| spec.check.ready_timeout_s).max();
+        let slowest_s = target
+            .apps
+            .values()
+            .flat_map(|app| app.spec.processes.values())
+            .map(|spec| spec.check.ready_timeout_s)
+            .max();
         let deadline_ms = target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS;
         (self.now_ms >= deadline_ms).then(|| "not all instances came up in time".to_owned())
     }
@@ -418,37 +509,33 @@ impl<'a> Planner<'a> {
 
     // --- what serves ---
 
+    /// Keeps as many instances of the live release running as are wanted. An exclusive app is
+    /// left alone while another release of it takes over.
     fn carry_live(&mut self) {
-        let Some(target) = &self.desired.live else { return };
-        self.keep_running(target);
-    }
-
-    /// Keeps as many instances of a target running as are wanted. An exclusive app is left
-    /// alone while another release of it takes over.
-    fn keep_running(&mut self, target: &Target) {
-        let is_live = self.desired.live.as_ref().is_some_and(|live| live.deployment == target.deployment);
+        let desired = self.desired;
+        let Some(target) = &desired.live else { return };
         for (name, app) in &target.apps {
-            let taken_over = is_live && self.candidate.is_some_and(|candidate| {
-                matches!(candidate.state, DeploymentState::Holding | DeploymentState::Switching) && self.is_exclusive(name)
-            });
+            let taken_over = self.is_exclusive(name)
+                && self.candidate.is_some_and(|candidate| {
+                    matches!(candidate.state, DeploymentState::Holding | DeploymentState::Switching)
+                });
             if taken_over {
                 continue;
             }
             for (process, &count) in &app.instances {
                 let key = (name.clone(), process.clone());
-                let chosen = if is_live { &self.chosen_live } else { &self.chosen_candidate };
-                let facts = chosen.get(&key).cloned().unwrap_or_default();
+                let facts = self.chosen_live.get(&key).cloned().unwrap_or_default();
                 self.start_missing(target, &key, count as usize, &facts);
             }
         }
-        if is_live {
-            self.count_crashes(target);
-        }
+        self.count_crashes(target);
     }
 
     fn start_missing(&mut self, target: &Target, key: &(AppName, ProcessName), wanted: usize, facts: &[&Fact]) {
         for fact in facts.iter().filter(|fact| fact.state == InstanceState::Frozen) {
-            self.actions.push(Action::Thaw { instance: fact.labels.instance });
+            self.actions.push(Action::Thaw {
+                instance: fact.labels.instance,
+            });
         }
         let missing = wanted.saturating_sub(facts.len());
         if missing == 0 || self.is_blocked(target, key) {
@@ -461,7 +548,11 @@ impl<'a> Planner<'a> {
         }
         for _ in 0..missing {
             let (app, process) = key.clone();
-            self.actions.push(Action::Start { deployment: target.deployment, app, process });
+            self.actions.push(Action::Start {
+                deployment: target.deployment,
+                app,
+                process,
+            });
         }
     }
 
@@ -490,19 +581,26 @@ impl<'a> Planner<'a> {
                     None => continue,
                 },
             };
-            self.actions.push(Action::Crashed { instance: fact.labels.instance, reason });
+            self.actions.push(Action::Crashed {
+                instance: fact.labels.instance,
+                reason,
+            });
         }
     }
 
     /// A replacement that never gets ready is as dead as one that exits.
     fn overdue(&mut self, target: &Target, fact: &Fact) -> Option<String> {
-        let spec = target.apps.get(&fact.labels.app)?.spec.processes.get(&fact.labels.process)?;
+        let spec = target
+            .apps
+            .get(&fact.labels.app)?
+            .spec
+            .processes
+            .get(&fact.labels.process)?;
         let waiting = matches!(fact.probe, Probe::Waiting(_)) && fact.state == InstanceState::Running;
         if !waiting || fact.labels.port.is_none() {
             return None;
         }
-        // A thawed instance started long ago: its time counts from the switch.
-        let deadline_ms = fact.started_ms.max(target.entered_ms) + i64::from(spec.check.ready_timeout_s) * 1000;
+        let deadline_ms = ready_deadline_ms(spec, fact, self.now_ms);
         if self.now_ms < deadline_ms {
             self.wake_at(deadline_ms);
             return None;
@@ -522,16 +620,16 @@ impl<'a> Planner<'a> {
             .collect();
         let observed = self.observed;
         for fact in &observed.instances {
-            let wanted = kept.contains(&fact.labels.instance) && !self.is_dead(fact);
+            let wanted = kept.contains(&fact.labels.instance) && !self.is_dead(fact) && !self.must_give_way(fact);
             if !wanted && !fact.stopping && !fact.in_session {
-                self.retire(fact, routes);
-            } else if wanted && self.must_give_way(fact) {
                 self.retire(fact, routes);
             }
         }
         if let Some((previous, until_ms)) = &self.desired.previous {
             if self.now_ms >= *until_ms {
-                self.actions.push(Action::ForgetPrevious { deployment: previous.deployment });
+                self.actions.push(Action::ForgetPrevious {
+                    deployment: previous.deployment,
+                });
             } else {
                 self.wake_at(*until_ms);
             }
@@ -540,14 +638,14 @@ impl<'a> Planner<'a> {
 
     /// Whether an instance of the live release has to end so that the next one can start.
     fn must_give_way(&self, fact: &Fact) -> bool {
-        self.is_held(&fact.labels.app)
-            && !fact.stopping
-            && self.candidate.is_some_and(|target| !is_mine(target, fact))
+        self.is_held(&fact.labels.app) && self.candidate.is_some_and(|target| !is_mine(target, fact))
     }
 
     /// Whether an instance counts as dead although it runs.
     fn is_dead(&self, fact: &Fact) -> bool {
-        self.actions.iter().any(|action| matches!(action, Action::Crashed { instance, .. } if *instance == fact.labels.instance))
+        self.actions
+            .iter()
+            .any(|action| matches!(action, Action::Crashed { instance, .. } if *instance == fact.labels.instance))
     }
 
     fn retire(&mut self, fact: &Fact, routes: &Routes) {
@@ -555,7 +653,11 @@ impl<'a> Planner<'a> {
         if matches!(fact.state, InstanceState::Exited { .. }) {
             // A release command's end is read until its deployment has gone on.
             let awaited = fact.labels.role == InstanceRole::Release
-                && self.desired.in_progress.iter().any(|target| target.deployment == fact.labels.deployment);
+                && self
+                    .desired
+                    .in_progress
+                    .iter()
+                    .any(|target| target.deployment == fact.labels.deployment);
             if !awaited {
                 self.actions.push(Action::Remove { instance });
             }
@@ -571,15 +673,18 @@ impl<'a> Planner<'a> {
             return;
         }
         let running = fact.state == InstanceState::Running;
-        if let Some(backend) = fact.backend.as_ref().filter(|_| running) {
-            if !self.settled || routes.draining.contains(backend) {
-                return self.wake_for_drain(fact);
-            }
+        if let Some(backend) = fact.backend.as_ref().filter(|_| running)
+            && (!self.settled || routes.draining.contains(backend))
+        {
+            return self.wake_for_drain(fact);
         }
         match self.keeps_frozen(fact) {
             true if running => self.actions.push(Action::Freeze { instance }),
             true => {}
-            false => self.actions.push(Action::Stop { instance, grace_s: self.grace_s(&fact.labels) }),
+            false => self.actions.push(Action::Stop {
+                instance,
+                grace_s: self.grace_s(&fact.labels),
+            }),
         }
     }
 
@@ -587,7 +692,9 @@ impl<'a> Planner<'a> {
     /// are: a frozen worker could sit on a job or a lock that others wait for.
     fn keeps_frozen(&self, fact: &Fact) -> bool {
         let labels = &fact.labels;
-        let Some((previous, until_ms)) = &self.desired.previous else { return false };
+        let Some((previous, until_ms)) = &self.desired.previous else {
+            return false;
+        };
         let live_release = self.desired.live.as_ref().map(|live| live.release);
         self.desired.mode == EnvironmentMode::Active
             && previous.release == labels.release
@@ -600,7 +707,11 @@ impl<'a> Planner<'a> {
 
     fn wake_for_drain(&mut self, fact: &Fact) {
         let Some(left_ms) = fact.left_pool_ms else { return };
-        for wait_ms in [UNHEALTHY_DRAIN_MS, i64::from(self.drain_s(&fact.labels)) * 1000, REQUEST_DRAIN_MS] {
+        for wait_ms in [
+            UNHEALTHY_DRAIN_MS,
+            i64::from(self.drain_s(&fact.labels)) * 1000,
+            REQUEST_DRAIN_MS,
+        ] {
             if left_ms + wait_ms > self.now_ms {
                 return self.wake_at(left_ms + wait_ms);
             }
@@ -632,14 +743,27 @@ fn choose<'a>(target: &Target, observed: &'a Observed) -> Chosen<'a> {
     for fact in &observed.instances {
         let unhealthy = matches!(fact.probe, Probe::Unhealthy(_));
         if is_mine(target, fact) && is_alive(fact) && !unhealthy {
-            chosen.entry((fact.labels.app.clone(), fact.labels.process.clone())).or_default().push(fact);
+            chosen
+                .entry((fact.labels.app.clone(), fact.labels.process.clone()))
+                .or_default()
+                .push(fact);
         }
     }
     chosen.retain(|(app, process), facts| {
-        let wanted = target.apps.get(app).and_then(|app| app.instances.get(process)).copied().unwrap_or(0);
+        let wanted = target
+            .apps
+            .get(app)
+            .and_then(|app| app.instances.get(process))
+            .copied()
+            .unwrap_or(0);
         facts.sort_by_key(|fact| {
             let running = fact.state == InstanceState::Running;
-            (!(running && fact.probe == Probe::Ready), !running, fact.started_ms, fact.labels.instance)
+            (
+                !(running && fact.probe == Probe::Ready),
+                !running,
+                fact.started_ms,
+                fact.labels.instance,
+            )
         });
         facts.truncate(wanted as usize);
         wanted > 0
@@ -656,6 +780,12 @@ fn is_mine(target: &Target, fact: &Fact) -> bool {
 
 fn is_alive(fact: &Fact) -> bool {
     !fact.stopping && !matches!(fact.state, InstanceState::Exited { .. })
+}
+
+/// When an instance that is not ready counts as one that will not be. Its time begins with its
+/// first check: a thawed instance, or one that an earlier control left, started long before.
+fn ready_deadline_ms(spec: &ProcessSpec, fact: &Fact, now_ms: UnixMillis) -> UnixMillis {
+    fact.checked_since_ms.unwrap_or(now_ms) + i64::from(spec.check.ready_timeout_s) * 1000
 }
 
 /// `exited with status 1`, for the end of a sentence.

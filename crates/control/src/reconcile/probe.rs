@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use weir_model::InstanceId;
 use weir_model::spec::Check;
+use weir_model::{InstanceId, UnixMillis};
 
 use super::plan::Probe;
 
@@ -26,15 +26,33 @@ const SUSPICIOUS: Duration = Duration::from_secs(1);
 /// What the checks of one environment's instances say.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
-    running: HashMap<InstanceId, (SocketAddr, Arc<Mutex<Probe>>, AbortHandle)>,
+    running: HashMap<InstanceId, Running>,
+}
+
+/// The checks of one instance.
+#[derive(Debug)]
+struct Running {
+    address: SocketAddr,
+    since_ms: UnixMillis,
+    state: Arc<Mutex<Probe>>,
+    task: AbortHandle,
 }
 
 impl Probes {
     /// The state of an instance's checks.
     pub(super) fn state(&self, instance: InstanceId) -> Probe {
-        self.running.get(&instance).map_or(Probe::Waiting(None), |(_, state, _)| {
-            state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.running.get(&instance).map_or(Probe::Waiting(None), |running| {
+            running
+                .state
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone()
         })
+    }
+
+    /// Since when an instance is being checked.
+    pub(super) fn since_ms(&self, instance: InstanceId) -> Option<UnixMillis> {
+        self.running.get(&instance).map(|running| running.since_ms)
     }
 
     /// Begins to check an instance, unless it is being checked at this address already. `changed`
@@ -45,25 +63,42 @@ impl Probes {
         address: SocketAddr,
         host: &str,
         check: &Check,
+        now_ms: UnixMillis,
         changed: impl Fn() + Send + 'static,
     ) {
-        if self.running.get(&instance).is_some_and(|(known, _, _)| *known == address) {
+        if self
+            .running
+            .get(&instance)
+            .is_some_and(|running| running.address == address)
+        {
             return;
         }
         let state = Arc::new(Mutex::new(Probe::Waiting(None)));
-        let task = tokio::spawn(watch(address, host.to_owned(), check.clone(), Arc::clone(&state), changed));
-        if let Some((_, _, old)) = self.running.insert(instance, (address, state, task.abort_handle())) {
-            old.abort();
+        let task = tokio::spawn(watch(
+            address,
+            host.to_owned(),
+            check.clone(),
+            Arc::clone(&state),
+            changed,
+        ));
+        let running = Running {
+            address,
+            since_ms: now_ms,
+            state,
+            task: task.abort_handle(),
+        };
+        if let Some(old) = self.running.insert(instance, running) {
+            old.task.abort();
         }
     }
 
     /// Ends the checks of all instances but these. An instance that comes back (thawed) is
     /// checked anew.
     pub(super) fn retain(&mut self, keep: impl Fn(InstanceId) -> bool) {
-        self.running.retain(|instance, (_, _, task)| {
+        self.running.retain(|instance, running| {
             let keep = keep(*instance);
             if !keep {
-                task.abort();
+                running.task.abort();
             }
             keep
         });
@@ -90,7 +125,11 @@ async fn watch(address: SocketAddr, host: String, check: Check, state: Arc<Mutex
             (Probe::Waiting(_), Err(why)) => Probe::Waiting(Some(why)),
             (_, Err(why)) => {
                 failures += 1;
-                if failures >= check.failures { Probe::Unhealthy(why) } else { before.clone() }
+                if failures >= check.failures {
+                    Probe::Unhealthy(why)
+                } else {
+                    before.clone()
+                }
             }
         };
         let wait = match &next {
@@ -122,13 +161,17 @@ async fn exchange(address: SocketAddr, host: &str, check: &Check) -> Result<(), 
     let stream = TcpStream::connect(address).await.map_err(|error| {
         let port = address.port();
         match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => format!("nothing listens on port {port} (it is in the variable PORT; listen on 0.0.0.0)"),
+            std::io::ErrorKind::ConnectionRefused => {
+                format!("nothing listens on port {port} (it is in the variable PORT; listen on 0.0.0.0)")
+            }
             _ => format!("port {port} cannot be reached: {error}"),
         }
     })?;
     let path = check.path.as_deref().unwrap_or("/");
     let broken = |error: hyper::Error| format!("GET {path} got no HTTP answer: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
     let request = http::Request::builder()
         .uri(path)
         .header("host", host)
@@ -155,6 +198,14 @@ async fn exchange(address: SocketAddr, host: &str, check: &Check) -> Result<(), 
         status = response => status?,
         Err(error) = connection => return Err(broken(error)),
     };
-    let passed = if check.path.is_some() { (200..400).contains(&status) } else { status < 500 };
-    if passed { Ok(()) } else { Err(format!("GET {path} answered {status}")) }
+    let passed = if check.path.is_some() {
+        (200..400).contains(&status)
+    } else {
+        status < 500
+    };
+    if passed {
+        Ok(())
+    } else {
+        Err(format!("GET {path} answered {status}"))
+    }
 }

@@ -48,7 +48,10 @@ pub(super) struct Routing {
 
 impl Routing {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), snapshot: watch::Sender::new(RouteSnapshot::default()) }
+        Self {
+            state: Mutex::default(),
+            snapshot: watch::Sender::new(RouteSnapshot::default()),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -64,7 +67,11 @@ impl Routing {
     /// Sets what an environment contributes. Makes a new snapshot only if something changed.
     pub(super) fn publish(&self, environment: EnvironmentId, routes: EnvironmentRoutes, now_ms: UnixMillis) {
         let mut state = self.lock();
-        if state.environments.get(&environment).is_some_and(|published| published.current == routes) {
+        if state
+            .environments
+            .get(&environment)
+            .is_some_and(|published| published.current == routes)
+        {
             return;
         }
         state.generation = next_generation(state.generation, now_ms);
@@ -76,7 +83,13 @@ impl Routing {
                 published.history.push_back(entry);
             }
             None => {
-                state.environments.insert(environment, Published { current: routes, history: VecDeque::from([entry]) });
+                state.environments.insert(
+                    environment,
+                    Published {
+                        current: routes,
+                        history: VecDeque::from([entry]),
+                    },
+                );
             }
         }
         self.send(&state);
@@ -122,11 +135,18 @@ impl Routing {
         let mut changed = Vec::new();
         for (environment, published) in &mut state.environments {
             let before = published.history.len();
-            while published.history.get(1).is_some_and(|(generation, _)| *generation <= applied) {
+            while published
+                .history
+                .get(1)
+                .is_some_and(|(generation, _)| *generation <= applied)
+            {
                 published.history.pop_front();
             }
             let waiting = before > 1 || !published.current.routes.draining.is_empty();
-            let first = published.history.front().is_some_and(|(generation, _)| *generation <= applied);
+            let first = published
+                .history
+                .front()
+                .is_some_and(|(generation, _)| *generation <= applied);
             if waiting || (first && newer) {
                 changed.push(*environment);
             }
@@ -140,12 +160,20 @@ impl Routing {
         let state = self.lock();
         let applied = state.report.as_ref()?.applied_generation;
         let history = &state.environments.get(&environment)?.history;
-        history.iter().rev().find(|(generation, _)| *generation <= applied).map(|(_, routes)| routes.clone())
+        history
+            .iter()
+            .rev()
+            .find(|(generation, _)| *generation <= applied)
+            .map(|(_, routes)| routes.clone())
     }
 
     /// What goes on at the instances, by the last report.
     pub(super) fn load(&self) -> BTreeMap<InstanceId, BackendLoad> {
-        self.lock().report.as_ref().map(|report| report.load.clone()).unwrap_or_default()
+        self.lock()
+            .report
+            .as_ref()
+            .map(|report| report.load.clone())
+            .unwrap_or_default()
     }
 
     /// When a node last reported.
@@ -162,7 +190,10 @@ fn next_generation(generation: u64, now_ms: UnixMillis) -> u64 {
 }
 
 fn compose(state: &State) -> RouteSnapshot {
-    let mut snapshot = RouteSnapshot { generation: state.generation, ..RouteSnapshot::default() };
+    let mut snapshot = RouteSnapshot {
+        generation: state.generation,
+        ..RouteSnapshot::default()
+    };
     for (environment, published) in &state.environments {
         let current = &published.current;
         if let Some(gateway) = current.gateway {
@@ -172,9 +203,13 @@ fn compose(state: &State) -> RouteSnapshot {
         snapshot.draining.extend(current.routes.draining.iter().cloned());
         for domain in &current.domains {
             if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
-                snapshot.hosts.insert(domain.host.clone(), host_routes(*environment, current, app));
+                snapshot
+                    .hosts
+                    .insert(domain.host.clone(), host_routes(*environment, current, app));
             } else {
-                snapshot.hosts.insert(domain.host.clone(), undeployed(*environment, current));
+                snapshot
+                    .hosts
+                    .insert(domain.host.clone(), undeployed(*environment, current));
             }
         }
     }
@@ -202,8 +237,17 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &Ap
     if routes.is_empty() {
         return undeployed(environment, current);
     }
-    routes.sort_by(|a, b| b.path_prefix.len().cmp(&a.path_prefix.len()).then_with(|| a.path_prefix.cmp(&b.path_prefix)));
-    HostRoutes { environment, title: current.title.clone(), routes }
+    routes.sort_by(|a, b| {
+        b.path_prefix
+            .len()
+            .cmp(&a.path_prefix.len())
+            .then_with(|| a.path_prefix.cmp(&b.path_prefix))
+    });
+    HostRoutes {
+        environment,
+        title: current.title.clone(),
+        routes,
+    }
 }
 
 fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRoutes {
@@ -215,5 +259,9 @@ fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRo
         concurrency: 1,
         first_byte_timeout_ms: 60_000,
     };
-    HostRoutes { environment, title: current.title.clone(), routes: vec![route] }
+    HostRoutes {
+        environment,
+        title: current.title.clone(),
+        routes: vec![route],
+    }
 }

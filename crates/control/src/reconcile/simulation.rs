@@ -112,11 +112,16 @@ impl World {
     fn spec(&self, behaviour: Behaviour) -> AppSpec {
         let mut volumes = BTreeMap::new();
         if self.exclusive {
-            let data = VolumeSpec { path: "/data".to_owned(), writers: Writers::One };
+            let data = VolumeSpec {
+                path: "/data".to_owned(),
+                writers: Writers::One,
+            };
             volumes.insert(VolumeName::new("data").unwrap(), data);
         }
-        let command = (behaviour == Behaviour::ReleaseCommandFails)
-            .then(|| ReleaseCommand { command: "migrate".to_owned(), timeout_s: 60 });
+        let command = (behaviour == Behaviour::ReleaseCommandFails).then(|| ReleaseCommand {
+            command: "migrate".to_owned(),
+            timeout_s: 60,
+        });
         AppSpec {
             name: shop(),
             processes: BTreeMap::from([(web(), ProcessSpec::default()), (worker(), ProcessSpec::default())]),
@@ -137,7 +142,10 @@ impl World {
     fn deploy(&mut self, release: ReleaseId, kind: DeploymentKind) {
         let deployment = DeploymentId::from_parts(self.now_ms, self.rng.u128(..));
         let spec = self.spec(self.behaviours[&release]);
-        let app = AppTarget { spec, instances: BTreeMap::new() };
+        let app = AppTarget {
+            spec,
+            instances: BTreeMap::new(),
+        };
         self.deployments.push(Target {
             deployment,
             release,
@@ -149,8 +157,17 @@ impl World {
     }
 
     fn target(&self, id: DeploymentId) -> Target {
-        let mut target = self.deployments.iter().find(|target| target.deployment == id).unwrap().clone();
-        let wanted = if self.exclusive { self.instances_wanted.min(1) } else { self.instances_wanted };
+        let mut target = self
+            .deployments
+            .iter()
+            .find(|target| target.deployment == id)
+            .unwrap()
+            .clone();
+        let wanted = if self.exclusive {
+            self.instances_wanted.min(1)
+        } else {
+            self.instances_wanted
+        };
         for app in target.apps.values_mut() {
             app.instances = BTreeMap::from([(web(), wanted), (worker(), 1)]);
         }
@@ -169,17 +186,27 @@ impl World {
     }
 
     fn observed(&mut self) -> Observed {
-        let truth: Vec<_> = self.containers.values().map(|c| (c.labels.clone(), c.state, c.started_ms)).collect();
+        let truth: Vec<_> = self
+            .containers
+            .values()
+            .map(|c| (c.labels.clone(), c.state, c.started_ms))
+            .collect();
         // Now and then the engine shows what was the case a while ago.
         let stale = self.faults && self.rng.u8(..10) == 0;
-        let seen = if stale { self.stale.clone().unwrap_or(truth.clone()) } else { truth.clone() };
+        let seen = if stale {
+            self.stale.clone().unwrap_or(truth.clone())
+        } else {
+            truth.clone()
+        };
         self.stale = Some(truth);
         let now_ms = self.now_ms;
         self.memory.recent.retain(|_, (_, at_ms)| now_ms - *at_ms < 5_000);
         let mut instances = Vec::new();
         for (labels, state, started_ms) in seen {
             let id = labels.instance;
-            let Some(container) = self.containers.get(&id) else { continue };
+            let Some(container) = self.containers.get(&id) else {
+                continue;
+            };
             if !stale {
                 self.memory.recent.remove(&id);
             }
@@ -191,7 +218,11 @@ impl World {
                 state,
                 started_ms,
                 probe: if ready { Probe::Ready } else { Probe::Waiting(None) },
-                load: BackendLoad { in_flight: self.load.get(&id).copied().unwrap_or(0), ..BackendLoad::default() },
+                checked_since_ms: Some(started_ms),
+                load: BackendLoad {
+                    in_flight: self.load.get(&id).copied().unwrap_or(0),
+                    ..BackendLoad::default()
+                },
                 stopping: self.memory.stopping.contains(&id),
                 left_pool_ms: self.memory.left_pool.get(&id).copied(),
                 in_session: false,
@@ -199,7 +230,12 @@ impl World {
             });
         }
         let shown: BTreeSet<_> = instances.iter().map(|fact| fact.labels.instance).collect();
-        for (labels, at_ms) in self.memory.recent.values().filter(|(labels, _)| !shown.contains(&labels.instance)) {
+        for (labels, at_ms) in self
+            .memory
+            .recent
+            .values()
+            .filter(|(labels, _)| !shown.contains(&labels.instance))
+        {
             instances.push(Fact {
                 labels: labels.clone(),
                 state: InstanceState::Created,
@@ -207,6 +243,7 @@ impl World {
                 backend: None,
                 started_ms: *at_ms,
                 probe: Probe::Waiting(None),
+                checked_since_ms: None,
                 load: BackendLoad::default(),
                 stopping: self.memory.stopping.contains(&labels.instance),
                 left_pool_ms: None,
@@ -214,7 +251,12 @@ impl World {
             });
         }
         let crashes = self.memory.crashes.clone();
-        Observed { instances, applied: self.applied.clone(), crashes, refused: BTreeMap::new() }
+        Observed {
+            instances,
+            applied: self.applied.clone(),
+            crashes,
+            refused: BTreeMap::new(),
+        }
     }
 
     /// One pass of control; it may be killed between any two actions.
@@ -249,8 +291,13 @@ impl World {
     fn perform(&mut self, action: Action) {
         let engine_fails = self.faults && self.rng.u8(..20) == 0;
         match action {
-            Action::Start { .. } | Action::StartRelease { .. } | Action::Freeze { .. } | Action::Thaw { .. } if engine_fails => {}
-            Action::Start { deployment, app: _, process } => self.start(deployment, process, InstanceRole::Instance),
+            Action::Start { .. } | Action::StartRelease { .. } | Action::Freeze { .. } | Action::Thaw { .. }
+                if engine_fails => {}
+            Action::Start {
+                deployment,
+                app: _,
+                process,
+            } => self.start(deployment, process, InstanceRole::Instance),
             Action::StartRelease { deployment, .. } => {
                 self.start(deployment, ProcessName::new("release").unwrap(), InstanceRole::Release);
             }
@@ -279,7 +326,12 @@ impl World {
                     crashes.not_before_ms = self.now_ms + 500;
                 }
             }
-            Action::Advance { deployment, from, event, .. } => self.advance(deployment, from, event),
+            Action::Advance {
+                deployment,
+                from,
+                event,
+                ..
+            } => self.advance(deployment, from, event),
             Action::ForgetPrevious { .. } => self.previous = None,
         }
     }
@@ -304,8 +356,16 @@ impl World {
         let container = Container {
             state: InstanceState::Running,
             started_ms: self.now_ms,
-            ready_at_ms: if behaviour == Behaviour::NeverReady { never } else { soon },
-            exits_at_ms: if role == InstanceRole::Release || behaviour == Behaviour::Exits { soon } else { never },
+            ready_at_ms: if behaviour == Behaviour::NeverReady {
+                never
+            } else {
+                soon
+            },
+            exits_at_ms: if role == InstanceRole::Release || behaviour == Behaviour::Exits {
+                soon
+            } else {
+                never
+            },
             stops_at_ms: None,
             port: self.rng.u16(1..),
             labels: labels.clone(),
@@ -315,14 +375,24 @@ impl World {
     }
 
     fn set_state(&mut self, instance: InstanceId, from: InstanceState, to: InstanceState) {
-        if let Some(container) = self.containers.get_mut(&instance).filter(|container| container.state == from) {
+        if let Some(container) = self
+            .containers
+            .get_mut(&instance)
+            .filter(|container| container.state == from)
+        {
             container.state = to;
         }
     }
 
     fn advance(&mut self, id: DeploymentId, from: DeploymentState, event: DeploymentEvent) {
-        let to = from.on(event).unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
-        let target = self.deployments.iter_mut().find(|target| target.deployment == id).unwrap();
+        let to = from
+            .on(event)
+            .unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        let target = self
+            .deployments
+            .iter_mut()
+            .find(|target| target.deployment == id)
+            .unwrap();
         if target.state != from {
             return;
         }
@@ -331,7 +401,11 @@ impl World {
         if to == DeploymentState::Live {
             self.went_live += 1;
             if let Some(old) = self.live.replace(id) {
-                self.deployments.iter_mut().find(|target| target.deployment == old).unwrap().state = DeploymentState::Retired;
+                self.deployments
+                    .iter_mut()
+                    .find(|target| target.deployment == old)
+                    .unwrap()
+                    .state = DeploymentState::Retired;
                 self.previous = Some((old, self.now_ms + 600_000));
             }
         }
@@ -341,9 +415,17 @@ impl World {
     /// within its time, is stopped or frozen.
     fn must_not_serve(&self, instance: InstanceId, done: &str) {
         let routed = self.applied.as_ref().is_some_and(|routes| routes.serves(instance));
-        assert!(!routed, "seed {}: {instance} was {done} while a node routes to it", self.seed);
+        assert!(
+            !routed,
+            "seed {}: {instance} was {done} while a node routes to it",
+            self.seed
+        );
         let in_flight = self.load.get(&instance).copied().unwrap_or(0);
-        let waited_ms = self.memory.left_pool.get(&instance).map_or(0, |left| self.now_ms - left);
+        let waited_ms = self
+            .memory
+            .left_pool
+            .get(&instance)
+            .map_or(0, |left| self.now_ms - left);
         let destroying = self.mode == EnvironmentMode::Destroying;
         assert!(
             in_flight == 0 || waited_ms >= UNHEALTHY_DRAIN_MS || destroying,
@@ -359,15 +441,26 @@ impl World {
         for container in self.containers.values_mut() {
             let alive = !matches!(container.state, InstanceState::Exited { .. });
             if alive && container.stops_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
-                container.state = InstanceState::Exited { status: 143, out_of_memory: false };
+                container.state = InstanceState::Exited {
+                    status: 143,
+                    out_of_memory: false,
+                };
             } else if container.state == InstanceState::Running && now_ms >= container.exits_at_ms {
                 let fails = behaviours[&container.labels.release] != Behaviour::Good;
-                container.state = InstanceState::Exited { status: i64::from(fails), out_of_memory: false };
+                container.state = InstanceState::Exited {
+                    status: i64::from(fails),
+                    out_of_memory: false,
+                };
             }
         }
         // A stop ends with the removal.
         let gone: Vec<_> = (self.memory.stopping.iter().copied())
-            .filter(|id| !self.containers.get(id).is_some_and(|c| !matches!(c.state, InstanceState::Exited { .. })))
+            .filter(|id| {
+                !self
+                    .containers
+                    .get(id)
+                    .is_some_and(|c| !matches!(c.state, InstanceState::Exited { .. }))
+            })
             .collect();
         for id in gone {
             self.memory.stopping.remove(&id);
@@ -385,7 +478,12 @@ impl World {
             *count = count.saturating_sub(self.rng.u64(..3));
         }
         let Some(applied) = &self.applied else { return };
-        let live: BTreeSet<_> = self.deployments.iter().filter(|t| !is_lost(t.state)).map(|t| t.release).collect();
+        let live: BTreeSet<_> = self
+            .deployments
+            .iter()
+            .filter(|t| !is_lost(t.state))
+            .map(|t| t.release)
+            .collect();
         for entry in applied.entries.values() {
             assert!(entry.state == RouteState::Serve || entry.pool.is_empty());
             let releases: BTreeSet<_> = entry
@@ -396,11 +494,19 @@ impl World {
                 .collect();
             assert!(releases.len() <= 1, "seed {}: two releases in one pool", self.seed);
             for release in releases {
-                assert!(live.contains(&release), "seed {}: a release that failed gets requests", self.seed);
+                assert!(
+                    live.contains(&release),
+                    "seed {}: a release that failed gets requests",
+                    self.seed
+                );
             }
             for backend in &entry.pool {
                 if let Some(container) = self.containers.get(&backend.instance) {
-                    assert!(container.state != InstanceState::Frozen, "seed {}: a frozen instance gets requests", self.seed);
+                    assert!(
+                        container.state != InstanceState::Frozen,
+                        "seed {}: a frozen instance gets requests",
+                        self.seed
+                    );
                     if container.state == InstanceState::Running {
                         *self.load.entry(backend.instance).or_default() += self.rng.u64(..2);
                     }
@@ -410,7 +516,11 @@ impl World {
     }
 
     fn check(&self) {
-        let live = self.deployments.iter().filter(|target| target.state == DeploymentState::Live).count();
+        let live = self
+            .deployments
+            .iter()
+            .filter(|target| target.state == DeploymentState::Live)
+            .count();
         assert!(live <= 1, "seed {}: {live} live deployments", self.seed);
         if self.exclusive {
             let releases: BTreeSet<_> = self
@@ -419,7 +529,11 @@ impl World {
                 .filter(|c| c.labels.role == InstanceRole::Instance && !matches!(c.state, InstanceState::Exited { .. }))
                 .map(|container| container.labels.release)
                 .collect();
-            assert!(releases.len() <= 1, "seed {}: two releases write to one volume", self.seed);
+            assert!(
+                releases.len() <= 1,
+                "seed {}: two releases write to one volume",
+                self.seed
+            );
         }
     }
 
@@ -445,7 +559,10 @@ impl World {
             18 if !any.is_empty() => {
                 // An instance dies.
                 let container = self.containers.get_mut(&any[self.rng.usize(..any.len())]).unwrap();
-                container.state = InstanceState::Exited { status: 1, out_of_memory: false };
+                container.state = InstanceState::Exited {
+                    status: 1,
+                    out_of_memory: false,
+                };
             }
             19 if !any.is_empty() => {
                 // Somebody removes a container by hand.
@@ -454,7 +571,10 @@ impl World {
             20 if self.rng.u8(..4) == 0 => {
                 // The engine restarts: everything ends.
                 for container in self.containers.values_mut() {
-                    container.state = InstanceState::Exited { status: 137, out_of_memory: false };
+                    container.state = InstanceState::Exited {
+                        status: 137,
+                        out_of_memory: false,
+                    };
                 }
             }
             21 => self.load.clear(),
@@ -483,10 +603,17 @@ impl World {
 
     fn must_be_at_rest(&self) {
         let seed = self.seed;
-        let unfinished = self.deployments.iter().filter(|target| target.state.is_in_progress()).count();
+        let unfinished = self
+            .deployments
+            .iter()
+            .filter(|target| target.state.is_in_progress())
+            .count();
         assert_eq!(unfinished, 0, "seed {seed}: deployments never ended");
         let Some(live) = self.live.map(|id| self.target(id)) else {
-            assert!(self.containers.is_empty(), "seed {seed}: something runs although nothing is live");
+            assert!(
+                self.containers.is_empty(),
+                "seed {seed}: something runs although nothing is live"
+            );
             return;
         };
         let previous = self.previous.map(|(id, _)| self.target(id).release);
@@ -494,7 +621,11 @@ impl World {
             let labels = &container.labels;
             let mine = labels.release == live.release;
             let kept = previous == Some(labels.release) && container.state == InstanceState::Frozen;
-            assert!(mine || kept, "seed {seed}: {labels:?} is orphaned ({:?})", container.state);
+            assert!(
+                mine || kept,
+                "seed {seed}: {labels:?} is orphaned ({:?})",
+                container.state
+            );
         }
         // A release that never gets ready can be live if it was deployed with no web at all.
         if self.behaviours[&live.release] != Behaviour::Good {
@@ -513,7 +644,11 @@ impl World {
         assert_eq!(running(&web()), wanted[&web()], "seed {seed}: web");
         let entry = &self.applied.as_ref().unwrap().entries[&(shop(), web())];
         assert_eq!(entry.state, RouteState::Serve, "seed {seed}: nothing serves");
-        assert_eq!(entry.pool.len(), wanted[&web()] as usize, "seed {seed}: the pool is not complete");
+        assert_eq!(
+            entry.pool.len(),
+            wanted[&web()] as usize,
+            "seed {seed}: the pool is not complete"
+        );
     }
 }
 

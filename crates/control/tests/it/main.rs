@@ -1,6 +1,11 @@
 //! Control as its users meet it: over HTTP, with a real store and a simulated engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends with a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on ends with a panic"
+)]
 
 mod api;
 mod api_matrix;
