@@ -1,6 +1,9 @@
 # What ./up and ./test have in common: getting a Debian or Ubuntu machine ready. Sourced, not run.
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+bold= plain=
+if [ -t 2 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+
+say() { printf '%s==>%s %s\n' "$bold" "$plain" "$*" >&2; }
 fail() {
     printf 'error: %s\n' "$1" >&2
     shift

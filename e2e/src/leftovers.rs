@@ -2,6 +2,7 @@
 //! and, once known, its installation into `target/e2e/`; a Weir that was taken down in order
 //! removes the note. The next run removes what notes are still there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -44,40 +45,96 @@ pub async fn remove(installation: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes what earlier runs left. Weirs that still run are those of another test run that goes
-/// on now; they are left alone.
+/// Removes what earlier runs left: Weirs that go on although the test that started them is
+/// gone, what they have in Docker, and their data. Those of a test that goes on are left alone.
 pub async fn remove_all() -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(folder()) else {
-        return Ok(());
-    };
-    for entry in entries.flatten() {
-        let data = PathBuf::from(std::fs::read_to_string(entry.path()).unwrap_or_default());
-        if is_running(&data) {
+    for data in data_folders() {
+        let Some(test) = test_of(&data) else { continue };
+        if Path::new("/proc").join(test.to_string()).exists() {
             continue;
         }
-        if let Some(installation) = entry.file_name().to_str() {
-            remove(installation).await?;
+        for pid in processes_on(&data) {
+            let _ = crate::processes::kill_now(pid);
         }
-        // A note is only a file: never remove a folder that no test made.
-        if data
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX))
-        {
-            let _ = std::fs::remove_dir_all(&data);
+        for installation in installations_of(&data) {
+            remove(&installation).await?;
         }
+        let _ = std::fs::remove_dir_all(&data);
+        let _ = std::fs::remove_file(data.with_extension("log"));
     }
     Ok(())
 }
 
-fn is_running(data: &Path) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return false;
-    };
-    processes
+/// Data folders that tests made, also those of which only the note is left.
+fn data_folders() -> BTreeSet<PathBuf> {
+    let made = std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
         .flatten()
-        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .any(|line| {
-            line.split(|byte| *byte == 0)
-                .any(|word| word == data.as_os_str().as_encoded_bytes())
+        .flatten()
+        .map(|entry| entry.path());
+    let made = made.filter(|path| path.is_dir());
+    let noted = notes().into_iter().map(|(_, data)| data);
+    made.chain(noted).collect()
+}
+
+/// The test process that made a data folder, from its name: `weir-e2e-NAME-PID-RANDOM`. `None`
+/// for every other folder, so that nothing is removed that no test made.
+fn test_of(data: &Path) -> Option<u32> {
+    let name = data.file_name()?.to_str()?.strip_prefix(FOLDER_PREFIX)?;
+    let mut parts = name.rsplit('-');
+    let random = parts.next()?;
+    let pid = parts.next()?.parse().ok()?;
+    (random.len() == 6 && parts.next().is_some()).then_some(pid)
+}
+
+/// Installation and data folder of each note.
+fn notes() -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let data = std::fs::read_to_string(entry.path()).ok()?;
+            Some((entry.file_name().to_str()?.to_owned(), PathBuf::from(data)))
         })
+        .collect()
+}
+
+fn installations_of(data: &Path) -> Vec<String> {
+    notes()
+        .into_iter()
+        .filter(|(_, noted)| noted == data)
+        .map(|(installation, _)| installation)
+        .collect()
+}
+
+/// Processes that have this data folder as a word of their command line.
+fn processes_on(data: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let found = line
+                .split(|byte| *byte == 0)
+                .any(|word| word == data.as_os_str().as_encoded_bytes());
+            found.then_some(pid)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_tests_are_leftovers() {
+        assert_eq!(test_of(Path::new("/tmp/weir-e2e-common-123-0af3b2")), Some(123));
+        for other in [
+            "/tmp/weir-e2e-repository-Ab12Cd",
+            "/tmp/weir-e2e",
+            "/var/lib/weir",
+            "/tmp/weir-e2e-12-0af3b2",
+        ] {
+            assert_eq!(test_of(Path::new(other)), None, "{other}");
+        }
+    }
 }

@@ -432,7 +432,10 @@ async fn echo_until_drained(shared: &Shared) -> Result<()> {
     ensure!(newer.await.is_ok(), "cut although its release still serves");
     if let (Some(drain), Some(since)) = (shared.options.drain, shared.replaced_since(version)) {
         // A second less, because the switch is seen only with the next answer.
-        ensure!(cut + Duration::from_secs(1) > since + drain, "cut before its drain window of {drain:?} was over");
+        ensure!(
+            cut + Duration::from_secs(1) > since + drain,
+            "cut before its drain window of {drain:?} was over"
+        );
     }
     shared.report.lock().unwrap_or_else(PoisonError::into_inner).drained += 1;
     Ok(())

@@ -437,17 +437,30 @@ impl Weir {
     /// Waits until the log of a running task of the project has a line that contains one of
     /// these words.
     pub async fn wait_for_line(&self, project: &str, words: &[&str]) -> Result<()> {
-        until(&format!("a task of {project} says one of {words:?}"), Duration::from_secs(120), || async {
-            for task in self.tasks(project).await?.iter().filter(|task| task["state"] == "running") {
-                let path = format!("/v1/tasks/{}/log", task["id"].as_str().unwrap_or(""));
-                let (_, lines) = self.api("GET", &path, None).await?;
-                let mut texts = lines.as_array().into_iter().flatten().filter_map(|line| line["text"].as_str());
-                if texts.any(|text| words.iter().any(|word| text.contains(word))) {
-                    return Ok(Some(()));
+        until(
+            &format!("a task of {project} says one of {words:?}"),
+            Duration::from_secs(120),
+            || async {
+                for task in self
+                    .tasks(project)
+                    .await?
+                    .iter()
+                    .filter(|task| task["state"] == "running")
+                {
+                    let path = format!("/v1/tasks/{}/log", task["id"].as_str().unwrap_or(""));
+                    let (_, lines) = self.api("GET", &path, None).await?;
+                    let mut texts = lines
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|line| line["text"].as_str());
+                    if texts.any(|text| words.iter().any(|word| text.contains(word))) {
+                        return Ok(Some(()));
+                    }
                 }
-            }
-            Ok(None)
-        })
+                Ok(None)
+            },
+        )
         .await
     }
 

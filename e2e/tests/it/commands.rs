@@ -249,13 +249,22 @@ pub(crate) async fn own_domain_leads_to_the_app() -> Result<()> {
     let repository = Repository::live_probe(weir, "domains").await?;
     ensure!(weir.get("shop.example.org", "/").await?.status == 404);
     repository.cli(&["domain", "add", "shop.example.org"]).await?.ok()?;
-    weir.wait_for_page("shop.example.org", "/", "probe 1", Duration::from_secs(5)).await?;
+    weir.wait_for_page("shop.example.org", "/", "probe 1", Duration::from_secs(5))
+        .await?;
     let folder = tempfile::tempdir()?;
     weir.cli(folder.path(), &["project", "create", "thief"]).await?.ok()?;
-    let stolen = weir.cli(folder.path(), &["domain", "add", "shop.example.org", "--project", "thief"]).await?;
+    let stolen = weir
+        .cli(
+            folder.path(),
+            &["domain", "add", "shop.example.org", "--project", "thief"],
+        )
+        .await?;
     stolen.refused(&["shop.example.org"])?;
     repository.cli(&["domain", "remove", "shop.example.org"]).await?.ok()?;
-    ensure!(weir.get("shop.example.org", "/").await?.status == 404, "a removed domain still answers");
+    ensure!(
+        weir.get("shop.example.org", "/").await?.status == 404,
+        "a removed domain still answers"
+    );
     weir.cli(folder.path(), &["destroy", "thief", "--yes"]).await?.ok()?;
     repository.destroy().await
 }
@@ -272,10 +281,26 @@ pub(crate) async fn same_idempotency_key_creates_once() -> Result<()> {
         e2e::http::send(weir.control, ask)
     };
     let (first, again) = (create("onlyonce").await?, create("onlyonce").await?);
-    ensure!(first.status == 201 || first.status == 200, "{}: {}", first.status, first.body);
-    ensure!(again.status == first.status && again.body == first.body, "{}: {}", again.status, again.body);
+    ensure!(
+        first.status == 201 || first.status == 200,
+        "{}: {}",
+        first.status,
+        first.body
+    );
+    ensure!(
+        again.status == first.status && again.body == first.body,
+        "{}: {}",
+        again.status,
+        again.body
+    );
     let other = create("another").await?;
-    ensure!(other.status == 409 || other.status == 422, "another request with the key: {}", other.status);
-    weir.cli(&std::env::temp_dir(), &["destroy", "onlyonce", "--yes"]).await?.ok()?;
+    ensure!(
+        other.status == 409 || other.status == 422,
+        "another request with the key: {}",
+        other.status
+    );
+    weir.cli(&std::env::temp_dir(), &["destroy", "onlyonce", "--yes"])
+        .await?
+        .ok()?;
     Ok(())
 }

@@ -102,14 +102,21 @@ pub(crate) async fn two_pushes_at_once_take_turns_and_are_both_told() -> Result<
         repository.push("main").await?.ok()?;
     }
     repository.serves("/", "probe 3").await?;
-    ensure!(!repository.weir.is_busy("twopushes").await?, "a task is left over:\n{}", first.output);
+    ensure!(
+        !repository.weir.is_busy("twopushes").await?,
+        "a task is left over:\n{}",
+        first.output
+    );
     repository.destroy().await
 }
 
 pub(crate) async fn newer_push_supersedes_one_that_is_still_starting() -> Result<()> {
     let repository = Repository::live_probe(common().await?, "supersede").await?;
     // Version 2 never answers; without the newer push it would be waited for.
-    repository.write("Procfile", "web: if grep -q '^VERSION = 2' app.py; then sleep 600; else exec python app.py; fi\n")?;
+    repository.write(
+        "Procfile",
+        "web: if grep -q '^VERSION = 2' app.py; then sleep 600; else exec python app.py; fi\n",
+    )?;
     let (first, later) = push_twice(&repository, "Starting").await?;
     first.refused(&["supersede"])?;
     later.ok()?;

@@ -135,7 +135,10 @@ pub(crate) async fn crash_loop_is_shown_and_costs_others_nothing() -> Result<()>
 
 pub(crate) async fn instance_that_stops_answering_is_replaced() -> Result<()> {
     let repository = Repository::from_folder(common().await?, "hanging", &e2e::probe()).await?;
-    repository.write("weir.toml", "[process.web.check]\ninterval = \"1s\"\ntimeout = \"1s\"\nfailures = 2\n")?;
+    repository.write(
+        "weir.toml",
+        "[process.web.check]\ninterval = \"1s\"\ntimeout = \"1s\"\nfailures = 2\n",
+    )?;
     repository.commit("Check often").await?;
     repository.push("main").await?.ok()?;
     let before = repository.weir.containers("hanging", "production", "web").await?;
@@ -158,12 +161,19 @@ pub(crate) async fn instance_over_its_memory_limit_is_replaced_and_told() -> Res
     repository.commit("Little memory").await?;
     repository.push("main").await?.ok()?;
     let _ = repository.page("/memory?mib=200").await;
-    repository.weir.wait_for_page("hungry.localhost", "/", "probe 1", Duration::from_secs(30)).await?;
-    until("the log says that it was for want of memory", Duration::from_secs(20), || async {
-        let log = repository.cli(&["logs"]).await?.ok()?.stdout;
-        let status = repository.weir.status("hungry", "production").await?.to_string();
-        Ok((log.contains("memory") || status.contains("memory limit")).then_some(()))
-    })
+    repository
+        .weir
+        .wait_for_page("hungry.localhost", "/", "probe 1", Duration::from_secs(30))
+        .await?;
+    until(
+        "the log says that it was for want of memory",
+        Duration::from_secs(20),
+        || async {
+            let log = repository.cli(&["logs"]).await?.ok()?.stdout;
+            let status = repository.weir.status("hungry", "production").await?.to_string();
+            Ok((log.contains("memory") || status.contains("memory limit")).then_some(()))
+        },
+    )
     .await?;
     repository.destroy().await
 }

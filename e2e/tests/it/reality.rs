@@ -263,7 +263,11 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     async fn new(mib: u32) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("{}disk-{}", leftovers::FOLDER_PREFIX, std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "{}disk-{}-000000",
+            leftovers::FOLDER_PREFIX,
+            std::process::id()
+        ));
         std::fs::create_dir_all(&folder)?;
         let size = format!("size={mib}m");
         let status = tokio::process::Command::new("mount")
@@ -271,7 +275,10 @@ impl SmallDisk {
             .arg(&folder)
             .status()
             .await?;
-        ensure!(status.success(), "a small file system could not be mounted (this test needs root)");
+        ensure!(
+            status.success(),
+            "a small file system could not be mounted (this test needs root)"
+        );
         Ok(Self(folder))
     }
 }
@@ -305,7 +312,11 @@ async fn play_on_full_disk(weir: &Weir) -> Result<()> {
     let push = repository.push_version(2).await?;
     if !push.accepted {
         let words = push.output.to_lowercase();
-        ensure!(words.contains("space") || words.contains("full") || words.contains("room"), "not said:\n{}", push.output);
+        ensure!(
+            words.contains("space") || words.contains("full") || words.contains("room"),
+            "not said:\n{}",
+            push.output
+        );
     }
     repository.serves("/", "probe").await?;
     std::fs::remove_file(&filler)?;

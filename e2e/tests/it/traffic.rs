@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{Repository, until};
 use e2e::http::{Ask, send};
 use e2e::load::{Load, LoadOptions, Report};
+use e2e::{Repository, until};
 
 use crate::stage::common;
 
@@ -30,15 +30,24 @@ async fn push_under_load(repository: &Repository<'_>, options: LoadOptions) -> R
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     if drain.is_some() {
-        until("websockets of the first release are drained", Duration::from_secs(45), || async {
-            let report = load.so_far();
-            ensure!(report.drained > 0, "{}: {:#?}", report.summary(), report.wrong);
-            Ok(Some(()))
-        })
+        until(
+            "websockets of the first release are drained",
+            Duration::from_secs(45),
+            || async {
+                let report = load.so_far();
+                ensure!(report.drained > 0, "{}: {:#?}", report.summary(), report.wrong);
+                Ok(Some(()))
+            },
+        )
         .await?;
     }
     let report = load.finish().await;
-    println!("{}: {} pushes ({times:.1?}); {}", repository.project, times.len(), report.summary());
+    println!(
+        "{}: {} pushes ({times:.1?}); {}",
+        repository.project,
+        times.len(),
+        report.summary()
+    );
     report.none_failed()
 }
 
@@ -48,7 +57,14 @@ pub(crate) async fn pushes_under_load_fail_no_request_of_a_stateless_app() -> Re
     repository.commit("Drain websockets soon").await?;
     repository.push("main").await?.ok()?;
     let usual = LoadOptions::usual(repository.weir.http, &repository.host(), "/");
-    push_under_load(&repository, LoadOptions { drain: Some(Duration::from_secs(4)), ..usual }).await?;
+    push_under_load(
+        &repository,
+        LoadOptions {
+            drain: Some(Duration::from_secs(4)),
+            ..usual
+        },
+    )
+    .await?;
     repository.destroy().await
 }
 
@@ -66,8 +82,14 @@ pub(crate) async fn pushes_under_load_fail_no_request_of_an_app_with_a_volume() 
     let last = count(&repository).await?;
     // Each request was counted once: none was lost, none was sent twice, and there never were
     // two writers.
-    let counted: u64 = ["kept alive", "new connection"].iter().filter_map(|kind| report.right.get(kind)).sum();
-    ensure!(last == first + counted + 1, "counted from {first} to {last} for {counted} requests");
+    let counted: u64 = ["kept alive", "new connection"]
+        .iter()
+        .filter_map(|kind| report.right.get(kind))
+        .sum();
+    ensure!(
+        last == first + counted + 1,
+        "counted from {first} to {last} for {counted} requests"
+    );
     repository.destroy().await
 }
 
