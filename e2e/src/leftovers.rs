@@ -41,8 +41,36 @@ pub async fn remove(installation: &str) -> Result<()> {
     for id in images(&label).await? {
         let _ = docker(&["rmi", "--force", &id]).await;
     }
+    remove_firewall(installation).await;
     let _ = std::fs::remove_file(folder().join(installation));
     Ok(())
+}
+
+/// Removes the chains of iptables that a Weir leaves while instances of it run. Without the
+/// right to do so there are none.
+async fn remove_firewall(installation: &str) {
+    let iptables = |arguments: Vec<String>| async move {
+        let run = tokio::process::Command::new("iptables")
+            .arg("-w")
+            .args(arguments)
+            .output()
+            .await;
+        run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    };
+    for (hook, chain) in [
+        ("INPUT", format!("WEIR-{installation}")),
+        ("DOCKER-USER", format!("WEIR-{installation}-F")),
+    ] {
+        let rules = iptables(vec!["-S".to_owned(), hook.to_owned()]).await;
+        for rule in rules.lines().filter(|rule| rule.ends_with(&format!("-j {chain}"))) {
+            let words = rule.replacen("-A", "-D", 1);
+            iptables(words.split(' ').map(str::to_owned).collect()).await;
+        }
+        for order in ["-F", "-X"] {
+            iptables(vec![order.to_owned(), chain.clone()]).await;
+        }
+    }
 }
 
 /// Removes what earlier runs left: Weirs that go on although the test that started them is

@@ -302,6 +302,11 @@ async fn shut_down(context: &Context, parts: Vec<Part>) {
     {
         tracing::warn!("the last lines of logs were not written in time");
     }
+    match tokio::time::timeout(Duration::from_secs(5), context.engine.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "what was set on the machine stays"),
+        Err(_) => tracing::debug!("the container engine did not answer in time"),
+    }
     context.store.close().await;
 }
 

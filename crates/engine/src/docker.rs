@@ -370,6 +370,13 @@ impl Engine for DockerEngine {
     async fn build_cache_prune(&self, keep_bytes: u64) -> Result<(), EngineError> {
         self.prune_build_cache(keep_bytes).await
     }
+
+    async fn leave(&self) -> Result<(), EngineError> {
+        if self.observe(None).await?.is_empty() && self.network_list().await?.is_empty() {
+            self.teardown_firewall().await?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

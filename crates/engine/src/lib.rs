@@ -345,4 +345,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn image_remove(&self, image: &str) -> Result<(), EngineError>;
     /// Shrinks the builder's cache to at most so many bytes.
     async fn build_cache_prune(&self, keep_bytes: u64) -> Result<(), EngineError>;
+
+    /// Control stops. If nothing of this Weir is left, what it set on the machine for the sake
+    /// of its instances (rules of the firewall) is taken back; while anything runs, it stays.
+    async fn leave(&self) -> Result<(), EngineError>;
 }

@@ -415,4 +415,8 @@ impl Engine for SimEngine {
     async fn build_cache_prune(&self, _keep_bytes: u64) -> Result<(), EngineError> {
         self.call(|_world| Ok(())).await
     }
+
+    async fn leave(&self) -> Result<(), EngineError> {
+        self.call(|_world| Ok(())).await
+    }
 }
