@@ -273,7 +273,7 @@ pub async fn set_scale(
             "nothing-deployed",
             format!("nothing was deployed to `{}` yet", environment.name),
         )
-        .with_hint("push first: `git push weir main`"));
+        .with_hint(crate::status::first_step(environment)));
     };
     let wanted = checked_scale(project, &release, request)?;
     let present = context.store.scale_list(environment.id).await?;
@@ -294,7 +294,6 @@ pub async fn set_scale(
         .iter()
         .map(|scale| format!("{}.{}={}", scale.app, scale.process, scale.instances))
         .collect();
-    let title = format!("scale {} ({}): {}", project.name, environment.name, words.join(" "));
     context
         .tasks
         .change(
@@ -304,6 +303,10 @@ pub async fn set_scale(
             &words.join(" "),
         )
         .await;
+    if environment.mode == EnvironmentMode::Paused {
+        return Ok(nothing("noted; it is paused, and `weir resume` starts it like that"));
+    }
+    let title = format!("scale {} ({}): {}", project.name, environment.name, words.join(" "));
     task_for(context, project, environment, TaskKind::Scale, &title, "scaling").await
 }
 
@@ -492,7 +495,7 @@ pub async fn create_deployment(
             return Err(ApiError::invalid(format!(
                 "`{shown}` is no kind of deployment: rollback, restart or redeploy"
             ))
-            .with_hint("new code comes by `git push weir main` or `weir deploy`"));
+            .with_hint("new code comes by `git push` or `weir deploy`"));
         }
     };
     let (task, release) = deploy_as_task(context, project, environment, &title, wish).await?;

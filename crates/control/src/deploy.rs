@@ -254,12 +254,7 @@ async fn rollback_target(
             )));
         }
         let release = context.store.release_by_number(environment.id, number).await?;
-        return release.ok_or_else(|| {
-            DeployError::Refused(format!(
-                "there is no release {number} of {} any more; see: weir releases",
-                environment.name
-            ))
-        });
+        return release.ok_or_else(|| DeployError::Refused(format!("{} has no release {number}", environment.name)));
     }
     // The one whose instances may still be frozen comes first.
     let fresh = context.store.environment_by_id(environment.id).await?;

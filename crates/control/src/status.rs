@@ -190,6 +190,15 @@ impl Numbers {
     }
 }
 
+/// What brings the first release to an environment.
+pub fn first_step(environment: &Environment) -> String {
+    match &environment.branch {
+        Some(branch) if environment.name.is_production() => format!("`git push weir {branch}`, or `weir deploy`"),
+        Some(branch) => format!("`git push weir {branch}`, or `weir deploy --env {}`", environment.name),
+        None => format!("`weir promote production {}`", environment.name),
+    }
+}
+
 /// Health in one word, and one line on what is the matter.
 fn health_of(
     environment: &Environment,
@@ -211,7 +220,7 @@ fn health_of(
             Some(reason) => ("empty", Some(format!("the last deployment failed: {reason}"))),
             None => (
                 "empty",
-                Some("nothing was deployed yet: `git push weir main`".to_owned()),
+                Some(format!("nothing was deployed yet: {}", first_step(environment))),
             ),
         };
     }

@@ -113,9 +113,12 @@ impl Page {
             "There is no app at this address",
             detail,
         )
-        .hint(format!(
-            "weir project list   shows the projects\nweir domain add {host}   gives one of them this name"
-        ))
+        .hint(if host.ends_with(".localhost") {
+            // Names like these are given by Weir itself and cannot be added.
+            "weir project list   shows the projects and their addresses".to_owned()
+        } else {
+            format!("weir project list   shows the projects\nweir domain add {host}   gives one of them this name")
+        })
     }
 
     /// The host is known, but no route has the path.
@@ -136,16 +139,17 @@ impl Page {
             .hint(format!("weir resume {}", scope_arguments(title)))
     }
 
-    /// Nothing was ever deployed.
+    /// Nothing was deployed, or nothing with a process that answers.
     pub(crate) fn undeployed(title: &str) -> Self {
-        let detail = format!("{title} exists, but nothing was deployed to it yet.");
+        let detail =
+            format!("{title} exists, but nothing was deployed to it yet, or nothing that has a process `web`.");
         Self::new(
             StatusCode::NOT_FOUND,
             "undeployed",
             "Nothing is deployed here yet",
             detail,
         )
-        .hint("git push weir main".to_owned())
+        .hint(format!("git push weir main\nweir status {}", scope_arguments(title)))
     }
 
     /// Every instance crashed.

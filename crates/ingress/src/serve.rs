@@ -53,6 +53,8 @@ struct Call {
     tried: Vec<InstanceId>,
     /// How often a connection broke after the request was sent.
     broken: u32,
+    /// Of those, exchanges on a connection that was made for this request.
+    broken_fresh: u32,
 }
 
 /// Answers a request, if need be by a page of Weir's own.
@@ -143,6 +145,7 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
         unreachable_deadline: None,
         tried: Vec::new(),
         broken: 0,
+        broken_fresh: 0,
     })
 }
 
@@ -361,13 +364,15 @@ async fn exchange(
         return Err(Page::bad_answer(&route.title));
     }
     call.broken += 1;
-    // An instance may close a connection while it is idle; that costs one attempt. A fresh one
-    // that breaks too may be the request's own fault, so that others are spared more of it.
+    // An instance may close a connection while it is idle; that is nobody's fault. An exchange
+    // that breaks on a fresh one may be the request's own doing: one more instance gets it, and
+    // the others are spared.
+    if !reused {
+        call.broken_fresh += 1;
+        call.tried.push(slot.instance.backend.instance);
+    }
     match spare {
-        Some(spare) if call.broken <= 2 => {
-            if !reused {
-                call.tried.push(slot.instance.backend.instance);
-            }
+        Some(spare) if call.broken <= 3 && call.broken_fresh <= 1 => {
             count(&worker.counters.retries);
             call.outgoing = Some(spare);
             Ok(None)

@@ -11,6 +11,7 @@ mod context;
 mod credentials;
 mod failure;
 mod follow;
+mod other_words;
 mod output;
 mod platform;
 mod session;
@@ -24,7 +25,10 @@ use crate::output::{Format, Ui};
 use crate::session::Session;
 
 fn main() -> std::process::ExitCode {
-    let Cli { json, verb } = Cli::parse();
+    let Cli { json, verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     let session = Session {
         ui: Ui::new(if json { Format::Json } else { Format::Text }),
     };
@@ -36,6 +40,16 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(code.number())
+}
+
+/// Says what is wrong with the command line.
+fn refused(error: &clap::Error) -> std::process::ExitCode {
+    let Some(failure) = other_words::translated(error) else {
+        error.exit();
+    };
+    let json = std::env::args().any(|argument| argument == "--json");
+    Ui::new(if json { Format::Json } else { Format::Text }).failure(&failure);
+    std::process::ExitCode::from(failure.code.number())
 }
 
 fn run(verb: Verb, session: &Session) -> Result<ExitCode> {

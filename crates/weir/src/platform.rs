@@ -4,6 +4,7 @@
 
 pub(crate) mod background;
 pub(crate) mod engine_check;
+pub(crate) mod executable;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod options;

@@ -152,6 +152,28 @@ pub(crate) async fn instance_that_stops_answering_is_replaced() -> Result<()> {
     .await?;
     let after = repository.weir.containers("hanging", "production", "web").await?;
     ensure!(before != after, "the same container answers again: {after:?}");
+    // It stopped answering once, so it is counted once; otherwise the pause before the next
+    // start would grow out of all proportion.
+    let status = repository.weir.status("hanging", "production").await?;
+    let instances = status["processes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|process| process["instances"].as_array().into_iter().flatten());
+    let crashes = instances
+        .filter_map(|instance| instance["crashes"].as_u64())
+        .max()
+        .unwrap_or(0);
+    let counted = repository
+        .weir
+        .log()
+        .lines()
+        .filter(|line| line.contains("hanging.web stopped answering"))
+        .count();
+    ensure!(
+        crashes <= 1 && counted == 1,
+        "one hang was counted {crashes} times and logged {counted} times"
+    );
     repository.destroy().await
 }
 

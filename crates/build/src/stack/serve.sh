@@ -34,7 +34,7 @@ http {
     gzip_vary on;
     gzip_min_length 1024;
     gzip_types text/plain text/css text/javascript application/javascript application/json application/xml application/wasm image/svg+xml;
-    types { text/javascript mjs; application/manifest+json webmanifest; application/wasm wasm; }
+    types { text/javascript mjs; application/manifest+json webmanifest; }
     server {
         listen 0.0.0.0:$port;
         root /app;

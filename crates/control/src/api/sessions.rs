@@ -25,7 +25,7 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{InEnvironment, QueryOf};
 use crate::context::Context;
-use crate::status::{instances_of, live_release, main_app};
+use crate::status::{first_step, instances_of, live_release, main_app};
 use crate::{projects, reconcile};
 
 /// Longest frame of a client, in bytes.
@@ -190,14 +190,21 @@ fn shortened(name: &str) -> String {
 }
 
 fn nothing_runs(at: &InEnvironment) -> ApiError {
-    ApiError::conflict(
+    let environment = &at.environment;
+    let error = ApiError::conflict(
         "nothing-runs",
         format!(
             "nothing runs in the environment `{}` of `{}`",
-            at.environment.name, at.project.name
+            environment.name, at.project.name
         ),
-    )
-    .with_hint("push first: `git push weir main`; or see `weir status`")
+    );
+    if environment.mode == EnvironmentMode::Paused {
+        return error.with_hint("it is paused; start it again with `weir resume`");
+    }
+    if environment.live.is_some() {
+        return error.with_hint("see `weir status` and `weir logs`; `weir run` needs no running instance");
+    }
+    error.with_hint(first_step(environment))
 }
 
 /// The instance that a query means: the one named, or the first that is ready.
@@ -217,6 +224,16 @@ async fn exec_instance(context: &Context, at: &InEnvironment, query: &SessionQue
         return Err(nothing_runs(at));
     };
     let app = app_of(at, query, &release)?;
+    if let Some(name) = &query.process {
+        let processes = &release.apps[&app].spec.processes;
+        if !processes.keys().any(|process| process.as_str() == name) {
+            let names: Vec<&str> = processes.keys().map(ProcessName::as_str).collect();
+            return Err(
+                ApiError::invalid(format!("the app `{app}` has no process `{}`", shortened(name)))
+                    .with_detail(format!("its processes are: {}", names.join(", "))),
+            );
+        }
+    }
     let process = query.process.as_deref().unwrap_or("web");
     let fits = |view: &&reconcile::InstanceView| {
         view.labels.app == app && (view.labels.process.as_str() == process || query.process.is_none())

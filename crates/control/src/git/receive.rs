@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use weir_model::TaskId;
-use weir_model::project::{Environment, Project};
+use weir_model::project::{Environment, EnvironmentMode, Project};
 use weir_model::release::ReleaseSource;
 use weir_model::task::{LineKind, TaskKind};
 
@@ -186,24 +186,39 @@ fn meaning<'a>(change: &ReferenceChange, environments: &'a [Environment]) -> Mea
         Some(environment) if deleted => Meaning::DeleteFollowed(environment),
         Some(environment) => Meaning::Deploy(environment),
         None if deleted => Meaning::Keep(Some(format!("Branch {branch} deleted"))),
-        None => {
-            let name: String = branch
-                .chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() {
-                        c.to_ascii_lowercase()
-                    } else {
-                        '-'
-                    }
-                })
-                .collect();
-            let name: String = name.trim_matches('-').chars().take(30).collect();
-            Meaning::Keep(Some(format!(
-                "Branch {branch} kept. No environment follows it, so nothing is deployed; to get one:\n       \
-                 weir env create {name} --branch {branch}\n       then push the branch again (after another commit)"
-            )))
-        }
+        None => Meaning::Keep(Some(unfollowed(branch, environments))),
     }
+}
+
+/// What to do about a branch that no environment follows.
+fn unfollowed(branch: &str, environments: &[Environment]) -> String {
+    let mut words = format!("Branch {branch} kept. No environment follows it, so nothing is deployed.");
+    let production = environments.iter().find(|environment| environment.name.is_production());
+    if let Some(Some(followed)) = production.map(|environment| environment.branch.as_deref()) {
+        words.push_str(&format!(
+            "\n       To deploy it to production, which follows {followed}:\n         \
+             git push weir {branch}:{followed}\n       or, from now on:\n         \
+             weir env set-branch production {branch}, then push it again after another commit"
+        ));
+    }
+    let name: String = branch
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let name: String = name.trim_matches('-').chars().take(30).collect();
+    if !environments.iter().any(|environment| environment.name.as_str() == name) {
+        words.push_str(&format!(
+            "\n       To give it an environment of its own:\n         \
+             weir env create {name} --branch {branch}, then weir deploy --env {name}"
+        ));
+    }
+    words
 }
 
 async fn decide(
@@ -452,6 +467,7 @@ impl Push<'_> {
             }
         }
         let text = match self.environment.live {
+            Some(_) if self.environment.mode == EnvironmentMode::Paused => "The push was rejected; nothing was changed",
             Some(_) => "The push was rejected; what ran before still runs",
             None => "The push was rejected; nothing was deployed",
         };

@@ -216,7 +216,10 @@ async fn forward(context: &Context, order: &BuildOrder<'_>, app: &AppName, mut l
                 BuildLine::Info(text) => (LineKind::Info, LogStream::Weir, text),
                 BuildLine::Output(text) => (LineKind::Output, LogStream::Stdout, text),
             };
-            context.tasks.line(order.task, kind, &text).await;
+            match kind {
+                LineKind::Step => context.tasks.step(order.task, &text).await,
+                kind => context.tasks.line(order.task, kind, &text).await,
+            }
             entries.extend(log_line(context, app, stream, text));
         }
         context.logs.append(order.environment.id, &entries).await;

@@ -40,6 +40,17 @@ pub async fn summary(context: &Context, project: &Project, environment: &Environ
             .map(|line| format!("       {line}")),
     );
     lines.push(String::new());
+    let answers = live
+        .release
+        .apps
+        .values()
+        .any(|app| app.spec.processes.keys().any(|process| app.spec.is_routed(process)));
+    if !answers {
+        lines.pop();
+        lines.push("       No process is called `web`, so nothing answers at an address".to_owned());
+        lines.push(String::new());
+        return lines;
+    }
     let (main, others): (Vec<_>, Vec<_>) = domains.iter().partition(|domain| domain.app.is_none());
     for domain in main.into_iter().chain(others) {
         let app = domain.app.as_ref().map(|app| format!("  ({app})")).unwrap_or_default();

@@ -23,6 +23,9 @@ use crate::secrets::SecretError;
 const STABLE_MS: i64 = 60_000;
 /// Longest pause between restarts of a process that crashes again and again.
 const LONGEST_PAUSE_MS: i64 = 60_000;
+/// So often is tried to remove images that something has hold of; then they are left to whoever
+/// that is.
+const MOST_DESTROY_ATTEMPTS: u32 = 20;
 /// So many lines of a crashed instance's output go into the message.
 const LAST_LINES: usize = 20;
 /// Longest wait for the output of something that has ended.
@@ -141,6 +144,9 @@ impl Worker {
         let Some(fact) = observed.instances.iter().find(|fact| fact.labels.instance == instance) else {
             return false;
         };
+        if !self.counted.insert(instance) {
+            return false;
+        }
         let labels = &fact.labels;
         let now_ms = self.context.clock.now_ms();
         let count = self.count_crash(&labels.app, &labels.process, fact.started_ms, now_ms);
@@ -574,6 +580,11 @@ impl Worker {
             }
         }
         context.engine.network_remove(self.environment).await?;
+        let held = super::housekeeping::remove_images_of(&context, self.environment).await?;
+        if held > 0 && self.destroy_attempts < MOST_DESTROY_ATTEMPTS {
+            self.destroy_attempts += 1;
+            return Ok(false);
+        }
         let others = context.store.environment_list(wanted.project.id).await?;
         let last = wanted.project.destroying && others.iter().all(|other| other.id == self.environment);
         let ended = match last {
@@ -581,8 +592,6 @@ impl Worker {
             false => projects::finish_destroy_environment(&context, &wanted.environment).await,
         };
         ended.map_err(|error| EngineError::Refused(error.to_string()))?;
-        // The rows are gone, so nothing names the images any more.
-        super::housekeeping::remove_images_of(&context, self.environment).await?;
         Ok(true)
     }
 }

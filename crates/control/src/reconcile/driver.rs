@@ -27,6 +27,8 @@ use crate::context::Context;
 const MOST_PASSES: u32 = 50;
 /// Pause after a pass that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Pause between attempts to remove what is left of an environment.
+const DESTROY_PAUSE_MS: i64 = 500;
 /// What was started counts as there for so long, even if the engine does not show it yet.
 const RECENT_MS: i64 = 5_000;
 
@@ -64,6 +66,9 @@ pub(super) struct Worker {
     /// Started lately.
     pub(super) recent: HashMap<InstanceId, (InstanceLabels, UnixMillis)>,
     left_pool: HashMap<InstanceId, UnixMillis>,
+    pub(super) destroy_attempts: u32,
+    /// Counted as crashed; one that hangs is seen several times until it is gone.
+    pub(super) counted: BTreeSet<InstanceId>,
     /// Reported as ready in the deployment's task.
     announced: BTreeSet<InstanceId>,
     /// Output of release commands on its way into the deployment's task.
@@ -103,6 +108,8 @@ impl Worker {
             stopping: BTreeSet::new(),
             recent: HashMap::new(),
             left_pool: HashMap::new(),
+            destroy_attempts: 0,
+            counted: BTreeSet::new(),
             announced: BTreeSet::new(),
             forwarding: HashMap::new(),
             background: JoinSet::new(),
@@ -191,8 +198,11 @@ impl Worker {
         if acted {
             return Ok(Next::Again);
         }
-        if wanted.desired.mode == EnvironmentMode::Destroying && self.destroy(&wanted, &observed).await? {
-            return Ok(Next::Gone);
+        if wanted.desired.mode == EnvironmentMode::Destroying {
+            return Ok(match self.destroy(&wanted, &observed).await? {
+                true => Next::Gone,
+                false => Next::Wait(Some(now_ms + DESTROY_PAUSE_MS)),
+            });
         }
         self.conclude(&wanted, &observed, tasks).await?;
         Ok(Next::Wait(plan.wake_at_ms))
@@ -416,6 +426,8 @@ impl Worker {
                 self.left_pool.entry(id).or_insert(now_ms);
             }
         }
+        self.counted
+            .retain(|id| observed.instances.iter().any(|fact| fact.labels.instance == *id));
         self.left_pool
             .retain(|id, _| observed.instances.iter().any(|fact| fact.labels.instance == *id));
         self.context

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use weir_engine::EngineError;
+use weir_engine::{EngineError, ImageFacts};
 use weir_model::EnvironmentId;
 
 use super::driver::PassError;
@@ -51,19 +51,26 @@ async fn round(context: &Context) -> Result<(), PassError> {
     Ok(())
 }
 
-/// Removes the images of an environment that is gone, those of its failed builds included.
-pub(super) async fn remove_images_of(context: &Context, environment: EnvironmentId) -> Result<(), PassError> {
+/// Removes the images of an environment that is going, those of its failed builds included;
+/// images that were promoted to another one stay. Returns how many are still there because
+/// something has hold of them.
+pub(super) async fn remove_images_of(context: &Context, environment: EnvironmentId) -> Result<usize, PassError> {
     remove_unused_images(context, |_| true, Some(environment)).await
 }
 
-/// Removes images that Weir built and no release names.
+/// Removes images that Weir built and no release names; of one environment, as if it had no
+/// releases, if it is given. Returns how many are still there.
 async fn remove_unused_images(
     context: &Context,
     old_enough: impl Fn(i64) -> bool,
     only: Option<EnvironmentId>,
-) -> Result<(), PassError> {
+) -> Result<usize, PassError> {
     let mut used = BTreeSet::new();
-    for environment in context.store.environment_list_all().await? {
+    let environments = context.store.environment_list_all().await?;
+    for environment in environments
+        .into_iter()
+        .filter(|environment| Some(environment.id) != only)
+    {
         for release in context.store.release_list(environment.id, i64::MAX).await? {
             used.extend(release.apps.into_values().map(|app| app.image));
         }
@@ -72,13 +79,24 @@ async fn remove_unused_images(
         Some(environment) => format!("weir.environment={environment}"),
         None => "weir.environment".to_owned(),
     };
-    for image in context.engine.image_list(&label).await? {
-        if !used.contains(&image.id) && old_enough(image.created_ms) {
-            match context.engine.image_remove(&image.id).await {
-                Ok(()) | Err(EngineError::NotFound(_)) => {}
-                Err(error) => tracing::warn!(image.id, %error, "cannot remove an image that nothing uses"),
-            }
+    let unused = |image: &ImageFacts| !used.contains(&image.id) && old_enough(image.created_ms);
+    for image in context
+        .engine
+        .image_list(&label)
+        .await?
+        .iter()
+        .filter(|image| unused(image))
+    {
+        match context.engine.image_remove(&image.id).await {
+            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => tracing::warn!(image.id, %error, "cannot remove an image that nothing uses"),
         }
     }
-    Ok(())
+    Ok(context
+        .engine
+        .image_list(&label)
+        .await?
+        .iter()
+        .filter(|image| unused(image))
+        .count())
 }

@@ -259,7 +259,7 @@ async fn open_routing(context: Context) {
             deadline = tokio::time::Instant::now() + FIRST_LOOK;
         }
         if ready || tokio::time::Instant::now() >= deadline {
-            shared.routing.open();
+            shared.routing.open(context.clock.now_ms());
             shared.observed.send_replace(true);
             return;
         }

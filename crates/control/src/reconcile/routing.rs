@@ -106,9 +106,13 @@ impl Routing {
 
     /// From now on nodes are told. Before that they serve by what they had from an earlier
     /// control, which knew more than one that has just begun to look.
-    pub(super) fn open(&self) {
+    pub(super) fn open(&self, now_ms: UnixMillis) {
         let mut state = self.lock();
         state.open = true;
+        if state.generation == 0 {
+            // Nothing is there to route: that, too, nodes have to know.
+            state.generation = next_generation(0, now_ms);
+        }
         self.send(&state);
     }
 

@@ -143,8 +143,10 @@ impl Limits {
             std::fs::create_dir_all(&folder).map(|()| folder)
         };
         let memory = folder("memory")?;
+        // The limit together with swap is not there on kernels that do not count swap. Where it
+        // is, the one without may never be above it, so it is lifted before that is set.
+        let _not_counted = write(&memory, "memory.memsw.limit_in_bytes", "-1");
         write(&memory, "memory.limit_in_bytes", &self.memory_bytes.to_string())?;
-        // Together with swap; not there on kernels that do not count swap.
         let _not_counted = write(&memory, "memory.memsw.limit_in_bytes", &self.memory_bytes.to_string());
         let cpu = folder("cpu")?;
         write(&cpu, "cpu.cfs_period_us", &CPU_PERIOD_US.to_string())?;

@@ -4,6 +4,7 @@ use weir_api::Project;
 
 use crate::context::{self, git_output, project_name};
 use crate::failure::{Failure, Result};
+use crate::platform::executable::executable;
 use crate::session::Session;
 use crate::terminal::shell_word;
 
@@ -38,6 +39,16 @@ pub(super) fn in_repository() -> bool {
     git_output(&["rev-parse", "--git-dir"]).is_some()
 }
 
+/// The branch that production is to follow where nobody says so: `main` if the repository has it,
+/// else the one that is checked out (git still begins with `master` on many machines). `None`
+/// where there is none, so that Weir takes its own default.
+pub(super) fn main_branch() -> Option<String> {
+    if git_output(&["rev-parse", "--verify", "--quiet", "refs/heads/main"]).is_some() {
+        return None;
+    }
+    git_output(&["symbolic-ref", "--quiet", "--short", "HEAD"])
+}
+
 /// Fails if pushes of this repository go somewhere else already.
 pub(super) fn ensure_remote_is_free(base: &str, project: &str) -> Result<()> {
     let Some(url) = git_output(&["config", "--get", "remote.weir.url"]) else {
@@ -61,7 +72,7 @@ pub(super) fn connect_repository(base: &str, git_url: &str) -> Result<()> {
     }
     // Weir may tell another address of itself than the one under which it was reached.
     let told = git_url.rsplit_once("/git/").map_or(base, |(told, _)| told);
-    let program = std::env::current_exe()
+    let program = executable()
         .map_err(|error| Failure::failed("cannot find the path of weir itself").detail(error.to_string()))?;
     let helper = format!("!{} git-credential", shell_word(&program.to_string_lossy()));
     let key = format!("credential.{told}.helper");

@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-use weir_api::LogLine;
+use weir_api::{EnvironmentStatus, LogLine};
 
 use crate::client::{Client, EventReader};
-use crate::context::PlaceChoice;
+use crate::context::{Place, PlaceChoice};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::follow::parse;
 use crate::output::{Look, Ui, log_text};
@@ -74,7 +74,8 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
-    let path = args.place.resolve()?.path("/logs");
+    let place = args.place.resolve()?;
+    let path = place.path("/logs");
     let client = session.client()?;
     if args.follow {
         let address = crate::client::with_query(&path, &args.query());
@@ -94,9 +95,30 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     }
     let lines: Vec<LogLine> = client.get_query(&path, &args.query()).await?;
     if lines.is_empty() {
-        session.ui.note("no lines");
+        session.ui.note(&no_lines(&args, &place, &client).await?);
     }
     lines.iter().try_for_each(|line| print(&session.ui, line))
+}
+
+/// What to say of an empty log: a wrong name may be the reason.
+async fn no_lines(args: &Args, place: &Place, client: &Client) -> Result<String> {
+    if args.app.is_none() && args.process.is_none() {
+        return Ok("no lines".to_owned());
+    }
+    let status: EnvironmentStatus = client.get(&place.path("")).await?;
+    let fits = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    let there = status
+        .processes
+        .iter()
+        .any(|it| fits(&args.app, &it.app) && fits(&args.process, &it.process));
+    if there || args.build {
+        return Ok("no lines".to_owned());
+    }
+    let names = status.processes.iter().map(|it| format!("{}.{}", it.app, it.process));
+    Ok(format!(
+        "no lines, and nothing of that name runs; there is: {}",
+        names.collect::<Vec<_>>().join(", ")
+    ))
 }
 
 fn print(ui: &Ui, line: &LogLine) -> Result<()> {

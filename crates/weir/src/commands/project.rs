@@ -25,7 +25,8 @@ enum Verb {
     Create {
         /// 1 to 30 of a-z, 0-9 and -; it becomes a part of the address. Otherwise the name of this folder.
         name: Option<String>,
-        /// The branch that production follows.
+        /// The branch that production follows; otherwise `main`, or the branch that is checked out
+        /// where the repository has no `main`.
         #[arg(long, value_name = "BRANCH")]
         branch: Option<String>,
         /// Leave the git repository of this folder alone.
@@ -75,6 +76,7 @@ async fn create(session: &Session, name: Option<String>, branch: Option<String>,
     if in_repository {
         link::ensure_remote_is_free(client.base(), name.as_str())?;
     }
+    let branch = branch.or_else(|| in_repository.then(link::main_branch).flatten());
     let project: Project = client
         .post(
             "/v1/projects",

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         session.ui.table(
             &["RELEASE", "STATE", "CREATED", "SOURCE", "WHAT"],
             &rows,
-            "there is no release yet: git push weir main, or weir deploy",
+            "there is no release yet: git push, or weir deploy",
         )
     })
 }

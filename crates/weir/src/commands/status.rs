@@ -45,7 +45,6 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         ui.data(&words)?;
     }
     if status.processes.is_empty() {
-        ui.note("nothing is deployed here yet: git push weir main, or weir deploy");
         return Ok(());
     }
     ui.data("")?;

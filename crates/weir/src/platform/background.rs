@@ -13,6 +13,7 @@ use super::prepare;
 use super::ready::{Addresses, is_ready};
 use crate::failure::{Failure, Result};
 use crate::output::{Spinner, Ui};
+use crate::terminal::shell_word;
 
 /// How long the platform may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,8 +42,12 @@ pub(crate) async fn start(options: &PlatformOptions, ui: &Ui) -> Result<()> {
     let addresses = Addresses::of(options)?;
     ui.result(&addresses, || {
         ui.say(&addresses.text(ui));
+        let which = match crate::credentials::default_data_folder() {
+            Ok(usual) if usual == data => String::new(),
+            _ => format!(" --data {}", shell_word(&data.to_string_lossy())),
+        };
         ui.note(&format!(
-            "Its log is {}; stop it with `weir down` (the apps go on).",
+            "Its log is {}; stop it with `weir down{which}` (the apps go on).",
             log_file(&data).display()
         ));
         Ok(())

@@ -49,7 +49,7 @@ pub(crate) fn take(data: &Path) -> Result<Lock> {
                 None => format!("Weir runs on {} already", data.display()),
             };
             return Err(Failure::conflict(words)
-                .hint("stop it with `weir down`, or run another one beside it: weir up --data DIR --http ADDRESS --control ADDRESS"));
+                .hint(format!("stop it with `weir down --data {}`, or run another one beside it: weir up --data DIR --http ADDRESS --control ADDRESS", data.display())));
         }
         Err(TryLockError::Error(error)) => return Err(Failure::file("lock", &path, &error)),
     }

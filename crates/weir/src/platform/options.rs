@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::executable::executable;
 use crate::credentials;
 use crate::failure::{Failure, Result};
 
@@ -118,7 +119,7 @@ impl PlatformOptions {
     /// What control is to know.
     pub(crate) fn config(&self) -> Result<weir_control::Config> {
         let data = self.data()?;
-        let executable = std::env::current_exe()
+        let executable = executable()
             .map_err(|error| Failure::failed("cannot find the path of weir itself").detail(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bounds = &self.bounds;

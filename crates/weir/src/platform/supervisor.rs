@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::executable::this_program;
 use super::log::{Log, Speaker};
 use super::options::{DATABASE_VARIABLE, PlatformOptions};
 use crate::failure::{Failure, Result};
@@ -132,7 +133,7 @@ impl Part<'_> {
 
     fn spawn(&self) -> Result<Child> {
         let start = || -> std::io::Result<Command> {
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = Command::new(this_program()?);
             command.arg(self.speaker.word());
             Ok(command)
         };
