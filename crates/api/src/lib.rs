@@ -34,6 +34,10 @@ pub struct Health {
     pub status: String,
     /// Version of Weir.
     pub version: String,
+    /// Which Weir this is: the value of the label `weir.installation` of all it has in Docker,
+    /// and the content of the file `installation` in its data folder.
+    #[serde(default)]
+    pub installation: String,
     /// What it waits for, by part: `engine`, `node`, `store`; `ok` or the reason.
     pub parts: BTreeMap<String, String>,
     /// Address of the ingress, as people reach it: `127.0.0.1:8080`.

@@ -28,10 +28,12 @@ pub(super) async fn get_health(State(api): State<Api>) -> (StatusCode, Json<Heal
 async fn health_of(api: &Api) -> Health {
     let context = &api.context;
     let mut parts = context.reconciler.health(context.clock.now_ms());
-    let store = context.store.setting_get("health").await;
+    let store = context.store.setting_get("installation").await;
+    let installation = store.as_ref().ok().cloned().flatten().unwrap_or_default();
     parts.insert("store".to_owned(), store.map(|_| ()).map_err(|error| error.to_string()));
     let ready = parts.values().all(Result::is_ok) && !context.stop.is_cancelled();
     Health {
+        installation,
         status: if ready { "ready" } else { "starting" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         parts: parts

@@ -80,11 +80,15 @@ fn shell_path(path: &Path) -> String {
     crate::terminal::shell_word(&path.to_string_lossy())
 }
 
-/// The health of the platform; `None` while it does not answer, or is still starting.
+/// Whether the platform of this data folder is ready. Another Weir that has the address answers
+/// as well, but with another name.
 pub(crate) async fn is_ready(options: &PlatformOptions) -> bool {
     let Ok(client) = Client::new(options.url(), None) else {
         return false;
     };
     let asked = tokio::time::timeout(Duration::from_secs(2), client.get_once::<Health>("/v1/health")).await;
-    asked.is_ok_and(|health| health.is_ok_and(|health| health.status == "ready"))
+    let Ok(Ok(health)) = asked else { return false };
+    let Ok(data) = options.data() else { return false };
+    let ours = std::fs::read_to_string(data.join("installation")).unwrap_or_default();
+    health.status == "ready" && health.installation == ours.trim()
 }
