@@ -195,7 +195,10 @@ pub fn first_step(environment: &Environment) -> String {
     match &environment.branch {
         Some(branch) if environment.name.is_production() => format!("`git push weir {branch}`, or `weir deploy`"),
         Some(branch) => format!("`git push weir {branch}`, or `weir deploy --env {}`", environment.name),
-        None => format!("`weir promote production {}`", environment.name),
+        None => format!(
+            "`weir promote production {0}`, or `weir deploy --env {0}`",
+            environment.name
+        ),
     }
 }
 
