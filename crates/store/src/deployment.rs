@@ -125,7 +125,8 @@ impl Store {
 
     /// A deployment that was `Switching` is now the one that serves, all or nothing: it is
     /// `Live`, the one that served before is `Retired` and kept for a quick rollback until
-    /// `previous_until_ms`. Says whether it was `Switching`; nothing changes if not.
+    /// `previous_until_ms`. A restart, which is the same release once more, leaves alone what a
+    /// rollback leads to. Says whether it was `Switching`; nothing changes if not.
     pub async fn deployment_go_live(
         &self,
         id: DeploymentId,
@@ -153,13 +154,23 @@ impl Store {
             let retirement = (DeploymentState::Live, DeploymentState::Retired);
             advance(&mut *transaction, old, retirement, None, now_ms).await?;
         }
-        sqlx::query("UPDATE environments SET live = $2, previous = $3, previous_until_ms = $4 WHERE id = $1")
-            .bind(Fields(&environment).text("id")?)
+        let environment = Fields(&environment).text("id")?;
+        sqlx::query("UPDATE environments SET live = $2 WHERE id = $1")
+            .bind(environment.clone())
             .bind(id.to_string())
-            .bind(old.map(|id| id.to_string()))
-            .bind(if old.is_some() { previous_until_ms } else { 0 })
             .execute(&mut *transaction)
             .await?;
+        sqlx::query(
+            "UPDATE environments SET previous = $2, previous_until_ms = $3 WHERE id = $1 AND NOT EXISTS (
+                 SELECT 1 FROM deployments AS old, deployments AS new
+                 WHERE old.id = $2 AND new.id = $4 AND old.release_id = new.release_id)",
+        )
+        .bind(environment)
+        .bind(old.map(|id| id.to_string()))
+        .bind(if old.is_some() { previous_until_ms } else { 0 })
+        .bind(id.to_string())
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(true)
     }

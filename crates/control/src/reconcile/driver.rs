@@ -16,7 +16,7 @@ use weir_model::task::{LineKind, Task, TaskKind, TaskState};
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 use weir_store::StoreError;
 
-use super::plan::{AppTarget, Crashes, Desired, Fact, Observed, Plan, Probe, Target, plan};
+use super::plan::{AppTarget, Crashes, Desired, Fact, Observed, Plan, Probe, Target, is_mine, plan};
 use super::probe::Probes;
 use super::routing::EnvironmentRoutes;
 use super::{InstanceView, lock};
@@ -119,8 +119,16 @@ impl Worker {
     /// Passes until the environment is gone or control stops.
     pub(super) async fn run(mut self, notify: Arc<Notify>) {
         let mut passes = 0;
+        let mut failing = false;
         loop {
             let next = self.pass().await;
+            // An outage is told once, and the many things that wake a worker then are not heeded.
+            if let Err(error) = &next
+                && !failing
+            {
+                tracing::warn!(environment.id = %self.environment, %error, "cannot bring the environment up to date; trying again every second");
+            }
+            failing = next.is_err();
             let answer = match &next {
                 Err(PassError::Engine(error @ EngineError::Unreachable(_))) => Err(error.to_string()),
                 _ => Ok(()),
@@ -137,16 +145,13 @@ impl Worker {
                     Some(AFTER_FAILURE)
                 }
                 Ok(Next::Wait(at_ms)) => Some(self.until(at_ms)),
-                Err(error) => {
-                    tracing::warn!(environment.id = %self.environment, %error, "cannot bring the environment up to date; trying again in a second");
-                    Some(AFTER_FAILURE)
-                }
+                Err(_) => Some(AFTER_FAILURE),
             };
             let Some(wait) = wake_at else { continue };
             passes = 0;
             tokio::select! {
                 () = self.context.stop.cancelled() => return,
-                () = notify.notified() => {}
+                () = notify.notified(), if !failing => {}
                 Some(ended) = self.background.join_next() => self.stopped(ended),
                 () = tokio::time::sleep(wait) => {}
             }
@@ -396,9 +401,6 @@ impl Worker {
         observed: &Observed,
         now_ms: UnixMillis,
     ) -> Result<(), PassError> {
-        if self.network.is_none() && wanted.desired.mode != EnvironmentMode::Destroying {
-            self.network = Some(self.context.engine.network_ensure(self.environment).await?);
-        }
         let switching = wanted
             .desired
             .in_progress
@@ -430,11 +432,15 @@ impl Worker {
             .retain(|id| observed.instances.iter().any(|fact| fact.labels.instance == *id));
         self.left_pool
             .retain(|id, _| observed.instances.iter().any(|fact| fact.labels.instance == *id));
-        self.context
-            .reconciler
-            .shared
-            .routing
-            .publish(self.environment, routes, now_ms);
+        let routing = &self.context.reconciler.shared.routing;
+        routing.publish(self.environment, routes.clone(), now_ms);
+        if self.network.is_none() && wanted.desired.mode != EnvironmentMode::Destroying {
+            // Making a network takes a while; that the host exists is known before.
+            let network = self.context.engine.network_ensure(self.environment).await?;
+            self.network = Some(network);
+            let gateway = Some(network.gateway);
+            routing.publish(self.environment, EnvironmentRoutes { gateway, ..routes }, now_ms);
+        }
         Ok(())
     }
 
@@ -476,7 +482,7 @@ impl Worker {
             return;
         };
         for fact in &observed.instances {
-            let mine = fact.labels.release == target.release && fact.labels.role == InstanceRole::Instance;
+            let mine = is_mine(target, fact) && target.state != DeploymentState::Pending;
             let ready = fact.state == InstanceState::Running && fact.probe == Probe::Ready;
             if mine && ready && self.announced.insert(fact.labels.instance) {
                 let took_ms = self.context.clock.now_ms() - fact.started_ms.max(target.entered_ms);

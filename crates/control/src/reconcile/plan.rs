@@ -483,7 +483,7 @@ fn choose<'a>(target: &Target, observed: &'a Observed) -> Chosen<'a> {
 }
 
 /// Whether an instance may serve for a target. A restart wants new ones.
-fn is_mine(target: &Target, fact: &Fact) -> bool {
+pub(super) fn is_mine(target: &Target, fact: &Fact) -> bool {
     fact.labels.role == InstanceRole::Instance
         && fact.labels.release == target.release
         && (target.kind != DeploymentKind::Restart || fact.labels.deployment == target.deployment)

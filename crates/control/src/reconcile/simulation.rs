@@ -406,7 +406,10 @@ impl World {
                     .find(|target| target.deployment == old)
                     .unwrap()
                     .state = DeploymentState::Retired;
-                self.previous = Some((old, self.now_ms + 600_000));
+                // As in the store: a restart leaves alone what a rollback leads to.
+                if self.target(old).release != self.target(id).release {
+                    self.previous = Some((old, self.now_ms + 600_000));
+                }
             }
         }
     }

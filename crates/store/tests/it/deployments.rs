@@ -111,6 +111,22 @@ async fn going_live_retires_the_one_before_and_keeps_it_for_a_while() {
         let states = (state(&store, first.id).await, state(&store, second.id).await);
         assert_eq!(states, ((Retired, 7), (Live, 7)));
 
+        // A restart is the same release once more: a rollback still leads to the one before.
+        let restart = weir_model::deployment::Deployment {
+            id: weir_model::DeploymentId::from_parts(9, 9),
+            kind: weir_model::deployment::DeploymentKind::Restart,
+            state: Pending,
+            ..second.clone()
+        };
+        store.deployment_insert(&restart).await.unwrap();
+        lead_to_switch(&store, restart.id).await;
+        assert!(store.deployment_go_live(restart.id, 1_800, 8).await.unwrap());
+        let now = store.environment_by_id(shop.id).await.unwrap().unwrap();
+        assert_eq!(
+            (now.live, now.previous, now.previous_until_ms),
+            (Some(restart.id), Some(first.id), 900)
+        );
+
         let unknown = weir_model::DeploymentId::from_parts(1, 1);
         assert!(!store.deployment_go_live(unknown, 1, 1).await.unwrap());
     })
