@@ -115,7 +115,7 @@ async fn deploy_configuration(
         deployed.map_err(|error| error.with_detail("the variables are kept, but were not deployed"))?;
     Ok(Accepted {
         task: Some(task.id.to_string()),
-        message: format!("release v{} is being deployed", release.number),
+        message: format!("release {} is being deployed", release.number),
     })
 }
 
@@ -465,7 +465,7 @@ pub async fn promote(
     let (task, release) = deploy_as_task(context, project, environment, &title, Wish::Promotion { from }).await?;
     Ok(Accepted {
         task: Some(task.id.to_string()),
-        message: format!("release v{} is being deployed", release.number),
+        message: format!("release {} is being deployed", release.number),
     })
 }
 
@@ -483,7 +483,7 @@ pub async fn create_deployment(
     let (title, wish) = match request.kind.as_str() {
         "rollback" => match request.release {
             Some(number) => (
-                format!("rollback of {place} to v{number}"),
+                format!("rollback of {place} to release {number}"),
                 Wish::Rollback { release: Some(number) },
             ),
             None => (format!("rollback of {place}"), Wish::Rollback { release: None }),
@@ -501,6 +501,6 @@ pub async fn create_deployment(
     let (task, release) = deploy_as_task(context, project, environment, &title, wish).await?;
     Ok(Accepted {
         task: Some(task.id.to_string()),
-        message: format!("release v{} is being deployed", release.number),
+        message: format!("release {} is being deployed", release.number),
     })
 }

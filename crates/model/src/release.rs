@@ -16,7 +16,7 @@ pub struct Release {
     pub id: ReleaseId,
     /// The environment that it was made for.
     pub environment: EnvironmentId,
-    /// 1, 2, 3 … in the environment; what people call it (`v3`).
+    /// 1, 2, 3 … in the environment.
     pub number: i64,
     /// What runs, by app.
     pub apps: BTreeMap<AppName, ReleaseApp>,

@@ -86,7 +86,7 @@ pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Rel
         }
         ReleaseSource::Upload { message } => ("upload", message.clone(), None),
         ReleaseSource::Configuration { names } => ("configuration", format!("changed {}", names.join(", ")), None),
-        ReleaseSource::Promotion { from, number } => ("promotion", format!("v{number} of {from}"), None),
+        ReleaseSource::Promotion { from, number } => ("promotion", format!("release {number} of {from}"), None),
     };
     weir_api::Release {
         number: release.number,
