@@ -6,6 +6,7 @@ use weir_model::{AppName, DomainId, EnvironmentName, ProjectName};
 use crate::api::ApiError;
 use crate::config::Config;
 use crate::context::Context;
+use crate::reconcile::Presence;
 use weir_model::project::{Environment, Project};
 
 /// Longest host name, in bytes (RFC 1035).
@@ -126,6 +127,7 @@ pub async fn add_domain(
     };
     context.store.domain_insert(&domain).await?;
     context.reconciler.wake(environment.id);
+    context.reconciler.host_settled(&domain.host, Presence::Known).await;
     let message = format!("{} was added", domain.host);
     context
         .tasks
@@ -178,6 +180,7 @@ pub async fn remove_domain(
     }
     context.store.domain_delete(environment.id, &host).await?;
     context.reconciler.wake(environment.id);
+    context.reconciler.host_settled(&host, Presence::Unknown).await;
     let message = format!("{host} was removed");
     context
         .tasks

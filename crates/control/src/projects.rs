@@ -8,6 +8,7 @@ use weir_model::{DomainId, EnvironmentId, EnvironmentName, ProjectId, ProjectNam
 
 use crate::api::ApiError;
 use crate::context::Context;
+use crate::reconcile::Presence;
 use crate::{git, hosts};
 
 /// Most projects on one Weir, and environments of one project: every list is bounded.
@@ -119,8 +120,10 @@ pub async fn create_environment(
     ensure_branch_free(&others, None, branch.as_deref())?;
     let environment = new_environment(context, project, name, branch);
     let domain = new_domain(context, project, &environment).await?;
+    let host = domain.host.clone();
     context.store.environment_insert(&environment, &[domain]).await?;
     context.reconciler.wake(environment.id);
+    context.reconciler.host_settled(&host, Presence::Known).await;
     let message = format!("{} was created", environment.name);
     context
         .tasks

@@ -29,6 +29,7 @@ use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
 use crate::context::Context;
 pub(crate) use act::{Place, container, public_url, variables};
+pub use routing::Presence;
 use routing::Routing;
 
 /// A node that has said nothing for so long counts as away.
@@ -41,6 +42,8 @@ const ECHOES: [Duration; 3] = [
     Duration::from_millis(300),
     Duration::from_millis(1200),
 ];
+/// Longest wait for a changed host to reach the node.
+const HOST_SETTLES: Duration = Duration::from_secs(3);
 /// The state of an instance that runs and was not checked yet; not shown outside.
 const UNCHECKED: &str = "unchecked";
 /// So long the first snapshot waits at most for a first look at every environment.
@@ -156,6 +159,15 @@ impl Reconciler {
     pub fn session_ended(&self, instance: InstanceId, environment: EnvironmentId) {
         lock(&self.shared.sessions).remove(&instance);
         self.wake(environment);
+    }
+
+    /// Waits until the node serves by routes in which a host is known, or is not: an action is
+    /// done when reality shows it. After a few seconds it is left to come true later.
+    pub async fn host_settled(&self, host: &str, presence: Presence) {
+        let deadline = tokio::time::Instant::now() + HOST_SETTLES;
+        while !self.shared.routing.host_is(host, presence) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Snapshots for nodes, as they are made.

@@ -12,6 +12,15 @@ use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
 
 use super::plan::Routes;
 
+/// Whether a host is to be known to the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It was added.
+    Known,
+    /// It was removed.
+    Unknown,
+}
+
 /// What one environment contributes to the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EnvironmentRoutes {
@@ -169,6 +178,18 @@ impl Routing {
             .rev()
             .find(|(generation, _)| *generation <= applied)
             .map(|(_, routes)| routes.clone())
+    }
+
+    /// Whether the node serves by routes in which a host is known, or is not. Without a node
+    /// there is nothing to wait for.
+    pub(super) fn host_is(&self, host: &str, presence: Presence) -> bool {
+        let state = self.lock();
+        let Some(report) = &state.report else { return true };
+        let known = state
+            .environments
+            .values()
+            .any(|published| published.current.domains.iter().any(|domain| domain.host == host));
+        known == (presence == Presence::Known) && report.applied_generation >= state.generation
     }
 
     /// What goes on at the instances, by the last report.
