@@ -277,13 +277,7 @@ impl<'a> Planner<'a> {
                 self.start_missing(target, &key, count as usize, &facts);
             }
         }
-        let slowest_s = target
-            .apps
-            .values()
-            .flat_map(|app| app.spec.processes.values())
-            .map(|spec| spec.check.ready_timeout_s)
-            .max();
-        self.wake_at(target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS);
+        self.wake_at(start_deadline_ms(target));
         all_ready
     }
 
@@ -321,14 +315,7 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
-        let slowest_s = target
-            .apps
-            .values()
-            .flat_map(|app| app.spec.processes.values())
-            .map(|spec| spec.check.ready_timeout_s)
-            .max();
-        let deadline_ms = target.entered_ms + i64::from(slowest_s.unwrap_or(60)) * 1000 + START_SLACK_MS;
-        (self.now_ms >= deadline_ms).then(|| "not all instances came up in time".to_owned())
+        (self.now_ms >= start_deadline_ms(target)).then(|| "not all instances came up in time".to_owned())
     }
 
     fn is_ready(&mut self, app: &AppTarget, fact: &Fact) -> bool {
@@ -491,6 +478,14 @@ pub(super) fn is_mine(target: &Target, fact: &Fact) -> bool {
 
 fn is_alive(fact: &Fact) -> bool {
     !fact.stopping && !matches!(fact.state, InstanceState::Exited { .. })
+}
+
+/// When a deployment that is starting has had its time: that of its slowest process, and some
+/// for what the engine does not start.
+fn start_deadline_ms(target: &Target) -> UnixMillis {
+    let processes = target.apps.values().flat_map(|app| app.spec.processes.values());
+    let slowest_s = processes.map(|spec| spec.check.ready_timeout_s).max().unwrap_or(60);
+    target.entered_ms + i64::from(slowest_s) * 1000 + START_SLACK_MS
 }
 
 /// When an instance that is not ready counts as one that will not be. Its time begins with its
