@@ -31,5 +31,7 @@ pub(crate) fn build(shared: &Shared) -> NodeReport {
         applied_generation,
         load,
         waiting: shared.waiting_now(),
+        paying: std::collections::BTreeSet::new(),
+        trips: Vec::new(),
     }
 }

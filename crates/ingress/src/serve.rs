@@ -186,6 +186,7 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
         RouteState::Paused => Err(Page::paused(&route.title)),
         RouteState::Undeployed => Err(Page::undeployed(&route.title)),
         RouteState::Crashed { message } => Err(Page::crashed(&route.title, message)),
+        RouteState::Unpaid { message, .. } => Err(Page::crashed(&route.title, message)),
     }
 }
 

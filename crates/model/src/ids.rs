@@ -87,6 +87,12 @@ typed_ids! {
     TokenId = "tok";
     /// A host name that someone owns.
     DomainId = "dom";
+    /// Who pays.
+    AccountId = "acc";
+    /// A document of what was charged.
+    InvoiceId = "inv";
+    /// A movement of money in the ledger.
+    TransferId = "trf";
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod deployment;
 pub mod files;
+pub mod guard;
 pub mod ids;
 pub mod log;
 pub mod names;

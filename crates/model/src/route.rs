@@ -1,12 +1,13 @@
 //! What control tells the nodes, and what the nodes tell control. A node serves from the last
 //! snapshot alone; control may be away for as long as it likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentId, InstanceId};
+use crate::guard::{GuardRules, GuardTrip};
+use crate::{AppName, EnvironmentId, InstanceId, ProcessName};
 
 /// Everything that a node needs to serve. Whole, not a difference: a node that missed any
 /// number of them needs only the newest.
@@ -27,6 +28,31 @@ pub struct RouteSnapshot {
     /// Instances that get no new requests but may finish what they have. An instance that is
     /// neither here nor in a pool has its connections cut.
     pub draining: Vec<Backend>,
+    /// Every instance on this node that uses CPU time or memory: the node pays for them, and
+    /// freezes what it cannot pay for.
+    #[serde(default)]
+    pub metered: Vec<MeteredInstance>,
+}
+
+/// An instance that has to be paid for while it exists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MeteredInstance {
+    /// Which.
+    pub instance: InstanceId,
+    /// Who pays.
+    pub environment: EnvironmentId,
+    /// The app.
+    pub app: AppName,
+    /// The process; `release` and `run` for one-off commands.
+    pub process: ProcessName,
+    /// Bytes reserved for it.
+    pub memory_bytes: u64,
+    /// Most CPU time that it gets, in thousandths of a core.
+    pub cpu_milli: u32,
+    /// Its address on the environment's network, by which its calls are recognised.
+    pub address: Option<IpAddr>,
+    /// Whether it is frozen (kept for a quick rollback, or out of money).
+    pub frozen: bool,
 }
 
 /// What answers under one host name.
@@ -55,6 +81,9 @@ pub struct Route {
     pub concurrency: u32,
     /// Longest wait for the first byte of an answer, in milliseconds.
     pub first_byte_timeout_ms: u64,
+    /// When calls of its own count as a runaway.
+    #[serde(default)]
+    pub guard: GuardRules,
 }
 
 /// What happens to a request.
@@ -76,6 +105,13 @@ pub enum RouteState {
     Crashed {
         /// One line for the page; never anything from the app's log.
         message: String,
+    },
+    /// There is no money for it: 402 page. Nothing is woken.
+    Unpaid {
+        /// What stands in the way, for the page: `The spending cap of shop is reached.`
+        message: String,
+        /// When looking again may help, in seconds; 0 where nobody knows.
+        retry_after_s: u64,
     },
 }
 
@@ -100,6 +136,12 @@ pub struct NodeReport {
     pub load: BTreeMap<InstanceId, BackendLoad>,
     /// How many requests are waiting in a held route or a full queue.
     pub waiting: u64,
+    /// Instances that the node pays for.
+    #[serde(default)]
+    pub paying: BTreeSet<InstanceId>,
+    /// What the guard refused lately, oldest first; the same one may be told several times.
+    #[serde(default)]
+    pub trips: Vec<GuardTrip>,
 }
 
 /// What goes on at one instance.

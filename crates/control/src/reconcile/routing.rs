@@ -256,6 +256,7 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &Ap
                 pool: entry.pool.clone(),
                 concurrency: entry.process.concurrency,
                 first_byte_timeout_ms: u64::from(entry.process.request_timeout_s) * 1000,
+                guard: weir_model::guard::GuardRules::default(),
             });
         }
     }
@@ -283,6 +284,7 @@ fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRo
         pool: Vec::new(),
         concurrency: 1,
         first_byte_timeout_ms: 60_000,
+        guard: weir_model::guard::GuardRules::default(),
     };
     HostRoutes {
         environment,

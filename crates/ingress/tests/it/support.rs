@@ -451,6 +451,7 @@ pub(crate) fn route(prefix: &str, state: RouteState, pool: Vec<Backend>) -> Rout
         pool,
         concurrency: 1_000,
         first_byte_timeout_ms: 10_000,
+        guard: weir_model::guard::GuardRules::default(),
     }
 }
 
