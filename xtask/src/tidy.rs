@@ -13,20 +13,35 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ("axum", &["weir-control"], "only control serves the API"),
     ("bollard", &["weir-engine"], "only the engine knows Docker"),
     ("clap", &["weir"], "only the binary has a command line"),
-    ("reqwest", &["weir"], "only the CLI is a client of the API"),
+    (
+        "reqwest",
+        &["weir", "weir-control"],
+        "only the CLI is a client of the API, and only control calls what is outside",
+    ),
 ];
 
 /// What a room may use of the house; the plan is in ARCHITECTURE.md.
 const ROOMS: &[(&str, &[&str])] = &[
     ("weir-model", &[]),
     ("weir-api", &["weir-model"]),
-    ("weir-store", &["weir-model"]),
+    ("weir-ledger", &["weir-model"]),
+    ("weir-guard", &["weir-model"]),
+    ("weir-store", &["weir-model", "weir-ledger"]),
     ("weir-engine", &["weir-model"]),
     ("weir-build", &["weir-model", "weir-engine"]),
-    ("weir-ingress", &["weir-model"]),
+    ("weir-meter", &["weir-model", "weir-ledger", "weir-engine"]),
+    ("weir-ingress", &["weir-model", "weir-ledger", "weir-guard"]),
     (
         "weir-control",
-        &["weir-model", "weir-api", "weir-store", "weir-engine", "weir-build"],
+        &[
+            "weir-model",
+            "weir-api",
+            "weir-store",
+            "weir-engine",
+            "weir-build",
+            "weir-ledger",
+            "weir-meter",
+        ],
     ),
     ("e2e", &[]),
 ];
@@ -34,6 +49,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The model is pure: it has no runtime.
 const PURE: &[(&str, &[&str])] = &[
     ("weir-model", &["tokio", "hyper", "reqwest", "tracing"]),
+    ("weir-ledger", &["tokio", "hyper", "reqwest", "tracing"]),
+    ("weir-guard", &["tokio", "hyper", "reqwest", "tracing"]),
     ("weir-api", &["tokio", "axum"]),
 ];
 
