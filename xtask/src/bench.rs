@@ -11,11 +11,11 @@ use e2e::{Repository, Weir, docker};
 use serde_json::{Value, json};
 
 /// One figure, with what it should be at most.
-struct Figure {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    target: Option<f64>,
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) target: Option<f64>,
 }
 
 struct Options {
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         figures.with_context(|| format!("the log of Weir ends with:\n{}", weir.log_tail(20)))
     })?;
     print(&figures);
-    write(&figures)
+    write(&figures, "")
 }
 
 /// The binary to measure: `WEIR_E2E_BINARY`, or a release build made now.
@@ -253,7 +253,7 @@ fn median(times: &mut [f64]) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn print(figures: &[Figure]) {
+pub(crate) fn print(figures: &[Figure]) {
     println!("\n{:<42} {:>10}  {:>10}", "", "measured", "target");
     for figure in figures {
         let target = figure
@@ -271,7 +271,8 @@ fn print(figures: &[Figure]) {
     }
 }
 
-fn write(figures: &[Figure]) -> Result<()> {
+/// Into `bench/results/DATE{suffix}.json`, with commit and machine.
+pub(crate) fn write(figures: &[Figure], suffix: &str) -> Result<()> {
     let root = e2e::root();
     let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
     let say = |program: &str, arguments: &[&str]| {
@@ -306,7 +307,7 @@ fn write(figures: &[Figure]) -> Result<()> {
     });
     let folder = root.join("bench/results");
     std::fs::create_dir_all(&folder)?;
-    let file = folder.join(format!("{date}.json"));
+    let file = folder.join(format!("{date}{suffix}.json"));
     std::fs::write(&file, serde_json::to_string_pretty(&document)? + "\n")?;
     println!("\nwritten to {}", file.strip_prefix(&root).unwrap_or(&file).display());
     Ok(())

@@ -3,6 +3,7 @@
 
 mod bench;
 mod ci;
+mod guard_cost;
 mod openapi;
 mod tidy;
 
@@ -15,7 +16,8 @@ const USAGE: &str = "Usage: cargo xtask <command>
   openapi           write docs/reference/openapi.json anew (a test compares it)
   bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
                     (--apps N idle apps, 20 unless told; --no-first leaves out the first push
-                    on a machine without stacks)";
+                    on a machine without stacks)
+  bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["openapi"] => openapi::run(),
         ["bench", "deploy", rest @ ..] => bench::run(rest),
+        ["bench", "guard-cost"] => guard_cost::run(),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())

@@ -4,10 +4,14 @@
 //! Instants are RFC 3339 text in UTC with milliseconds. Names are those of the glossary.
 //! Errors are `application/problem+json` ([`Problem`]).
 
+mod money;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use money::*;
 
 /// RFC 9457: what went wrong, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +71,9 @@ pub struct CreateProject {
     /// The branch that production follows; `main` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// The account that pays for it, for good; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 /// A project.
@@ -146,6 +153,9 @@ pub struct EnvironmentStatus {
     /// The deployment that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
+    /// What it has cost, and what is left of the cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<EnvironmentMoney>,
 }
 
 /// A process of an app with its instances.

@@ -38,6 +38,11 @@ impl Config {
         self.data.join("run/control.sock")
     }
 
+    /// The log of what control itself has spent. Lost, its leases count as spent to the end.
+    pub fn wallet(&self) -> PathBuf {
+        self.data.join("wallet-control")
+    }
+
     /// Bare repositories, `NAME.git` each.
     pub fn repositories(&self) -> PathBuf {
         self.data.join("git")

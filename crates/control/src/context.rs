@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use weir_engine::Engine;
+use weir_engine::{Engine, Meters};
 use weir_store::Store;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::logs::Logs;
+use crate::money::Money;
 use crate::push::Pushes;
 use crate::reconcile::Reconciler;
 use crate::secrets::Sealer;
@@ -23,6 +24,8 @@ pub struct Context {
     pub store: Store,
     /// Reality.
     pub engine: Arc<dyn Engine>,
+    /// What can be measured of reality.
+    pub meters: Arc<dyn Meters>,
     /// Time and randomness.
     pub clock: Arc<dyn Clock>,
     /// Lines and ends of tasks, and changes of state, for those who watch.
@@ -33,6 +36,8 @@ pub struct Context {
     pub pushes: Pushes,
     /// Seals and opens secrets.
     pub sealer: Sealer,
+    /// The ledger, and control's own wallets.
+    pub money: Money,
     /// Drives reality; is woken after every change of desired state.
     pub reconciler: Reconciler,
     /// Cancelled when control is to stop.

@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod git;
 pub mod hosts;
 pub mod logs;
+pub mod money;
 pub mod node_link;
 pub mod projects;
 pub mod push;

@@ -1,6 +1,6 @@
 //! Control's end of the link to the nodes: plain HTTP on a Unix socket. A node asks for the
-//! newest snapshot and waits; it tells what it serves by and what goes on. Either side may
-//! vanish for a while.
+//! newest snapshot and waits; it tells what it serves by and what goes on; it asks for money and
+//! tells what it has spent. Either side may vanish for a while.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use weir_ledger::protocol::Exchange;
 use weir_model::route::NodeReport;
 
 use crate::context::Context;
+use crate::money::MoneyError;
 
 /// Longest wait of a node for a newer snapshot.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
@@ -25,11 +27,12 @@ struct After {
     after: u64,
 }
 
-/// `GET /node/snapshot?after=GENERATION` and `POST /node/report`.
+/// `GET /node/snapshot?after=GENERATION`, `POST /node/report` and `POST /node/ledger`.
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/node/snapshot", get(snapshot))
         .route("/node/report", post(report))
+        .route("/node/ledger", post(ledger))
         .layer(DefaultBodyLimit::max(LONGEST_REPORT_BYTES))
         .with_state(context)
 }
@@ -52,4 +55,14 @@ async fn snapshot(State(context): State<Context>, Query(After { after }): Query<
 async fn report(State(context): State<Context>, Json(report): Json<NodeReport>) -> StatusCode {
     context.reconciler.node_reported(report, context.clock.now_ms());
     StatusCode::NO_CONTENT
+}
+
+/// A node's meter speaks to the ledger; answered once that is durable. 503 if it cannot be
+/// recorded now: nothing has changed, or the same question gets the same answer later.
+async fn ledger(State(context): State<Context>, Json(exchange): Json<Exchange>) -> Response {
+    match context.money.exchange(exchange).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(MoneyError::Refused(refusal)) => (StatusCode::BAD_REQUEST, refusal.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
 }

@@ -5,9 +5,11 @@ use weir_api::{CreateEnvironment, CreateProject};
 use weir_model::project::{Domain, Environment, EnvironmentMode, Project};
 use weir_model::task::{Task, TaskKind, TaskState};
 use weir_model::{DomainId, EnvironmentId, EnvironmentName, ProjectId, ProjectName};
+use weir_store::Account;
 
-use crate::api::ApiError;
+use crate::api::{ApiError, scopes};
 use crate::context::Context;
+use crate::money::MoneyError;
 use crate::reconcile::Presence;
 use crate::{git, hosts};
 
@@ -64,10 +66,15 @@ pub async fn create_project(context: &Context, request: &CreateProject) -> Resul
             format!("one Weir holds {PROJECTS} projects at most"),
         ));
     }
+    let account = match &request.account {
+        Some(name) => scopes::account(context, name).await?.id,
+        None => Account::default_id(),
+    };
     let now_ms = context.clock.now_ms();
     let id = ProjectId::from_parts(now_ms, context.clock.random());
     let project = Project {
         id,
+        account,
         name,
         created_ms: now_ms,
         destroying: false,
@@ -82,6 +89,13 @@ pub async fn create_project(context: &Context, request: &CreateProject) -> Resul
             project.name
         )));
     }
+    if let Err(error) = open_scopes(context, &project, &production).await {
+        git::remove_repository(context, &project.name)
+            .await
+            .map_err(|error| ApiError::internal(format!("{error:#}")))?;
+        context.store.project_delete(project.id).await?;
+        return Err(error);
+    }
     context.reconciler.wake(production.id);
     context
         .tasks
@@ -93,6 +107,20 @@ pub async fn create_project(context: &Context, request: &CreateProject) -> Resul
         )
         .await;
     Ok(project)
+}
+
+/// From now on they can get money, up to the project's cap. Done again at the next start, should
+/// control die in between.
+async fn open_scopes(context: &Context, project: &Project, environment: &Environment) -> Result<(), ApiError> {
+    let opened = async {
+        context.money.open_project(project).await?;
+        context.money.open_environment(environment).await
+    };
+    opened.await.map_err(|error| ledger_failed(&error))
+}
+
+fn ledger_failed(error: &MoneyError) -> ApiError {
+    ApiError::internal(format!("the ledger did not do its part: {error}"))
 }
 
 /// Makes a further environment of a project.
@@ -122,6 +150,10 @@ pub async fn create_environment(
     let domain = new_domain(context, project, &environment).await?;
     let host = domain.host.clone();
     context.store.environment_insert(&environment, &[domain]).await?;
+    if let Err(error) = open_scopes(context, project, &environment).await {
+        context.store.environment_delete(environment.id).await?;
+        return Err(error);
+    }
     context.reconciler.wake(environment.id);
     context.reconciler.host_settled(&host, Presence::Known).await;
     let message = format!("{} was created", environment.name);
@@ -331,6 +363,8 @@ async fn destroy_task(
 pub async fn finish_destroy_environment(context: &Context, environment: &Environment) -> Result<(), ApiError> {
     let tasks = context.store.task_list_unfinished_of(environment.id).await?;
     remove_logs(context, environment.id).await?;
+    let closed = context.money.close_environment(environment.id).await;
+    closed.map_err(|error| ledger_failed(&error))?;
     context.store.environment_delete(environment.id).await?;
     end_tasks(context, tasks).await;
     if let Some(project) = context.store.project_by_id(environment.project).await? {
@@ -366,6 +400,8 @@ pub async fn finish_destroy(context: &Context, project: &Project) -> Result<(), 
     git::remove_repository(context, &project.name)
         .await
         .map_err(|error| ApiError::internal(format!("{error:#}")))?;
+    let closed = context.money.close_project(project).await;
+    closed.map_err(|error| ledger_failed(&error))?;
     context.store.project_delete(project.id).await?;
     end_tasks(context, tasks).await;
     context

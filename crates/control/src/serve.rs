@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use weir_engine::Engine;
-use weir_engine::docker::{DockerEngine, DockerOptions};
+use weir_engine::docker::{DockerEngine, DockerMeters, DockerOptions};
+use weir_engine::{Engine, Meters};
 use weir_store::Store;
 
 use crate::api::{auth, spool_folder};
@@ -21,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
 use crate::logs::Logs;
+use crate::money::{self, ChangeSink, Money};
 use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
@@ -70,7 +71,8 @@ pub async fn serve(mut config: Config, stop: CancellationToken) -> anyhow::Resul
         store.close().await;
         return Ok(());
     };
-    let context = open(config, store, engine, Arc::new(SystemClock), stop).await?;
+    let meters = Arc::new(DockerMeters::new(installation(&store, &config.data).await?, None));
+    let context = open(config, store, engine, meters, Arc::new(SystemClock), stop).await?;
     run(context, listeners).await
 }
 
@@ -114,6 +116,7 @@ pub async fn open(
     config: Config,
     store: Store,
     engine: Arc<dyn Engine>,
+    meters: Arc<dyn Meters>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<Context> {
@@ -128,15 +131,18 @@ pub async fn open(
     let pushes = Pushes::new(config.concurrent_builds);
     git::prepare(&config).context("cannot prepare the folder of git repositories")?;
     push::remove_leftovers(&config);
+    let money = Money::open(store.clone(), clock.clone(), &config.wallet()).await?;
     let context = Context {
         tasks: Tasks::new(store.clone(), clock.clone()),
         config: Arc::new(config),
         store,
         engine,
+        meters,
         clock,
         logs,
         pushes,
         sealer,
+        money,
         reconciler: Reconciler::new(),
         stop,
     };
@@ -223,6 +229,9 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("logs", collect_logs(context.clone())),
         part("git maintenance", git::maintain(context.clone())),
         part("pruning", prune(context.clone())),
+        part("ledger", ledger(context.clone())),
+        part("money alerts", money::tell(context.clone(), vec![Arc::new(ChangeSink)])),
+        part("storage", money::storage::run(context.clone())),
     ]
 }
 
@@ -246,6 +255,14 @@ fn empty_spool(config: &Config) {
     }
 }
 
+/// Ends when control is told to stop; before, only if the ledger's service fails.
+async fn ledger(context: Context) {
+    tokio::select! {
+        () = context.stop.cancelled() => {}
+        () = context.money.ended() => {}
+    }
+}
+
 async fn collect_logs(context: Context) {
     context.logs.collect(context.stop.clone()).await;
 }
@@ -262,6 +279,7 @@ async fn prune(context: Context) {
                 .map(drop),
             store.change_prune(KEEP_CHANGES).await.map(drop),
             store.idempotency_prune(now_ms - KEEP_ANSWERS_MS).await.map(drop),
+            context.money.prune().await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");
@@ -307,6 +325,13 @@ async fn shut_down(context: &Context, parts: Vec<Part>) {
         Ok(Err(error)) => tracing::debug!(%error, "what was set on the machine stays"),
         Err(_) => tracing::debug!("the container engine did not answer in time"),
     }
+    // Last of all, because everybody else may still have to pay.
+    if tokio::time::timeout(Duration::from_secs(5), context.money.close())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ledger did not end in time; its next start takes longer");
+    }
     context.store.close().await;
 }
 
@@ -321,6 +346,7 @@ async fn connect_engine(
         // Only root may answer name lookups on the port that they go to.
         dns: nix::unistd::geteuid().is_root(),
         ingress_ports: vec![config.http.port()],
+        meter_egress: true,
         ..DockerOptions::new(installation(store, &config.data).await?)
     };
     loop {

@@ -97,6 +97,7 @@ pub async fn of_environment(
             .map(|domain| present::domain(&context.config, domain))
             .collect(),
         deployment,
+        money: crate::api::caps::of_environment(context, project, environment).await?,
     })
 }
 

@@ -12,9 +12,12 @@
 mod build;
 mod build_limits;
 mod container;
+mod disk;
+mod egress;
 mod errors;
 mod events;
 mod firewall;
+mod groups;
 mod image;
 mod names;
 mod network;
@@ -23,9 +26,13 @@ mod output;
 mod progress;
 mod raw;
 mod session;
+mod usage;
+
+pub use usage::DockerMeters;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +81,9 @@ pub struct DockerOptions {
     /// Whether the same rules hold for the engine's default bridge, where the commands of
     /// builds run. Containers on it that are not Weir's are then bound by them, too.
     pub guard_default_bridge: bool,
+    /// Whether instances send past the proxy only what [`Meters::egress`](crate::Meters::egress)
+    /// allows them, and nothing before.
+    pub meter_egress: bool,
     /// Memory that all builds together may use, in bytes.
     pub build_memory_bytes: u64,
     /// CPU that all builds together may use, in thousandths of a core.
@@ -83,6 +93,11 @@ pub struct DockerOptions {
 }
 
 impl DockerOptions {
+    /// Memory that all builds together may use unless told otherwise, in bytes.
+    pub const BUILD_MEMORY_BYTES: u64 = 4 << 30;
+    /// CPU that all builds together may use unless told otherwise, in thousandths of a core.
+    pub const BUILD_CPU_MILLI: u32 = 1_500;
+
     /// The defaults, for the Weir of this name.
     pub fn new(installation: impl Into<String>) -> Self {
         Self {
@@ -93,8 +108,9 @@ impl DockerOptions {
             ingress_ports: vec![8080],
             firewall: true,
             guard_default_bridge: true,
-            build_memory_bytes: 4 << 30,
-            build_cpu_milli: 1_500,
+            meter_egress: false,
+            build_memory_bytes: Self::BUILD_MEMORY_BYTES,
+            build_cpu_milli: Self::BUILD_CPU_MILLI,
             build_max_processes: 4_096,
         }
     }
@@ -114,6 +130,8 @@ struct Shared {
     client: Mutex<Option<Client>>,
     facts: observe::FactsCache,
     firewall: firewall::Firewall,
+    meters: DockerMeters,
+    egress_warned: AtomicBool,
     build_limits: build_limits::BuildLimits,
     /// One network is made at a time: two at once could choose the same addresses.
     network_creation: tokio::sync::Mutex<()>,
@@ -148,6 +166,8 @@ impl DockerEngine {
             shared: Arc::new(Shared {
                 firewall: firewall::Firewall::new(&options),
                 build_limits: build_limits::BuildLimits::new(&options),
+                meters: DockerMeters::new(&options.installation, options.socket.as_deref()),
+                egress_warned: AtomicBool::new(false),
                 options,
                 socket,
                 client: Mutex::new(None),
@@ -164,11 +184,25 @@ impl DockerEngine {
     /// they are. What cannot be done is logged once.
     pub async fn firewall_ensure(&self) {
         self.shared.firewall.ensure().await;
+        if !self.shared.options.meter_egress {
+            return;
+        }
+        if let Err(error) = self.shared.meters.egress_ensure().await
+            && !self.shared.egress_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %error,
+                "what apps send past the proxy is neither counted nor capped: run Weir as root with nftables installed"
+            );
+        }
     }
 
     /// Removes the rules of this installation. Instances that still run are then free to reach
     /// the machine's services.
     pub async fn teardown_firewall(&self) -> Result<(), EngineError> {
+        if self.shared.options.meter_egress {
+            self.shared.meters.egress_remove().await?;
+        }
         self.shared.firewall.remove().await.map_err(EngineError::Refused)
     }
 

@@ -5,10 +5,14 @@
 //! The trait is at the level of instances: the switch of releases has to know, drain, freeze
 //! and thaw single instances. Everything that an engine creates carries labels, so that what
 //! exists can be told from reality alone; an engine keeps no state of its own. Every call is
-//! safe to repeat. No call waits longer than the time-outs it is given.
+//! safe to repeat. No call waits longer than the time-outs it is given. Beside it stands a small
+//! trait, [`Meters`], for the process that pays for what runs.
 
 pub mod docker;
+mod meters;
 pub mod sim;
+
+pub use meters::{FreezePoint, InstanceUsage, Meters};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

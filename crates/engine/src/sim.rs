@@ -20,6 +20,7 @@
 //! itself sleeps. An instance that is frozen does not grow older.
 
 mod engine;
+mod meters;
 mod session;
 mod world;
 
@@ -49,6 +50,8 @@ pub struct Behaviour {
     pub ignores_sigterm: bool,
     /// What it writes, in the order of time.
     pub output: Vec<SimOutput>,
+    /// CPU time that it uses while it runs, in thousandths of a core.
+    pub busy_milli: u32,
 }
 
 impl Default for Behaviour {
@@ -60,6 +63,7 @@ impl Default for Behaviour {
             stop_ms: 10,
             ignores_sigterm: false,
             output: Vec::new(),
+            busy_milli: 0,
         }
     }
 }

@@ -235,7 +235,7 @@ mod tests {
             instance: InstanceId::from_parts(1, number),
             address: ([127, 0, 0, 1], 1).into(),
         };
-        Arc::new(Instance::new(backend, 1, Arc::new(Notify::new())))
+        Arc::new(Instance::new(backend, 1, Arc::new(Notify::new()), None))
     }
 
     fn route(pool: Vec<Arc<Instance>>, concurrency: u64) -> Arc<CompiledRoute> {
@@ -249,6 +249,8 @@ mod tests {
             concurrency,
             first_byte_timeout: Duration::from_secs(1),
             gate: Arc::clone(&gate),
+            till: None,
+            target: None,
         });
         gate.set_current(Some(Arc::clone(&route)));
         route

@@ -8,9 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use weir_guard::Passage;
+use weir_ledger::wallet::NoMoney;
 
 use crate::admission::Slot;
 use crate::clock::Clock;
+use crate::pay::Outflow;
 use crate::upstream::{Kept, Sender};
 
 /// How far a request's body has come; read by the one who waits for the answer.
@@ -61,7 +64,11 @@ impl Upload {
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     upload: Option<Arc<Upload>>,
+    /// What was read ahead; goes out first.
+    begun: Option<Box<Polled>>,
 }
+
+type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 impl RequestBody {
     /// A body that was received; watched unless it is empty.
@@ -72,6 +79,7 @@ impl RequestBody {
         Self {
             incoming: Some(incoming),
             upload: Some(Arc::new(Upload::new(clock))),
+            begun: None,
         }
     }
 
@@ -79,6 +87,7 @@ impl RequestBody {
         Self {
             incoming: None,
             upload: None,
+            begun: None,
         }
     }
 
@@ -88,6 +97,22 @@ impl RequestBody {
 
     pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
         self.upload.clone()
+    }
+
+    /// Reads the first part ahead, which changes nothing for whoever takes the body later.
+    pub(crate) fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let (None, Some(incoming)) = (&self.begun, &mut self.incoming) {
+            self.begun = Some(Box::new(ready!(Pin::new(incoming).poll_frame(cx))));
+        }
+        Poll::Ready(())
+    }
+
+    /// What was read ahead.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        match self.begun.as_deref() {
+            Some(Some(Ok(frame))) => frame.data_ref().map_or(&[], |data| data),
+            _ => &[],
+        }
     }
 }
 
@@ -100,7 +125,10 @@ impl Body for RequestBody {
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        let polled = match this.begun.take() {
+            Some(begun) => Poll::Ready(*begun),
+            None => Pin::new(&mut *incoming).poll_frame(cx),
+        };
         let Some(upload) = &this.upload else { return polled };
         match &polled {
             Poll::Pending => upload.client_owes.store(true, Ordering::Relaxed),
@@ -119,13 +147,21 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.begun.is_none() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let Some(incoming) = &self.incoming else {
+            return SizeHint::with_exact(0);
+        };
+        let ahead = u64::try_from(self.beginning().len()).unwrap_or(u64::MAX);
+        let rest = incoming.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(ahead));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint
     }
 }
 
@@ -136,17 +172,31 @@ pub(crate) struct Ending {
     pub(crate) slot: Slot,
     pub(crate) kept: Kept,
     pub(crate) upload: Option<Arc<Upload>>,
+    /// None where nothing is guarded.
+    pub(crate) passage: Option<Passage>,
 }
 
 impl Ending {
     /// The answer has come whole.
     pub(crate) fn complete(mut self) {
+        if let Some(passage) = self.passage.take() {
+            passage.end(self.kept.now_us());
+        }
         // An instance may answer before it has read all; such a connection is not used again.
         let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
         if let (true, Some(sender)) = (uploaded, self.sender.take()) {
             self.kept.keep(&self.slot.instance, sender);
         }
     }
+}
+
+/// Why an answer breaks off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the instance broke off")]
+    Instance(#[source] hyper::Error),
+    #[error("there is no money for the rest of the answer")]
+    NoMoney(#[source] NoMoney),
 }
 
 /// The body of an answer.
@@ -156,56 +206,126 @@ pub(crate) enum AnswerBody {
     Empty,
     /// A page of Weir's own.
     Page(Bytes),
-    /// What an instance sends. Dropped before its end, it takes the connection along.
-    Upstream {
-        /// The rest of it.
-        incoming: Incoming,
-        /// Until it has ended.
-        ending: Option<Box<Ending>>,
-    },
+    /// What an instance sends.
+    Upstream(UpstreamBody),
+}
+
+/// What an instance sends. Dropped before its end, it takes the connection along.
+#[derive(Debug)]
+pub(crate) struct UpstreamBody {
+    incoming: Incoming,
+    /// Until all has come.
+    ending: Option<Box<Ending>>,
+    /// None where nothing is charged.
+    outflow: Option<Outflow>,
+    /// Has come, and is not paid yet.
+    unpaid: Bytes,
 }
 
 impl AnswerBody {
     /// What an instance sends; an empty one has ended already.
-    pub(crate) fn upstream(incoming: Incoming, ending: Ending) -> Self {
+    pub(crate) fn upstream(incoming: Incoming, ending: Ending, outflow: Option<Outflow>) -> Self {
         if incoming.is_end_stream() {
             ending.complete();
             return Self::Empty;
         }
-        Self::Upstream {
+        Self::Upstream(UpstreamBody {
             incoming,
             ending: Some(Box::new(ending)),
+            outflow,
+            unpaid: Bytes::new(),
+        })
+    }
+}
+
+impl UpstreamBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if !self.unpaid.is_empty() {
+            return self.poll_pay(cx).map(Some);
+        }
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        // Whoever sees the end of the stream does not poll again.
+        let ended = match &frame {
+            None => true,
+            Some(Ok(_)) => self.incoming.is_end_stream(),
+            Some(Err(_)) => {
+                drop(self.ending.take());
+                false
+            }
+        };
+        if let (true, Some(ending)) = (ended, self.ending.take_if(|_| ended)) {
+            ending.complete();
+        }
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(AnswerError::Instance(error)))),
+            None => return Poll::Ready(None),
+        };
+        match frame.into_data() {
+            Ok(data) if self.outflow.is_none() || data.is_empty() => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Ok(data) => {
+                self.unpaid = data;
+                self.poll_pay(cx).map(Some)
+            }
+            Err(other) => Poll::Ready(Some(self.pay_trailers(other))),
         }
     }
+
+    /// Hands out as much of what has come as can be paid.
+    fn poll_pay(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame<Bytes>, AnswerError>> {
+        let Some(outflow) = &mut self.outflow else {
+            return Poll::Ready(Ok(Frame::data(std::mem::take(&mut self.unpaid))));
+        };
+        let wanted = length(&self.unpaid);
+        let rest = self
+            .incoming
+            .size_hint()
+            .exact()
+            .map(|rest| rest.saturating_add(wanted));
+        let allowed = match ready!(outflow.poll_allow(cx, wanted, rest)) {
+            Ok(allowed) => allowed,
+            Err(reason) => return Poll::Ready(Err(self.break_off(reason))),
+        };
+        outflow.spend(allowed);
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).min(self.unpaid.len());
+        Poll::Ready(Ok(Frame::data(self.unpaid.split_to(allowed))))
+    }
+
+    fn pay_trailers(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, AnswerError> {
+        let paid = match (&mut self.outflow, frame.trailers_ref()) {
+            (Some(outflow), Some(trailers)) => outflow.pay_trailers(trailers),
+            _ => Ok(()),
+        };
+        match paid {
+            Ok(()) => Ok(frame),
+            Err(reason) => Err(self.break_off(reason)),
+        }
+    }
+
+    fn break_off(&mut self, reason: NoMoney) -> AnswerError {
+        self.unpaid = Bytes::new();
+        drop(self.ending.take());
+        tracing::info!(%reason, "broke off an answer: there is no money for the rest of it");
+        AnswerError::NoMoney(reason)
+    }
+}
+
+fn length(data: &Bytes) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = AnswerError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Page(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Upstream { incoming, ending } => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                // Whoever sees the end of the stream does not poll again.
-                let ended = match &frame {
-                    None => true,
-                    Some(Ok(_)) => incoming.is_end_stream(),
-                    Some(Err(_)) => {
-                        drop(ending.take());
-                        false
-                    }
-                };
-                if let (true, Some(ending)) = (ended, ending.take_if(|_| ended)) {
-                    ending.complete();
-                }
-                Poll::Ready(frame)
-            }
+            Self::Upstream(upstream) => upstream.poll_frame(cx),
         }
     }
 
@@ -213,15 +333,16 @@ impl Body for AnswerBody {
         match self {
             Self::Empty => true,
             Self::Page(bytes) => bytes.is_empty(),
-            Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Self::Upstream(upstream) => upstream.unpaid.is_empty() && upstream.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Page(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Self::Upstream { incoming, .. } => incoming.size_hint(),
+            Self::Page(bytes) => SizeHint::with_exact(length(bytes)),
+            // Asked for only before the first frame.
+            Self::Upstream(upstream) => upstream.incoming.size_hint(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Time as milliseconds since the node's start, so that it fits an atomic.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use weir_model::UnixMillis;
 
 /// Counts from the node's start; monotonic.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +21,21 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Microseconds since the start.
+    pub(crate) fn now_us(self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The instant that lies `ms` milliseconds after the start.
     pub(crate) fn instant(self, ms: u64) -> Instant {
         self.start + Duration::from_millis(ms)
     }
+}
+
+/// The time of day now.
+pub(crate) fn unix_ms() -> UnixMillis {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMillis::try_from(since.as_millis()).unwrap_or(UnixMillis::MAX)
 }

@@ -1,8 +1,14 @@
 //! What a node is told at its start.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use tokio::sync::watch;
+use weir_ledger::wallet::Wallets;
+use weir_model::InstanceId;
+use weir_model::route::MeteredInstance;
 
 /// How a node runs. [`NodeConfig::new`] gives defaults for everything that has one.
 #[derive(Debug, Clone)]
@@ -20,8 +26,33 @@ pub struct NodeConfig {
     pub dns_port: u16,
     /// Where the machine's own resolvers are listed.
     pub resolv_conf: PathBuf,
+    /// From what is paid; none where nothing is charged.
+    pub spending: Option<Spending>,
+    /// Whether runaways are looked for.
+    pub guarding: Guarding,
     /// Bounds of time and number.
     pub limits: Limits,
+}
+
+/// Whether calls that instances make to addresses of this Weir are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarding {
+    /// They are, by the rules of each route.
+    On,
+    /// They are taken for visitors. Only for measuring what the guard costs.
+    Off,
+}
+
+/// From what requests and answers are paid, and what the ingress and those who pay for
+/// instances tell each other.
+#[derive(Debug, Clone)]
+pub struct Spending {
+    /// For at least [`NodeConfig::worker_count`] shards: each worker draws from its own.
+    pub wallets: Wallets,
+    /// Gets the instances that have to be paid for, out of each snapshot.
+    pub metered: watch::Sender<Vec<MeteredInstance>>,
+    /// Instances that are paid for now; goes into the reports, at once when it changes.
+    pub paying: watch::Receiver<BTreeSet<InstanceId>>,
 }
 
 impl NodeConfig {
@@ -34,7 +65,17 @@ impl NodeConfig {
             workers: 0,
             dns_port: 53,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            spending: None,
+            guarding: Guarding::On,
             limits: Limits::default(),
+        }
+    }
+
+    /// Threads that serve: `workers`, or as many as there are cores.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            number => number,
         }
     }
 }
@@ -70,6 +111,8 @@ pub struct Limits {
     /// A request that cannot be repeated uses only a connection that was used within this time,
     /// because an instance may close an idle one at any moment.
     pub fresh_enough: Duration,
+    /// Longest wait for money that the ledger may still grant.
+    pub money_timeout: Duration,
     /// How long requests in flight may go on when the node stops.
     pub stop_timeout: Duration,
 }
@@ -90,6 +133,7 @@ impl Default for Limits {
             idle_connections: 64,
             idle_timeout: Duration::from_secs(30),
             fresh_enough: Duration::from_secs(1),
+            money_timeout: Duration::from_secs(3),
             stop_timeout: Duration::from_secs(10),
         }
     }
@@ -103,6 +147,12 @@ pub enum NodeError {
     Bind {
         /// The address asked for.
         address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("cannot draw random numbers")]
+    Random {
         /// What the system says.
         source: std::io::Error,
     },

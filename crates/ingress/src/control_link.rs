@@ -55,6 +55,7 @@ pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: Cancellat
             poll(&shared, &config.control_socket, keep),
             send_reports(&shared, &config.control_socket),
             keep_snapshots(config.snapshot_file.clone(), kept),
+            report_what_is_paid(&shared),
         )
     };
     tokio::select! {
@@ -146,6 +147,15 @@ async fn keep_snapshots(path: PathBuf, mut kept: watch::Receiver<Bytes>) {
         if let Ok(Err(error)) = written {
             tracing::warn!(path = shown, %error, "cannot keep the routes on disk; a restart without control would not know them");
         }
+    }
+}
+
+/// Control holds money for an instance until it is told that the node pays.
+async fn report_what_is_paid(shared: &Arc<Shared>) {
+    let Some(spending) = &shared.spending else { return };
+    let mut paying = spending.paying.clone();
+    while paying.changed().await.is_ok() {
+        shared.report_wanted.notify_one();
     }
 }
 

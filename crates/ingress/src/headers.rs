@@ -14,6 +14,10 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Which content delivery networks a request went through (RFC 8586).
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// Our own mark in it.
+const CDN_ID: &str = "weir";
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// About one connection only (RFC 9110, 7.6.1), so never passed on.
@@ -164,6 +168,20 @@ pub(crate) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> b
         .any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
+/// How often the request went through a Weir already. Whoever pretends more only refuses himself.
+pub(crate) fn loops(headers: &HeaderMap) -> usize {
+    headers
+        .get_all(CDN_LOOP)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|entry| {
+            let id = entry.split(';').next().unwrap_or_default();
+            id.trim().eq_ignore_ascii_case(CDN_ID)
+        })
+        .count()
+}
+
 /// Makes the head of the request that goes to the instance out of the client's.
 pub(crate) fn prepare_request(
     headers: &mut HeaderMap,
@@ -182,6 +200,7 @@ pub(crate) fn prepare_request(
         headers.remove(name);
     }
     join_cookies(headers);
+    headers.append(CDN_LOOP, HeaderValue::from_static(CDN_ID));
     headers.insert(header::HOST, host.authority.clone());
     headers.insert(X_FORWARDED_HOST, host.authority.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
@@ -330,6 +349,19 @@ mod tests {
         assert_eq!(headers["cookie"], "a=1; b=2");
         assert_eq!(headers["x-request-id"].len(), 32);
         assert!(!headers.contains_key("forwarded") && !headers.contains_key("x-weir"));
+    }
+
+    #[test]
+    fn own_marks_of_a_loop_are_counted_among_those_of_others() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(loops(&headers), 0);
+        headers.append(
+            CDN_LOOP,
+            HeaderValue::from_static("foo.example; a=\"weir\", weir , WEIR;b=1"),
+        );
+        headers.append(CDN_LOOP, HeaderValue::from_static("weir"));
+        headers.append(CDN_LOOP, HeaderValue::from_static("weirder, not-weir"));
+        assert_eq!(loops(&headers), 3);
     }
 
     #[test]

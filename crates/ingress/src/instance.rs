@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use weir_guard::Seat;
 use weir_model::route::{Backend, BackendLoad};
 
 use crate::upstream::IdleConnection;
@@ -28,6 +29,8 @@ const GONE: u8 = 2;
 pub(crate) struct Instance {
     /// Identity and address.
     pub(crate) backend: Backend,
+    /// Where the guard notes what is in flight here; none where nothing is guarded.
+    pub(crate) seat: Option<Arc<Seat>>,
     /// Cancelled when every connection to the instance is to be cut.
     pub(crate) cut: CancellationToken,
     phase: AtomicU8,
@@ -54,9 +57,10 @@ impl std::fmt::Debug for Instance {
 
 impl Instance {
     /// An active instance with nothing going on.
-    pub(crate) fn new(backend: Backend, workers: usize, report_wanted: Arc<Notify>) -> Self {
+    pub(crate) fn new(backend: Backend, workers: usize, report_wanted: Arc<Notify>, seat: Option<Arc<Seat>>) -> Self {
         Self {
             backend,
+            seat,
             cut: CancellationToken::new(),
             phase: AtomicU8::new(ACTIVE),
             in_flight: AtomicU64::new(0),

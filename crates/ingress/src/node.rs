@@ -12,17 +12,19 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use weir_guard::Sentry;
 use weir_model::route::RouteSnapshot;
 
 use crate::admission::Gate;
 use crate::clock::Clock;
-use crate::config::{Limits, NodeConfig, NodeError};
+use crate::config::{Guarding, Limits, NodeConfig, NodeError, Spending};
 use crate::connection::Protocols;
 use crate::counters::{CounterTotals, Counters};
 use crate::listen::{self, Accepted, Crew};
+use crate::process::Doors;
 use crate::registry::{self, Registry};
 use crate::table::Table;
-use crate::{control_link, snapshot_file, upstream};
+use crate::{control_link, guard, snapshot_file, upstream};
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -47,6 +49,8 @@ pub struct Node {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
+    pub(crate) spending: Option<Spending>,
+    pub(crate) sentry: Option<Sentry>,
     pub(crate) clock: Clock,
     pub(crate) table: ArcSwap<Table>,
     /// Of the newest table; see [`Shared::is_newer`].
@@ -90,11 +94,8 @@ impl Node {
         };
         let listener = listen::bind(config.http).map_err(bind_error)?;
         let http_address = listener.local_addr().map_err(bind_error)?;
-        let workers = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            number => number,
-        };
-        let shared = Arc::new(Shared::new(config.limits.clone(), workers));
+        let workers = config.worker_count();
+        let shared = Arc::new(Shared::new(&config)?);
         let stop = CancellationToken::new();
         let (members, inboxes) = (0..workers).map(|index| worker(index, &shared, &stop)).unzip();
         let crew = Arc::new(Crew { members, stop });
@@ -253,24 +254,35 @@ async fn close_idle_now_and_then(worker: Arc<Worker>) {
 }
 
 impl Shared {
-    fn new(limits: Limits, workers: usize) -> Self {
+    fn new(config: &NodeConfig) -> Result<Self, NodeError> {
         let clock = Clock::start();
+        let sentry = match config.guarding {
+            Guarding::On => Some(guard::sentry(config.worker_count())?),
+            Guarding::Off => None,
+        };
         let report_wanted = Arc::new(Notify::new());
-        Self {
-            limits,
+        let doors = Doors {
+            wallets: config.spending.as_ref().map(|spending| spending.wallets.clone()),
+            sentry: sentry.clone(),
+        };
+        let registry = Registry::new(config.worker_count(), clock, Arc::clone(&report_wanted), doors);
+        Ok(Self {
+            limits: config.limits.clone(),
+            spending: config.spending.clone(),
+            sentry,
             clock,
             table: ArcSwap::from_pointee(Table::default()),
             epoch: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             applied_generation: AtomicU64::new(0),
-            registry: Mutex::new(Registry::new(workers, clock, Arc::clone(&report_wanted))),
+            registry: Mutex::new(registry),
             report_wanted,
             waiting: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
             // Below 2^53, so that every reader of JSON gets it whole.
             incarnation: fastrand::u64(1..1 << 53),
             starting: Arc::new(Gate::new(clock)),
-        }
+        })
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -291,6 +303,9 @@ impl Shared {
         self.applied_generation.store(snapshot.generation, Ordering::SeqCst);
         drop(registry);
         self.changes.send_replace(epoch);
+        if let Some(spending) = &self.spending {
+            spending.metered.send_replace(snapshot.metered.clone());
+        }
         self.report_wanted.notify_one();
         tracing::debug!(
             snapshot.generation,

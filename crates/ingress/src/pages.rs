@@ -3,6 +3,8 @@
 //! A page never shows anything that an app wrote, and carries its reason in `x-weir`, so that
 //! a machine can tell it from the app's own.
 
+mod refusals;
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;

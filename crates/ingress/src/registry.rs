@@ -11,6 +11,7 @@ use weir_model::route::{Backend, HostRoutes, Route, RouteSnapshot, RouteState};
 use crate::admission::Gate;
 use crate::clock::Clock;
 use crate::instance::{Instance, Phase};
+use crate::process::{Doors, Process};
 use crate::table::{CompiledRoute, HostEntry, Table};
 
 /// Everything that tables refer to. One task changes it, under a lock that no request takes.
@@ -19,14 +20,18 @@ pub(crate) struct Registry {
     workers: usize,
     clock: Clock,
     report_wanted: Arc<Notify>,
+    doors: Doors,
     epoch: u64,
     /// In a pool or draining, by identity and address: an instance that comes back under
     /// another address is another one.
     instances: BTreeMap<Backend, Arc<Instance>>,
     /// Cut, but not yet without requests.
     departed: Vec<Arc<Instance>>,
-    gates: HashMap<(EnvironmentId, Box<str>), Arc<Gate>>,
+    processes: Processes,
 }
+
+/// What outlives snapshots of each process, by environment and target.
+type Processes = HashMap<(EnvironmentId, Box<str>), Process>;
 
 /// A new table, and what must happen before and after it is the one that serves.
 #[derive(Debug)]
@@ -43,24 +48,28 @@ pub(crate) struct Compiled {
 }
 
 impl Registry {
-    pub(crate) fn new(workers: usize, clock: Clock, report_wanted: Arc<Notify>) -> Self {
+    pub(crate) fn new(workers: usize, clock: Clock, report_wanted: Arc<Notify>, doors: Doors) -> Self {
         Self {
             workers,
             clock,
             report_wanted,
+            doors,
             epoch: 0,
             instances: BTreeMap::new(),
             departed: Vec::new(),
-            gates: HashMap::new(),
+            processes: HashMap::new(),
         }
     }
 
     /// Compiles a snapshot. Nothing serves by it yet.
     pub(crate) fn compile(&mut self, snapshot: &RouteSnapshot) -> Compiled {
         self.epoch += 1;
+        if let Some(sentry) = &self.doors.sentry {
+            sentry.update(snapshot);
+        }
         let draining: BTreeSet<&Backend> = snapshot.draining.iter().collect();
         let mut previous = std::mem::take(&mut self.instances);
-        let mut previous_gates = std::mem::take(&mut self.gates);
+        let mut previous_processes = std::mem::take(&mut self.processes);
         let mut current = HashMap::new();
         let mut hosts = HashMap::with_capacity(snapshot.hosts.len());
         for (name, host) in &snapshot.hosts {
@@ -68,9 +77,9 @@ impl Registry {
                 .routes
                 .iter()
                 .map(|route| {
-                    let gate = self.gate(&mut previous_gates, host.environment, &route.target);
+                    let process = self.process(&mut previous_processes, host.environment, &route.target);
                     let pool = self.pool(&mut previous, &route.pool, &draining);
-                    let compiled = Arc::new(compile_route(self.epoch, host, route, pool, gate));
+                    let compiled = Arc::new(compile_route(self.epoch, host, route, pool, process));
                     remember_current(&mut current, &compiled);
                     compiled
                 })
@@ -82,7 +91,7 @@ impl Registry {
         let gone: Vec<_> = previous.into_values().collect();
         // A gate that is in no table any more hands out nothing; who waits there is woken by
         // the change and leaves.
-        let forgotten = previous_gates.into_values().map(|gate| (gate, None));
+        let forgotten = previous_processes.into_values().map(|process| (process.gate, None));
         let gates = current.into_values().chain(forgotten).collect();
         self.departed.retain(has_load);
         self.departed.extend(gone.iter().cloned());
@@ -122,7 +131,8 @@ impl Registry {
                 let instance = self.instances.entry(backend.clone()).or_insert_with(|| {
                     previous.remove(backend).unwrap_or_else(|| {
                         let report_wanted = Arc::clone(&self.report_wanted);
-                        Arc::new(Instance::new(backend.clone(), self.workers, report_wanted))
+                        let seat = self.doors.sentry.as_ref().map(|sentry| sentry.seat(backend.instance));
+                        Arc::new(Instance::new(backend.clone(), self.workers, report_wanted, seat))
                     })
                 });
                 Arc::clone(instance)
@@ -130,19 +140,16 @@ impl Registry {
             .collect()
     }
 
-    fn gate(
-        &mut self,
-        previous: &mut HashMap<(EnvironmentId, Box<str>), Arc<Gate>>,
-        environment: EnvironmentId,
-        target: &str,
-    ) -> Arc<Gate> {
+    fn process(&mut self, previous: &mut Processes, environment: EnvironmentId, target: &str) -> Process {
         let key = (environment, target.into());
-        if let Some(gate) = self.gates.get(&key) {
-            return Arc::clone(gate);
+        if let Some(process) = self.processes.get(&key) {
+            return process.clone();
         }
-        let gate = previous.remove(&key).unwrap_or_else(|| Arc::new(Gate::new(self.clock)));
-        self.gates.insert(key, Arc::clone(&gate));
-        gate
+        let process = previous
+            .remove(&key)
+            .unwrap_or_else(|| Process::new(environment, target, self.clock, &self.doors));
+        self.processes.insert(key, process.clone());
+        process
     }
 }
 
@@ -165,7 +172,7 @@ fn compile_route(
     host: &HostRoutes,
     route: &Route,
     pool: Vec<Arc<Instance>>,
-    gate: Arc<Gate>,
+    process: Process,
 ) -> CompiledRoute {
     CompiledRoute {
         epoch,
@@ -175,7 +182,9 @@ fn compile_route(
         pool,
         concurrency: u64::from(route.concurrency.max(1)),
         first_byte_timeout: Duration::from_millis(route.first_byte_timeout_ms.max(1)),
-        gate,
+        gate: process.gate,
+        till: process.till,
+        target: process.target,
     }
 }
 
@@ -215,6 +224,7 @@ mod tests {
     use std::time::Instant;
 
     use weir_model::InstanceId;
+    use weir_model::guard::GuardRules;
 
     use super::*;
 
@@ -233,6 +243,7 @@ mod tests {
             pool,
             concurrency: 1,
             first_byte_timeout_ms: 1_000,
+            guard: GuardRules::default(),
         }
     }
 
@@ -248,11 +259,12 @@ mod tests {
             names: BTreeMap::new(),
             hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),
             draining,
+            metered: Vec::new(),
         }
     }
 
     fn registry() -> Registry {
-        Registry::new(1, Clock::start(), Arc::new(Notify::new()))
+        Registry::new(1, Clock::start(), Arc::new(Notify::new()), Doors::default())
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What the node tells control about itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use weir_guard::Sentry;
 use weir_model::InstanceId;
 use weir_model::route::{BackendLoad, NodeReport};
 
@@ -26,12 +27,14 @@ pub(crate) fn build(shared: &Shared) -> NodeReport {
         sum.requests += now.requests;
         sum.connect_failures += now.connect_failures;
     }
+    let spending = shared.spending.as_ref();
+    let paying = spending.map_or_else(BTreeSet::new, |spending| spending.paying.borrow().clone());
     NodeReport {
         incarnation: shared.incarnation,
         applied_generation,
         load,
         waiting: shared.waiting_now(),
-        paying: std::collections::BTreeSet::new(),
-        trips: Vec::new(),
+        paying,
+        trips: shared.sentry.as_ref().map_or_else(Vec::new, Sentry::trips),
     }
 }

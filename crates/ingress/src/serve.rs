@@ -8,22 +8,29 @@ use std::time::Duration;
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body as _, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
+use weir_guard::{LINEAGE_HEADER, Passage};
 use weir_model::InstanceId;
 use weir_model::route::RouteState;
 
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
 use crate::body::{AnswerBody, Ending, RequestBody, Upload};
 use crate::counters::count;
+use crate::guard;
 use crate::headers::{self, RequestedHost};
 use crate::node::{Shared, Worker};
 use crate::pages::{Format, Page};
+use crate::pay::{self, Outflow};
 use crate::table::CompiledRoute;
-use crate::upgrade;
+use crate::upgrade::{self, Tunnel};
 use crate::upstream::{self, Connection, Kept, Repeatable};
+
+/// How often a request may have been here before, by the marks that proxies keep on it.
+const MOST_LOOPS: usize = 16;
 
 /// From where a connection came.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,12 @@ struct Call {
     /// The client's side of an upgrade, if it asked for one.
     client_upgrade: Option<OnUpgrade>,
     repeatable: Repeatable,
+    /// The lineage that came with it, to be checked by the guard.
+    lineage: Option<HeaderValue>,
+    /// How far the guard and the till have let it in; both are asked once, not for each attempt.
+    entry: Entry,
+    /// The guard's view of it, while it goes on.
+    passage: Option<Passage>,
     /// Its place in every queue; the lower, the longer it waits.
     ticket: Option<u64>,
     held: Option<HeldPlace>,
@@ -55,6 +68,16 @@ struct Call {
     broken: u32,
     /// Of those, exchanges on a connection that was made for this request.
     broken_fresh: u32,
+}
+
+/// Whether a request was let in.
+#[derive(PartialEq, Eq)]
+enum Entry {
+    Outside,
+    /// The guard lets it pass.
+    Passed,
+    /// And it is paid.
+    Paid,
 }
 
 /// Answers a request, if need be by a page of Weir's own.
@@ -83,9 +106,11 @@ async fn phases(
         let Some(route) = find_route(worker, &mut call).await? else {
             continue;
         };
+        enter(worker, origin, &route, &mut call).await?;
         let Some(slot) = admit(worker, &route, &mut call).await? else {
             continue;
         };
+        bind(worker, &slot, &mut call);
         let Some(connection) = connect(worker, &slot, &mut call).await else {
             continue;
         };
@@ -103,9 +128,13 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
     }
     let version = request.version();
     let host = headers::requested_host(request.uri(), request.headers(), version).map_err(Page::bad_host)?;
+    if headers::loops(request.headers()) > MOST_LOOPS {
+        return Err(Page::loops(MOST_LOOPS));
+    }
     let protocol = headers::wanted_upgrade(request.headers(), version);
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
+    let lineage = parts.headers.remove(LINEAGE_HEADER);
     let body = RequestBody::new(incoming, worker.shared.clock);
     headers::prepare_request(
         &mut parts.headers,
@@ -138,6 +167,9 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
         outgoing: Some(Request::from_parts(parts, body)),
         client_upgrade,
         repeatable,
+        lineage,
+        entry: Entry::Outside,
+        passage: None,
         ticket: None,
         held: None,
         hold_deadline: None,
@@ -186,7 +218,7 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
         RouteState::Paused => Err(Page::paused(&route.title)),
         RouteState::Undeployed => Err(Page::undeployed(&route.title)),
         RouteState::Crashed { message } => Err(Page::crashed(&route.title, message)),
-        RouteState::Unpaid { message, .. } => Err(Page::crashed(&route.title, message)),
+        RouteState::Unpaid { message, retry_after_s } => Err(Page::unpaid(&route.title, message, *retry_after_s)),
     }
 }
 
@@ -221,6 +253,26 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
         Hold::Ended
     } else {
         Hold::TooLong
+    }
+}
+
+/// Asks the guard, which refuses runaways, and pays.
+async fn enter(worker: &Worker, origin: Origin, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
+    if let (Entry::Outside, Some(request)) = (&call.entry, &mut call.outgoing) {
+        call.passage = guard::arrive(worker, origin, route, &call.host, call.lineage.as_ref(), request).await?;
+        call.entry = Entry::Passed;
+    }
+    if call.entry == Entry::Passed {
+        pay::for_request(worker, route).await?;
+        call.entry = Entry::Paid;
+    }
+    Ok(())
+}
+
+/// Tells the guard where the request goes.
+fn bind(worker: &Worker, slot: &Slot, call: &mut Call) {
+    if let (Some(passage), Some(request)) = (&mut call.passage, &mut call.outgoing) {
+        guard::bind(worker, passage, slot, &call.host, call.lineage.as_ref(), request);
     }
 }
 
@@ -335,8 +387,9 @@ async fn exchange(
                 slot,
                 kept: Kept::new(worker),
                 upload,
+                passage: call.passage.take(),
             };
-            return deliver(worker, route, answer, ending, call).map(Some);
+            return deliver(worker, route, answer, ending, call).await.map(Some);
         }
         Err(no_answer) => no_answer,
     };
@@ -427,8 +480,8 @@ async fn first_byte(
     }
 }
 
-/// Passes the answer on; its body follows as it comes.
-fn deliver(
+/// Passes the answer on once its head is paid; its body follows as it comes and is paid.
+async fn deliver(
     worker: &Arc<Worker>,
     route: &CompiledRoute,
     answer: Response<Incoming>,
@@ -439,12 +492,23 @@ fn deliver(
         let Some(client) = call.client_upgrade.take() else {
             return Err(Page::bad_answer(&route.title));
         };
-        return Ok(upgrade::switch(worker, ending.slot, client, answer));
+        let outflow = Outflow::begin(worker, route, answer.status(), answer.headers(), SizeHint::new()).await?;
+        let tunnel = Tunnel {
+            client,
+            slot: ending.slot,
+            outflow,
+            passage: ending.passage,
+        };
+        return Ok(upgrade::switch(worker, tunnel, answer));
     }
     let (mut parts, incoming) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Ok(Response::from_parts(parts, AnswerBody::upstream(incoming, ending)))
+    let outflow = Outflow::begin(worker, route, parts.status, &parts.headers, incoming.size_hint()).await?;
+    Ok(Response::from_parts(
+        parts,
+        AnswerBody::upstream(incoming, ending, outflow),
+    ))
 }
 
 impl Shared {

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_guard::Target;
+use weir_ledger::wallet::Till;
 use weir_model::route::RouteState;
 
 use crate::admission::Gate;
@@ -50,6 +52,10 @@ pub(crate) struct CompiledRoute {
     pub(crate) first_byte_timeout: Duration,
     /// Where requests of this process wait; the same for all hosts and all snapshots.
     pub(crate) gate: Arc<Gate>,
+    /// From what requests and answers are paid; none where nothing is charged.
+    pub(crate) till: Option<Arc<Till>>,
+    /// By what name the guard knows it; none where nothing is guarded.
+    pub(crate) target: Option<Arc<Target>>,
 }
 
 impl Table {

@@ -1,58 +1,65 @@
 //! Connections that change their protocol (websockets): from the 101 on they are two streams
-//! of bytes, counted at the instance until one side closes.
+//! of bytes, counted at the instance until one side closes. What goes to the client is paid.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_guard::Passage;
 
 use crate::admission::Slot;
 use crate::body::AnswerBody;
 use crate::counters::count;
 use crate::headers;
 use crate::node::Worker;
+use crate::pay::Outflow;
 
 /// Bytes buffered in each direction of a tunnel.
 const TUNNEL_BUFFER_BYTES: usize = 8 * 1024;
 
+/// What a request has in hand when its connection changes the protocol.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) client: OnUpgrade,
+    pub(crate) slot: Slot,
+    /// None where nothing is charged.
+    pub(crate) outflow: Option<Outflow>,
+    /// It is in flight, for the guard, until the tunnel ends; None where nothing is guarded.
+    pub(crate) passage: Option<Passage>,
+}
+
 /// Passes the 101 on and ties the two connections together.
-pub(crate) fn switch(
-    worker: &Arc<Worker>,
-    slot: Slot,
-    client: OnUpgrade,
-    mut answer: Response<Incoming>,
-) -> Response<AnswerBody> {
+pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<Incoming>) -> Response<AnswerBody> {
     let protocol = answer.headers().get(header::UPGRADE).cloned();
     let upstream = hyper::upgrade::on(&mut answer);
     // Counted as upgraded before it stops being in flight: in between it is both, never neither.
-    let open = slot.instance.upgraded();
-    let cut = slot.instance.cut.clone();
-    drop(slot);
+    let open = tunnel.slot.instance.upgraded();
+    let cut = tunnel.slot.instance.cut.clone();
+    drop(tunnel.slot);
     count(&worker.counters.upgrades);
+    let (clock, passage) = (worker.shared.clock, tunnel.passage);
+    let carried = carry(tunnel.client, upstream, tunnel.outflow);
     worker.connections.spawn(async move {
-        let tunnel = async {
-            let (client, upstream) = tokio::try_join!(client, upstream)?;
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            let (size, other) = (TUNNEL_BUFFER_BYTES, TUNNEL_BUFFER_BYTES);
-            let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, size, other).await;
-            if let Err(error) = copied {
-                tracing::debug!(%error, "an upgraded connection broke");
-            }
-            Ok::<(), hyper::Error>(())
-        };
         tokio::select! {
             biased;
             () = cut.cancelled() => {}
-            ended = tunnel => {
+            ended = carried => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "an upgrade did not come about");
                 }
             }
         }
         drop(open);
+        if let Some(passage) = passage {
+            passage.end(clock.now_us());
+        }
     });
     let (mut parts, _) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
@@ -65,4 +72,58 @@ pub(crate) fn switch(
     parts.status = StatusCode::SWITCHING_PROTOCOLS;
     parts.extensions.clear();
     Response::from_parts(parts, AnswerBody::Empty)
+}
+
+/// Carries bytes both ways until one side closes, or what goes to the client cannot be paid.
+async fn carry(client: OnUpgrade, upstream: OnUpgrade, outflow: Option<Outflow>) -> hyper::Result<()> {
+    let (client, upstream) = tokio::try_join!(client, upstream)?;
+    let mut upstream = TokioIo::new(upstream);
+    let mut client = PaidStream {
+        stream: TokioIo::new(client),
+        outflow,
+    };
+    let (size, other) = (TUNNEL_BUFFER_BYTES, TUNNEL_BUFFER_BYTES);
+    let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, size, other).await;
+    if let Err(error) = copied {
+        tracing::debug!(%error, "an upgraded connection broke");
+    }
+    Ok(())
+}
+
+/// A client's stream; what is written to it is paid before.
+struct PaidStream<S> {
+    stream: S,
+    outflow: Option<Outflow>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let Some(outflow) = &mut this.outflow else {
+            return Pin::new(&mut this.stream).poll_write(cx, data);
+        };
+        let wanted = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let allowed = ready!(outflow.poll_allow(cx, wanted, None)).map_err(|reason| {
+            tracing::info!(%reason, "closed an upgraded connection: there is no money for what it sends");
+            io::Error::other(reason)
+        })?;
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).min(data.len());
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &data[..allowed]))?;
+        outflow.spend(u64::try_from(written).unwrap_or(u64::MAX));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::body::RequestBody;
+use crate::clock::Clock;
 use crate::counters::count;
 use crate::instance::{Instance, Phase};
 use crate::node::Worker;
@@ -30,6 +31,7 @@ pub(crate) struct IdleConnection {
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     worker: usize,
+    clock: Clock,
     limit: usize,
 }
 
@@ -37,8 +39,14 @@ impl Kept {
     pub(crate) fn new(worker: &Worker) -> Self {
         Self {
             worker: worker.index,
+            clock: worker.shared.clock,
             limit: worker.shared.limits.idle_connections,
         }
+    }
+
+    /// Microseconds of the node's clock.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.clock.now_us()
     }
 
     /// Keeps the connection for the next request, if the instance gets any.

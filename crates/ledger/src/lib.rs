@@ -8,7 +8,9 @@
 //! a chunk is logged durably, then drawn, then the work is done, then what was not needed is
 //! put back. `docs/spending-cap.md` explains it to a skeptic.
 
+pub mod audit;
 pub mod book;
+pub mod forecast;
 pub mod money;
 pub mod period;
 pub mod price;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::ops::{AddAssign, SubAssign};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,23 @@ impl Pico {
     /// In the unit of the ledger, rounded down.
     pub fn to_nano_down(self) -> Nano {
         Nano(self.0.div_euclid(PICO_PER_NANO))
+    }
+}
+
+/// For books. Amounts are bounded where they enter (a thousand million units), so that a sum that
+/// cannot be written is a bug; stopping is better than writing a wrong one.
+impl AddAssign for Nano {
+    #[expect(clippy::expect_used, reason = "a wrong sum must never be written")]
+    fn add_assign(&mut self, other: Self) {
+        *self = self.checked_add(other).expect("sums of money stay in range");
+    }
+}
+
+/// For books, as with [`AddAssign`].
+impl SubAssign for Nano {
+    #[expect(clippy::expect_used, reason = "a wrong sum must never be written")]
+    fn sub_assign(&mut self, other: Self) {
+        *self = self.checked_sub(other).expect("sums of money stay in range");
     }
 }
 

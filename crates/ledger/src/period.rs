@@ -1,6 +1,10 @@
 //! The stretch of time that a cap is for.
 
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, Zoned};
 use serde::{Deserialize, Serialize};
+use weir_model::UnixMillis;
 
 /// How often a cap begins anew, in civil time of the ledger's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,4 +18,133 @@ pub enum Period {
     Month,
     /// Never.
     Total,
+}
+
+/// Finds a time zone by its IANA name (`Europe/Berlin`, `UTC`); `None` if there is none.
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    TimeZone::get(name).ok()
+}
+
+impl Period {
+    /// The period around an instant: its first instant, and the first one after it (`None` for a
+    /// total). A day on which clocks change has 23 or 25 hours; where midnight does not exist,
+    /// the day begins at its first instant.
+    ///
+    /// Instants outside the years -9999 to 9999 are in one period without end.
+    pub fn around(self, at_ms: UnixMillis, zone: &TimeZone) -> (UnixMillis, Option<UnixMillis>) {
+        let ends = match self {
+            Self::Total => None,
+            Self::Day => Self::ends(at_ms, zone, |day| Ok(day.clone()), 1.day()),
+            Self::Week => Self::ends(
+                at_ms,
+                zone,
+                |day| day.checked_sub(i64::from(day.weekday().since(Weekday::Monday)).days()),
+                1.week(),
+            ),
+            Self::Month => Self::ends(at_ms, zone, Zoned::first_of_month, 1.month()),
+        };
+        ends.map_or((at_ms, None), |(from, until)| (from, Some(until)))
+    }
+
+    fn ends(
+        at_ms: UnixMillis,
+        zone: &TimeZone,
+        first_day: impl Fn(&Zoned) -> Result<Zoned, jiff::Error>,
+        length: jiff::Span,
+    ) -> Option<(UnixMillis, UnixMillis)> {
+        let at = Timestamp::from_millisecond(at_ms).ok()?.to_zoned(zone.clone());
+        // From noon, which exists on every day, so that adding days cannot fall into a gap.
+        let noon = at
+            .with()
+            .hour(12)
+            .minute(0)
+            .second(0)
+            .subsec_nanosecond(0)
+            .build()
+            .ok()?;
+        let first = first_day(&noon).ok()?;
+        let next = first.checked_add(length).ok()?;
+        let begins = |day: &Zoned| day.start_of_day().ok().map(|start| start.timestamp().as_millisecond());
+        Some((begins(&first)?, begins(&next)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(text: &str) -> UnixMillis {
+        text.parse::<Timestamp>().unwrap().as_millisecond()
+    }
+
+    fn around(period: Period, at: &str, zone: &str) -> (String, String) {
+        let (from, until) = period.around(ms(at), &time_zone(zone).unwrap());
+        let text = |at| Timestamp::from_millisecond(at).unwrap().to_string();
+        (text(from), text(until.unwrap()))
+    }
+
+    fn pair(from: &str, until: &str) -> (String, String) {
+        (from.to_owned(), until.to_owned())
+    }
+
+    #[test]
+    fn periods_begin_at_civil_midnight() {
+        assert_eq!(
+            around(Period::Month, "2026-11-21T13:00:00Z", "UTC"),
+            pair("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
+        );
+        assert_eq!(
+            around(Period::Month, "2024-02-29T23:59:59.999Z", "UTC"),
+            pair("2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
+        );
+        assert_eq!(
+            around(Period::Week, "2026-11-22T13:00:00Z", "UTC"),
+            pair("2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z")
+        );
+        assert_eq!(
+            around(Period::Month, "2026-11-30T23:30:00Z", "Europe/Berlin"),
+            pair("2026-11-30T23:00:00Z", "2026-12-31T23:00:00Z")
+        );
+        assert_eq!(Period::Total.around(5, &TimeZone::UTC), (5, None));
+    }
+
+    #[test]
+    fn days_on_which_clocks_change_are_shorter_and_longer() {
+        assert_eq!(
+            around(Period::Day, "2026-03-29T10:00:00Z", "Europe/Berlin"),
+            pair("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")
+        );
+        assert_eq!(
+            around(Period::Day, "2026-10-25T10:00:00Z", "Europe/Berlin"),
+            pair("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")
+        );
+        // In Santiago midnight itself is skipped: the day begins at one.
+        assert_eq!(
+            around(Period::Day, "2026-09-06T12:00:00Z", "America/Santiago"),
+            pair("2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z")
+        );
+    }
+
+    #[test]
+    fn each_period_begins_where_the_last_one_ended() {
+        for zone in ["UTC", "Europe/Berlin", "America/Santiago", "Pacific/Apia"] {
+            let zone = time_zone(zone).unwrap();
+            for period in [Period::Day, Period::Week, Period::Month] {
+                let mut at = ms("2011-01-01T12:00:00Z");
+                for _ in 0..800 {
+                    let (from, until) = period.around(at, &zone);
+                    let until = until.unwrap();
+                    assert!(from <= at && at < until);
+                    assert_eq!(period.around(until - 1, &zone), (from, Some(until)));
+                    assert_eq!(period.around(until, &zone).0, until);
+                    at = until;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_time_zone_is_none() {
+        assert!(time_zone("Mars/Olympus").is_none());
+    }
 }

@@ -1,6 +1,8 @@
 //! What is charged for, and how much. A price is a fraction: so many pico-units of money for so
 //! many raw units of use, so that nothing is lost in rounding.
 
+mod file;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use weir_model::UnixMillis;
 
 use crate::money::{Nano, Pico};
+
+pub use file::InvalidPrices;
 
 /// A kind of use that has a price. A new one is a row in the price book and a draw where the use
 /// happens, nothing else.
@@ -33,6 +37,9 @@ impl Sku {
     pub const BUILD_MEMORY: Self = Self(Cow::Borrowed("build-memory"));
     /// Bytes kept: volumes, images, logs. Unit: a byte for a millisecond.
     pub const STORAGE: Self = Self(Cow::Borrowed("storage"));
+    /// May have been used, and nothing is known of it: what a crashed or fenced meter had drawn.
+    /// Counts against caps, is never invoiced. Unit: a nano-unit of money.
+    pub const LOST: Self = Self(Cow::Borrowed("lost"));
 
     /// A name of small letters, digits and dashes, 1 to 40 of them; `None` for another.
     pub fn new(name: &str) -> Option<Self> {
@@ -102,6 +109,66 @@ pub struct PriceBook {
 impl PriceBook {
     /// The price of a kind of use; free if it has none.
     pub fn price(&self, sku: &Sku) -> Price {
+        if *sku == Sku::LOST {
+            return Price { pico: 1000, per: 1 };
+        }
         self.prices.get(sku).copied().unwrap_or(Price { pico: 0, per: 1 })
+    }
+
+    /// Whether it can be published after the last one. Fails with what is wrong with it.
+    pub fn follows(&self, last: Option<&Self>) -> Result<(), InvalidPrices> {
+        let expected = last.map_or(1, |last| last.version.saturating_add(1));
+        if self.version != expected {
+            return Err(InvalidPrices::new(format!(
+                "the next version is {expected}, not {}",
+                self.version
+            )));
+        }
+        if let Some(last) = last {
+            if last.currency != self.currency {
+                return Err(InvalidPrices::new(format!(
+                    "the currency is {} and cannot be changed to {}",
+                    last.currency, self.currency
+                )));
+            }
+            if self.valid_from_ms < last.valid_from_ms {
+                return Err(InvalidPrices::new(format!(
+                    "it would hold from earlier than version {}",
+                    last.version
+                )));
+            }
+        }
+        self.check()
+    }
+
+    /// Whether it makes sense by itself. Fails with what is wrong with it.
+    pub fn check(&self) -> Result<(), InvalidPrices> {
+        if self.version == 0 {
+            return Err(InvalidPrices::new("versions are counted from 1".to_owned()));
+        }
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(InvalidPrices::new(format!(
+                "`{}` is not a currency: three capital letters, as in EUR",
+                self.currency
+            )));
+        }
+        for (sku, price) in &self.prices {
+            if *sku == Sku::LOST {
+                return Err(InvalidPrices::new(
+                    "`lost` is money already and has no price".to_owned(),
+                ));
+            }
+            if Sku::new(sku.as_str()).is_none() {
+                return Err(InvalidPrices::new(format!(
+                    "`{sku}` cannot name a kind of use: small letters, digits and dashes"
+                )));
+            }
+            if price.pico < 0 || price.per == 0 {
+                return Err(InvalidPrices::new(format!(
+                    "the price of {sku} is below zero, or for nothing"
+                )));
+            }
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, DeploymentId, DomainId, EnvironmentId, EnvironmentName, ProcessName, ProjectId, ProjectName, TokenId,
+    AccountId, AppName, DeploymentId, DomainId, EnvironmentId, EnvironmentName, ProcessName, ProjectId, ProjectName, TokenId,
     UnixMillis, VariableName,
 };
 
@@ -12,6 +12,8 @@ use crate::{
 pub struct Project {
     /// Identity.
     pub id: ProjectId,
+    /// Who pays for it.
+    pub account: AccountId,
     /// Unique on this Weir.
     pub name: ProjectName,
     /// When it was created.

@@ -53,6 +53,9 @@ pub struct MeteredInstance {
     pub address: Option<IpAddr>,
     /// Whether it is frozen (kept for a quick rollback, or out of money).
     pub frozen: bool,
+    /// Whether it is being ended: it gets the time for that, money or not.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// What answers under one host name.

@@ -71,6 +71,11 @@ const UNIQUE: &[Unique] = &[
         words: "the host name is taken",
     },
     Unique {
+        constraint: "accounts_name_unique",
+        columns: "accounts.name",
+        words: "there is an account of this name already",
+    },
+    Unique {
         constraint: "tokens_secret_unique",
         columns: "tokens.secret_sha256",
         words: "there is a token with this secret already",
@@ -79,6 +84,11 @@ const UNIQUE: &[Unique] = &[
         constraint: "releases_number_unique",
         columns: "releases.environment_id, releases.number",
         words: "the environment has a release of this number already",
+    },
+    Unique {
+        constraint: "accounts_primary",
+        columns: "accounts.id",
+        words: "the account exists already",
     },
     Unique {
         constraint: "projects_primary",

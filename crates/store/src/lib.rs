@@ -19,12 +19,15 @@
 //! The room refuses to read a clock or draw random numbers; callers bring both. When the disk
 //! is full, writes fail with [`StoreError::Full`] and change nothing; reads go on.
 
+mod account;
 mod change;
 mod deployment;
 mod domain;
 mod environment;
 mod error;
+mod guard_rule;
 mod idempotency;
+mod ledger;
 mod migrations;
 mod open;
 mod project;
@@ -40,9 +43,11 @@ use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 
+pub use account::Account;
 pub use change::Change;
 pub use error::{StoreError, Taken};
 pub use idempotency::Idempotency;
+pub use ledger::{Checkpoint, JournalRow, UsageHour};
 pub use task::LINES_KEPT;
 
 /// The store; cheap to clone.
@@ -96,5 +101,15 @@ impl Store {
             Database::Postgres => "BEGIN",
         };
         Ok(self.shared.write.begin_with(statement).await?)
+    }
+
+    /// For several statements that read what was true at one instant.
+    async fn begin_snapshot(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let statement = match self.shared.database {
+            // The first statement that reads fixes what the others see.
+            Database::Sqlite => "BEGIN",
+            Database::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Ok(self.shared.read.begin_with(statement).await?)
     }
 }

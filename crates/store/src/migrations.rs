@@ -15,11 +15,18 @@ struct Migration {
 }
 
 /// In order, without gaps. Never change one that was released: add the next.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "house",
-    sql: include_str!("../migrations/0001_house.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "house",
+        sql: include_str!("../migrations/0001_house.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "money",
+        sql: include_str!("../migrations/0002_money.sql"),
+    },
+];
 
 /// Any number that nobody else uses on the same PostgreSQL database.
 const LOCK: i64 = 0x7765_6972;

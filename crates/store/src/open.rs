@@ -31,10 +31,12 @@ const SQLITE_READER: &str = "
     PRAGMA query_only = ON;
 ";
 /// The rules in the crate's documentation are made for read committed, whatever the server's
-/// default is; and nobody waits for a lock for ever.
+/// default is; and nobody waits for a lock for ever. What is answered is durable, even where the
+/// server's own default is to answer first (stricter ones than that stay).
 const POSTGRES: &str = "
     SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SET lock_timeout = '10s';
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 ";
 
 impl Store {

@@ -10,6 +10,7 @@ impl FromRow for Project {
     fn from_row(row: &Fields<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
+            account: row.parsed("account_id")?,
             name: row.parsed("name")?,
             created_ms: row.integer("created_ms")?,
             destroying: row.flag("destroying")?,
@@ -19,7 +20,8 @@ impl FromRow for Project {
 
 impl Store {
     /// Writes a project with its first environment and that one's host names, all or nothing.
-    /// `Conflict` if the project's name or a host name is taken.
+    /// `Conflict` if the project's name or a host name is taken, `NotFound` if there is no such
+    /// account.
     pub async fn project_insert(
         &self,
         project: &Project,
@@ -27,17 +29,20 @@ impl Store {
         domains: &[Domain],
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        sqlx::query("INSERT INTO projects (id, name, destroying, created_ms) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO projects (id, name, destroying, created_ms, account_id) VALUES ($1, $2, $3, $4, $5)")
             .bind(project.id.to_string())
             .bind(project.name.as_str())
             .bind(i64::from(project.destroying))
             .bind(project.created_ms)
+            .bind(project.account.to_string())
             .execute(&mut *transaction)
             .await
             .map_err(|error| {
-                StoreError::from(error).taken("projects_name_unique", || {
-                    format!("there is a project {} already", project.name)
-                })
+                StoreError::from(error)
+                    .taken("projects_name_unique", || {
+                        format!("there is a project {} already", project.name)
+                    })
+                    .missing(|| format!("the account {}", project.account))
             })?;
         environment::insert_in_tx(&mut transaction, production).await?;
         domain::insert_in_tx(&mut transaction, domains).await?;

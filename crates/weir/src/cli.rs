@@ -53,6 +53,13 @@ pub(crate) enum Verb {
     Run(verbs::run::Args),
     Exec(verbs::exec::Args),
     Domain(verbs::domain::Args),
+    Cap(verbs::cap::Args),
+    Cost(verbs::cost::Args),
+    Guard(verbs::guard::Args),
+    #[command(visible_alias = "accounts")]
+    Account(verbs::account::Args),
+    Prices(verbs::prices::Args),
+    Ledger(verbs::ledger::Args),
     Tasks(verbs::tasks::Args),
     Task(verbs::task::Args),
     Token(verbs::token::Args),
@@ -63,6 +70,8 @@ pub(crate) enum Verb {
     Control(verbs::control::Args),
     #[command(hide = true)]
     Node(verbs::node::Args),
+    #[command(hide = true)]
+    Deadman(verbs::deadman::Args),
     #[command(hide = true)]
     GitCredential(verbs::git_credential::Args),
     #[command(hide = true)]
@@ -107,6 +116,12 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<ExitCode> {
         Verb::Run(args) => return verbs::run::run(args, session).await,
         Verb::Exec(args) => return verbs::exec::run(args, session).await,
         Verb::Domain(args) => verbs::domain::run(args, session).await?,
+        Verb::Cap(args) => verbs::cap::run(args, session).await?,
+        Verb::Cost(args) => verbs::cost::run(args, session).await?,
+        Verb::Guard(args) => verbs::guard::run(args, session).await?,
+        Verb::Account(args) => verbs::account::run(args, session).await?,
+        Verb::Prices(args) => verbs::prices::run(args, session).await?,
+        Verb::Ledger(args) => return verbs::ledger::run(args, session).await,
         Verb::Tasks(args) => verbs::tasks::run(args, session).await?,
         Verb::Task(args) => verbs::task::run(args, session).await?,
         Verb::Token(args) => verbs::token::run(args, session).await?,
@@ -115,6 +130,7 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<ExitCode> {
         Verb::Version(args) => verbs::version::run(args, session).await?,
         Verb::Control(args) => verbs::control::run(args).await?,
         Verb::Node(args) => verbs::node::run(args).await?,
+        Verb::Deadman(args) => verbs::deadman::run(args).await?,
         Verb::GitCredential(args) => verbs::git_credential::run(&args, session)?,
         Verb::GitHook(args) => return verbs::git_hook::run(args).await,
         Verb::Docs(args) => verbs::docs::run(&args, session)?,

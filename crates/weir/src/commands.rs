@@ -1,7 +1,11 @@
 //! One file a verb.
 
+pub(crate) mod account;
+pub(crate) mod cap;
 pub(crate) mod completions;
 pub(crate) mod control;
+pub(crate) mod deadman;
+pub(crate) mod cost;
 pub(crate) mod deploy;
 pub(crate) mod destroy;
 pub(crate) mod docs;
@@ -11,6 +15,8 @@ pub(crate) mod env;
 pub(crate) mod exec;
 pub(crate) mod git_credential;
 pub(crate) mod git_hook;
+pub(crate) mod guard;
+pub(crate) mod ledger;
 pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -18,6 +24,7 @@ pub(crate) mod logs;
 pub(crate) mod node;
 pub(crate) mod open;
 pub(crate) mod pause;
+pub(crate) mod prices;
 pub(crate) mod project;
 pub(crate) mod promote;
 pub(crate) mod redeploy;

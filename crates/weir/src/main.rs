@@ -3,6 +3,7 @@
 //! The verbs are in `commands`, one file each; all but `up`, `down` and the hidden ones use the
 //! public API and nothing else. `platform` starts and watches the processes.
 
+mod amounts;
 mod archive;
 mod cli;
 mod client;

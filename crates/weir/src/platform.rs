@@ -1,10 +1,11 @@
-//! The platform on one machine: `weir up` watches over two processes of this binary, `control`
-//! and `node`. Either may die and is started again; when `weir up` itself dies, they end too,
+//! The platform on one machine: `weir up` watches over three processes of this binary: `control`,
+//! `node` and `deadman`. Each may die and is started again; when `weir up` itself dies, they end too,
 //! and the apps go on.
 
 pub(crate) mod background;
 pub(crate) mod engine_check;
 pub(crate) mod executable;
+pub(crate) mod installation;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod options;

@@ -18,6 +18,7 @@ mod failures;
 mod input;
 mod isolation;
 mod logs;
+mod money;
 mod reality;
 mod stage;
 mod traffic;
@@ -93,6 +94,8 @@ fn main() -> std::process::ExitCode {
             pushes_under_load_fail_no_request_of_an_app_with_a_volume
             rollback_under_load_fails_no_request
             large_bodies_stream_both_ways;
+        money:
+            an_app_that_calls_itself_never_costs_more_than_its_cap;
         reality:
             control_killed_during_a_build_goes_on_or_fails_cleanly
             control_killed_during_a_switch_loses_nothing

@@ -92,7 +92,7 @@ fn log_query(environment: EnvironmentId, query: &LogsQuery, now_ms: UnixMillis) 
 }
 
 /// An instant, or a duration back from now: `90s`, `15m`, `1h`, `2d`, `1h30m`.
-fn parse_since(text: &str, now_ms: UnixMillis) -> Result<UnixMillis, ApiError> {
+pub(super) fn parse_since(text: &str, now_ms: UnixMillis) -> Result<UnixMillis, ApiError> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(at.as_millisecond());
     }

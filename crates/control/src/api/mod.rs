@@ -4,17 +4,25 @@
 //! beside (`projects`, `configuration`, `hosts`, `tokens`, `status`). Every route is entered
 //! once, in [`build`], with what a token needs for it: nothing is reachable by forgetting.
 
+mod accounts;
 pub mod auth;
+pub(crate) mod caps;
+mod costs;
 mod environments;
 mod error;
 mod extract;
 mod guard;
+mod guard_rules;
 mod idempotency;
+mod ledger;
 mod logs;
 pub mod openapi;
 mod platform;
 pub mod present;
+mod price_file;
+mod prices;
 mod projects;
+pub(crate) mod scopes;
 mod sessions;
 mod source;
 mod tasks;
@@ -116,7 +124,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         router: Router::new(),
         endpoints: Vec::new(),
     };
-    let routes = environment_routes(platform_routes(routes));
+    let routes = environment_routes(money_routes(platform_routes(routes)));
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -154,6 +162,56 @@ fn platform_routes(routes: Routes) -> Routes {
         .add(Method::POST, ENVIRONMENTS, Need::Deploy, projects::create_environment)
 }
 
+fn money_routes(routes: Routes) -> Routes {
+    const ACCOUNTS: &str = "/v1/accounts";
+    const ACCOUNT: &str = "/v1/accounts/{account}";
+    routes
+        .add(Method::GET, "/v1/caps", Need::Read, caps::list_caps)
+        .add(Method::GET, "/v1/cost", Need::Read, costs::get_cost)
+        .add(Method::GET, "/v1/projects/{project}/cap", Need::Read, caps::get_cap)
+        .add(Method::PUT, "/v1/projects/{project}/cap", Need::Admin, caps::set_project_cap)
+        .add(Method::GET, "/v1/projects/{project}/cost", Need::Read, costs::get_project_cost)
+        .add(Method::GET, "/v1/prices", Need::Read, prices::list_prices)
+        .add(Method::POST, "/v1/prices", Need::Admin, prices::publish_prices)
+        .add(Method::GET, "/v1/prices/{version}", Need::Read, prices::get_prices)
+        .add(Method::GET, ACCOUNTS, Need::Read, accounts::list_accounts)
+        .add(Method::POST, ACCOUNTS, Need::Admin, accounts::create_account)
+        .add(Method::GET, ACCOUNT, Need::Read, accounts::get_account)
+        .add(Method::PUT, "/v1/accounts/{account}/cap", Need::Admin, caps::set_account_cap)
+        .add(
+            Method::POST,
+            "/v1/accounts/{account}/deposits",
+            Need::Admin,
+            accounts::create_deposit,
+        )
+        .add(
+            Method::POST,
+            "/v1/accounts/{account}/promises",
+            Need::Admin,
+            accounts::create_promise,
+        )
+        .add(
+            Method::PUT,
+            "/v1/accounts/{account}/billing",
+            Need::Admin,
+            accounts::set_billing,
+        )
+        .add(
+            Method::PUT,
+            "/v1/accounts/{account}/stop-order",
+            Need::Admin,
+            accounts::set_stop_order,
+        )
+        .add(
+            Method::GET,
+            "/v1/accounts/{account}/transfers",
+            Need::Read,
+            accounts::list_transfers,
+        )
+        .add(Method::GET, "/v1/ledger/audit", Need::Admin, ledger::audit_ledger)
+        .add(Method::GET, "/v1/ledger/journal", Need::Admin, ledger::read_journal)
+}
+
 fn environment_routes(routes: Routes) -> Routes {
     // `concat!` wants literals; this one is the beginning of all of them.
     macro_rules! within {
@@ -180,6 +238,10 @@ fn environment_routes(routes: Routes) -> Routes {
         .add(Method::PUT, within!("/scale"), Need::Deploy, at::set_scale)
         .add(Method::POST, within!("/pause"), Need::Deploy, at::pause_environment)
         .add(Method::POST, within!("/resume"), Need::Deploy, at::resume_environment)
+        .add(Method::PUT, within!("/cap"), Need::Admin, caps::set_environment_cap)
+        .add(Method::DELETE, within!("/cap"), Need::Admin, caps::unset_environment_cap)
+        .add(Method::GET, within!("/guard"), Need::Read, guard_rules::get_guard)
+        .add(Method::PATCH, within!("/guard"), Need::Deploy, guard_rules::update_guard)
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
         .add(

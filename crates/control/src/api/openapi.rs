@@ -6,7 +6,9 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
-use super::{environments, logs, platform, projects, sessions, source, tasks};
+use super::{
+    accounts, caps, costs, environments, guard_rules, ledger, logs, platform, prices, projects, sessions, source, tasks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +45,29 @@ use super::{environments, logs, platform, projects, sessions, source, tasks};
         environments::list_domains,
         environments::add_domain,
         environments::remove_domain,
+        caps::list_caps,
+        caps::get_cap,
+        caps::set_project_cap,
+        caps::set_environment_cap,
+        caps::unset_environment_cap,
+        caps::set_account_cap,
+        costs::get_cost,
+        costs::get_project_cost,
+        prices::list_prices,
+        prices::get_prices,
+        prices::publish_prices,
+        accounts::list_accounts,
+        accounts::create_account,
+        accounts::get_account,
+        accounts::create_deposit,
+        accounts::create_promise,
+        accounts::set_billing,
+        accounts::set_stop_order,
+        accounts::list_transfers,
+        guard_rules::get_guard,
+        guard_rules::update_guard,
+        ledger::audit_ledger,
+        ledger::read_journal,
         source::upload_source,
         logs::read_logs,
         sessions::run_command,

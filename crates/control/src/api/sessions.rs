@@ -284,6 +284,14 @@ async fn run_session(context: Context, spec: InstanceSpec, query: SessionQuery, 
 
 async fn start(context: &Context, spec: &InstanceSpec, query: &SessionQuery) -> Result<Session, EngineError> {
     context.engine.network_ensure(spec.labels.environment).await?;
+    let secured = context
+        .reconciler
+        .secure(&context.money, spec, context.clock.now_ms())
+        .await;
+    secured.map_err(|reason| {
+        let name = |variable| spec.variables.get(variable).map_or("", String::as_str);
+        EngineError::Refused(reconcile::words_of(reason, name("WEIR_PROJECT"), name("WEIR_ENVIRONMENT")))
+    })?;
     context.engine.instance_create(spec).await?;
     let session = context.engine.instance_attach(spec.labels.instance).await?;
     context.engine.instance_start(spec).await?;

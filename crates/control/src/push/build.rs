@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use weir_engine::docker::DockerOptions;
+use weir_ledger::wallet::NoMoney;
 use weir_build::{AppPlan, BuildLine, BuildOptions, Source, SourceLimits};
 use weir_model::log::{LogLine, LogStream};
 use weir_model::release::ReleaseApp;
@@ -15,6 +17,7 @@ use weir_model::{AppName, ProcessName};
 
 use super::{BuildOrder, Builder, PushError};
 use crate::context::Context;
+use crate::reconcile;
 
 /// Lines that may wait until they are written; a build that is faster loses lines, and says so.
 const LINES: usize = 16_384;
@@ -136,12 +139,21 @@ async fn build_app(
         sender: Mutex::new(Some(sender)),
         lost: AtomicU64::new(0),
     };
+    let budget = context.money.build_budget(
+        order.environment.id,
+        &plan.spec.name,
+        DockerOptions::BUILD_CPU_MILLI,
+        DockerOptions::BUILD_MEMORY_BYTES,
+    );
     let build = async {
-        let built = weir_build::build_app(&*context.engine, source, plan, options, &|line| lines.take(line)).await;
+        let take = |line| lines.take(line);
+        let work = weir_build::build_app(&*context.engine, source, plan, options, &take);
+        let built = budget.pay_for(work).await;
         lines.close();
         built
     };
     let (built, ()) = tokio::join!(build, forward(context, order, &plan.spec.name, receiver));
+    let built = built.map_err(|reason| unpaid(order, reason))?;
     let lost = lines.lost.load(Ordering::Relaxed);
     if lost > 0 {
         let text = format!("{lost} lines are left out: the build wrote faster than they could be kept");
@@ -180,6 +192,16 @@ async fn build_app(
             Err(error)
         }
     }
+}
+
+/// Why a build did not begin, or ended in the middle.
+fn unpaid(order: &BuildOrder<'_>, reason: NoMoney) -> PushError {
+    let (project, environment) = (order.project.name.as_str(), order.environment.name.as_str());
+    PushError::new(format!(
+        "the build is not paid for: {}",
+        reconcile::words_of(reason, project, environment)
+    ))
+    .with_hint(format!("see `weir cap {project}`; a higher cap is set with `weir cap set {project} AMOUNT/month`"))
 }
 
 /// Takes lines from the build, which must not wait.

@@ -49,11 +49,11 @@ impl Worker {
                     process,
                 } => {
                     starts.extend(self.instance_spec(wanted, deployment, &app, &process).await?);
-                    true
+                    false
                 }
                 Action::StartRelease { deployment, app } => {
                     starts.extend(self.release_spec(wanted, deployment, &app).await?);
-                    true
+                    false
                 }
                 Action::Stop { instance, grace_s } => self.stop(instance, Some(grace_s)),
                 Action::Remove { instance } => self.stop(instance, None),
@@ -61,10 +61,7 @@ impl Worker {
                     self.context.engine.instance_freeze(instance).await?;
                     true
                 }
-                Action::Thaw { instance } => {
-                    self.context.engine.instance_thaw(instance).await?;
-                    true
-                }
+                Action::Thaw { instance } => self.thaw(wanted, observed, instance).await?,
                 Action::Crashed { instance, reason } => self.crashed(wanted, observed, instance, &reason).await,
                 Action::Advance {
                     deployment,
@@ -80,6 +77,10 @@ impl Worker {
                 }
             };
         }
+        let refused = self.refused.len();
+        let starts = self.afford(wanted, starts).await;
+        // A refusal is news, too.
+        acted |= !starts.is_empty() || self.refused.len() > refused;
         self.start_all(wanted, starts).await?;
         Ok(acted)
     }

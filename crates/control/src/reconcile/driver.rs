@@ -71,6 +71,8 @@ pub(super) struct Worker {
     pub(super) counted: BTreeSet<InstanceId>,
     /// Reported as ready in the deployment's task.
     announced: BTreeSet<InstanceId>,
+    /// Since when there is no money, as this worker has seen it.
+    pub(super) unpaid_since_ms: Option<UnixMillis>,
     /// Output of release commands on its way into the deployment's task.
     pub(super) forwarding: HashMap<InstanceId, tokio::task::JoinHandle<()>>,
     /// Stops and removals, which take as long as the app's grace.
@@ -111,6 +113,7 @@ impl Worker {
             destroy_attempts: 0,
             counted: BTreeSet::new(),
             announced: BTreeSet::new(),
+            unpaid_since_ms: None,
             forwarding: HashMap::new(),
             background: JoinSet::new(),
         }
@@ -199,6 +202,8 @@ impl Worker {
         self.publish(&wanted, &plan, &observed, now_ms).await?;
         self.view(&wanted, &observed, &plan);
         self.announce(&wanted, &observed).await;
+        self.tell_trips(&wanted).await;
+        self.hold_for(&wanted, &observed, now_ms).await?;
         let acted = self.act(&wanted, &observed, plan.actions).await?;
         if acted {
             return Ok(Next::Again);
@@ -210,7 +215,8 @@ impl Worker {
             });
         }
         self.conclude(&wanted, &observed, tasks).await?;
-        Ok(Next::Wait(plan.wake_at_ms))
+        let wake_at_ms = plan.wake_at_ms.into_iter().chain(self.context.reconciler.shared.funds.wake_ms(self.environment)).min();
+        Ok(Next::Wait(wake_at_ms))
     }
 
     // --- desire ---
@@ -256,6 +262,7 @@ impl Worker {
             live,
             previous,
             in_progress,
+            unpaid: self.unpaid(&project, &environment),
         };
         Ok(Some(Wanted {
             project,
@@ -419,6 +426,8 @@ impl Worker {
             },
             gateway: self.network.map(|network| network.gateway),
             routes: plan.routes.clone(),
+            guard: self.context.store.guard_rules_of(self.environment).await?,
+            metered: self.metered(observed).await?,
         };
         for fact in &observed.instances {
             let id = fact.labels.instance;
@@ -562,7 +571,7 @@ fn describe(wanted: &Wanted, fact: &Fact, plan: &Plan) -> (&'static str, Option<
             let words = super::plan::exit_words(*status, *out_of_memory);
             (if *status == 0 { "exited" } else { "crashed" }, Some(words))
         }
-        (InstanceState::Frozen, _) => ("frozen", Some("kept for a quick rollback".to_owned())),
+        (InstanceState::Frozen, _) => ("frozen", Some(frozen_because(wanted, fact))),
         (InstanceState::Created, _) => ("starting", None),
         (InstanceState::Running, _) if fact.stopping => ("draining", Some("it is being stopped".to_owned())),
         (InstanceState::Running, Probe::Unhealthy(why)) => ("unhealthy", Some(why.clone())),
@@ -584,10 +593,21 @@ fn describe(wanted: &Wanted, fact: &Fact, plan: &Plan) -> (&'static str, Option<
     }
 }
 
+fn frozen_because(wanted: &Wanted, fact: &Fact) -> String {
+    let live = wanted.desired.live.as_ref();
+    match &wanted.desired.unpaid {
+        Some(unpaid) if live.is_some_and(|live| is_mine(live, fact)) => unpaid.message.clone(),
+        _ => "kept for a quick rollback".to_owned(),
+    }
+}
+
 /// Whether as many instances are ready as are wanted; failed if a process crashes in a loop.
 fn scaled(wanted: &Wanted, observed: &Observed) -> Option<(TaskState, Option<String>)> {
     if wanted.desired.mode != EnvironmentMode::Active {
         return Some((TaskState::Superseded, Some("the environment was paused".to_owned())));
+    }
+    if let Some(unpaid) = &wanted.desired.unpaid {
+        return Some((TaskState::Failed, Some(unpaid.message.clone())));
     }
     let Some(live) = &wanted.desired.live else {
         return Some((TaskState::Done, None));

@@ -23,6 +23,19 @@ pub struct Desired {
     pub previous: Option<(Target, UnixMillis)>,
     /// Deployments that do not serve yet, oldest first.
     pub in_progress: Vec<Target>,
+    /// Set while there is no money for it.
+    pub unpaid: Option<Unpaid>,
+}
+
+/// There is no money for an environment: its instances are frozen, and stopped after a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpaid {
+    /// What stands in the way, for people: `the spending cap of shop is reached`.
+    pub message: String,
+    /// When asking again may help, in seconds; 0 where nobody knows.
+    pub retry_after_s: u64,
+    /// Since when.
+    pub since_ms: UnixMillis,
 }
 
 /// A deployment with what it is to run.

@@ -9,7 +9,9 @@
 mod act;
 mod driver;
 mod facts;
+mod funds;
 mod housekeeping;
+mod money;
 pub mod plan;
 mod probe;
 mod routing;
@@ -23,13 +25,18 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use weir_engine::EngineEvent;
+use weir_engine::{EngineEvent, InstanceSpec};
+use weir_ledger::wallet::NoMoney;
+use weir_model::guard::GuardTrip;
 use weir_model::route::{NodeReport, RouteSnapshot};
 use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
 use crate::context::Context;
+use crate::money::Money;
 pub(crate) use act::{Place, container, public_url, variables};
 pub use routing::Presence;
+use funds::{Funds, Size};
+pub(crate) use funds::{words, words_of};
 use routing::Routing;
 
 /// A node that has said nothing for so long counts as away.
@@ -58,6 +65,8 @@ pub struct Reconciler {
 #[derive(Debug)]
 struct Shared {
     routing: Routing,
+    /// Money for what no node pays for yet.
+    funds: Funds,
     /// Environments that are to be looked at.
     dirty: Mutex<BTreeSet<EnvironmentId>>,
     woken: Notify,
@@ -102,6 +111,7 @@ impl Reconciler {
     pub fn new() -> Self {
         let shared = Shared {
             routing: Routing::new(),
+            funds: Funds::default(),
             dirty: Mutex::default(),
             woken: Notify::new(),
             views: Mutex::default(),
@@ -150,6 +160,15 @@ impl Reconciler {
         ])
     }
 
+    /// Buys the first seconds of an instance that a session is about to start.
+    pub async fn secure(&self, money: &Money, spec: &InstanceSpec, now_ms: UnixMillis) -> Result<(), NoMoney> {
+        let size = Size {
+            memory_bytes: spec.memory_bytes,
+            cpu_milli: spec.cpu_milli,
+        };
+        self.shared.funds.secure(money.wallets(), &spec.labels, size, now_ms).await
+    }
+
     /// A session (`weir run`) owns this one-off container: the reconciler leaves it alone.
     pub fn session_started(&self, instance: InstanceId) {
         lock(&self.shared.sessions).insert(instance);
@@ -175,6 +194,11 @@ impl Reconciler {
         self.shared.routing.subscribe()
     }
 
+    /// What the guard refused lately at the apps of an environment, oldest first.
+    pub fn trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
+        self.shared.routing.trips(environment)
+    }
+
     /// Takes in what a node says.
     pub fn node_reported(&self, report: NodeReport, now_ms: UnixMillis) {
         for environment in self.shared.routing.report(report, now_ms) {
@@ -192,11 +216,13 @@ pub async fn run(context: Context) {
     let shared = Arc::clone(&context.reconciler.shared);
     let mut events = context.engine.watch();
     let mut resync = tokio::time::interval(RESYNC);
+    let mut money = context.money.changes();
     loop {
         tokio::select! {
             () = context.stop.cancelled() => break,
             () = shared.woken.notified() => {}
             _ = resync.tick() => wake_all(&context).await,
+            Ok(()) = money.changed() => wake_all(&context).await,
             event = events.next() => match event {
                 Some(EngineEvent::Changed(environment)) => {
                     context.reconciler.wake(environment);

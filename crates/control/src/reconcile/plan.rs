@@ -6,6 +6,7 @@
 //!
 //! Rules that hold whatever comes in (the simulation in `simulation.rs` checks them):
 //! - An instance is stopped or frozen only when every node routes without it and it is drained.
+//!   Only where there is no money is it frozen at once.
 //! - A route's pool holds instances of one release only, and only ready ones.
 //! - A deployment that failed or was superseded never gets into a pool.
 //! - Two releases of an app with a one-writer volume never run at once.
@@ -37,18 +38,28 @@ pub const START_HOLD_TIMEOUT_MS: u64 = 30_000;
 const START_SLACK_MS: i64 = 60_000;
 /// From so many crashes in a row a process is shown as crashed instead of starting.
 const CRASHES_SHOWN: u32 = 3;
+/// So long are instances without money kept frozen, so that a raised cap is a thaw; then they
+/// are stopped. What that costs is held ahead by whoever pays for them.
+pub const UNPAID_FROZEN_MS: i64 = 600_000;
+/// Longest time to end gracefully for an instance without money, in seconds.
+pub const UNPAID_GRACE_S: u32 = 10;
 
 /// Decides. Pure.
 pub fn plan(desired: &Desired, observed: &Observed, now_ms: UnixMillis) -> Plan {
     let mut planner = Planner::new(desired, observed, now_ms);
     let routes = planner.routes();
     planner.settled = observed.applied.as_ref() == Some(&routes);
-    if desired.mode == EnvironmentMode::Active {
-        planner.supersede_older();
-        planner.carry_candidate();
-        planner.carry_live();
-    } else {
-        planner.abandon_candidates();
+    match (desired.mode, &desired.unpaid) {
+        (EnvironmentMode::Active, None) => {
+            planner.supersede_older();
+            planner.carry_candidate();
+            planner.carry_live();
+        }
+        (EnvironmentMode::Active, Some(unpaid)) => {
+            planner.abandon_candidates();
+            planner.go_without_money(unpaid);
+        }
+        _ => planner.abandon_candidates(),
     }
     planner.retire_others(&routes);
     Plan {
@@ -138,8 +149,9 @@ impl<'a> Planner<'a> {
                 // It has won already; pausing or destroying goes on from there.
                 self.advance(target, DeploymentEvent::RoutesSwitched, None);
             } else {
-                let reason = match desired.mode {
-                    EnvironmentMode::Paused => "the environment was paused",
+                let reason = match (desired.mode, &desired.unpaid) {
+                    (EnvironmentMode::Active, Some(unpaid)) => unpaid.message.as_str(),
+                    (EnvironmentMode::Paused, _) => "the environment was paused",
                     _ => "the environment is being destroyed",
                 };
                 self.advance(target, DeploymentEvent::Failed, Some(reason.to_owned()));

@@ -1,13 +1,14 @@
 //! From the routes of each environment to the one snapshot that nodes serve by, and back: which
 //! routes the nodes have said they serve by, and what goes on at each instance.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
 use tokio::sync::watch;
 use weir_model::project::Domain;
-use weir_model::route::{BackendLoad, HostRoutes, NodeReport, Route, RouteSnapshot, RouteState};
+use weir_model::guard::{GuardRules, GuardTrip};
+use weir_model::route::{BackendLoad, HostRoutes, MeteredInstance, NodeReport, Route, RouteSnapshot, RouteState};
 use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
 
 use super::plan::Routes;
@@ -29,6 +30,22 @@ pub(super) struct EnvironmentRoutes {
     pub(super) domains: Vec<Domain>,
     pub(super) gateway: Option<IpAddr>,
     pub(super) routes: Routes,
+    /// Rules of the guard, where an app has its own.
+    pub(super) guard: BTreeMap<AppName, GuardRules>,
+    /// What the node has to pay for.
+    pub(super) metered: Vec<MeteredInstance>,
+}
+
+/// So many refusals of the guard are kept for each environment.
+const TRIPS_KEPT: usize = 50;
+
+/// What the guard refused at the apps of one environment.
+#[derive(Debug, Default)]
+struct Trips {
+    /// The newest ones, oldest first.
+    kept: VecDeque<GuardTrip>,
+    /// Of `kept`, how many at the end were not told yet.
+    untold: usize,
 }
 
 #[derive(Debug)]
@@ -44,6 +61,9 @@ struct State {
     generation: u64,
     report: Option<NodeReport>,
     reported_ms: UnixMillis,
+    trips: BTreeMap<EnvironmentId, Trips>,
+    /// The last refusal that was taken in: incarnation of the node, and its number there.
+    last_trip: (u64, u64),
     /// Until every environment was looked at once, nodes go on with what they have.
     open: bool,
 }
@@ -53,6 +73,27 @@ struct State {
 pub(super) struct Routing {
     state: Mutex<State>,
     snapshot: watch::Sender<RouteSnapshot>,
+}
+
+impl State {
+    /// Takes in refusals that were not told before. Returns the environments that they are of.
+    fn take_trips(&mut self, report: &NodeReport) -> Vec<EnvironmentId> {
+        if self.last_trip.0 != report.incarnation {
+            self.last_trip = (report.incarnation, 0);
+        }
+        let mut environments = Vec::new();
+        for trip in report.trips.iter().filter(|trip| trip.sequence > self.last_trip.1) {
+            let trips = self.trips.entry(trip.environment).or_default();
+            if trips.kept.len() == TRIPS_KEPT {
+                trips.kept.pop_front();
+            }
+            trips.kept.push_back(trip.clone());
+            trips.untold = (trips.untold + 1).min(TRIPS_KEPT);
+            environments.push(trip.environment);
+        }
+        self.last_trip.1 = report.trips.iter().map(|trip| trip.sequence).fold(self.last_trip.1, u64::max);
+        environments
+    }
 }
 
 impl Routing {
@@ -107,6 +148,7 @@ impl Routing {
     /// Forgets an environment that is gone.
     pub(super) fn withdraw(&self, environment: EnvironmentId, now_ms: UnixMillis) {
         let mut state = self.lock();
+        state.trips.remove(&environment);
         if state.environments.remove(&environment).is_some() {
             state.generation = next_generation(state.generation, now_ms);
             self.send(&state);
@@ -164,8 +206,37 @@ impl Routing {
                 changed.push(*environment);
             }
         }
+        changed.extend(state.take_trips(&report));
+        let paying = state.report.as_ref().map(|old| &old.paying);
+        if paying != Some(&report.paying) {
+            // Control holds money for what no node pays for; whose it is, the passes find out.
+            changed.extend(state.environments.keys().copied());
+        }
         state.report = Some(report);
         changed
+    }
+
+    /// What the node pays for; `None` as long as it has not said so.
+    pub(super) fn paying(&self) -> Option<BTreeSet<InstanceId>> {
+        self.lock().report.as_ref().map(|report| report.paying.clone())
+    }
+
+    /// What the guard refused lately at the apps of an environment, oldest first.
+    pub(super) fn trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
+        let state = self.lock();
+        let trips = state.trips.get(&environment);
+        trips.map(|trips| trips.kept.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Of those, the ones that were not told yet; each is given once.
+    pub(super) fn untold_trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
+        let mut state = self.lock();
+        let Some(trips) = state.trips.get_mut(&environment) else {
+            return Vec::new();
+        };
+        let told = trips.kept.len() - trips.untold;
+        trips.untold = 0;
+        trips.kept.iter().skip(told).cloned().collect()
     }
 
     /// The routes by which the node serves an environment, if it has said so.
@@ -226,6 +297,7 @@ fn compose(state: &State) -> RouteSnapshot {
             snapshot.names.insert(gateway, current.routes.names.clone());
         }
         snapshot.draining.extend(current.routes.draining.iter().cloned());
+        snapshot.metered.extend(current.metered.iter().cloned());
         for domain in &current.domains {
             if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
                 snapshot
@@ -256,7 +328,7 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &Ap
                 pool: entry.pool.clone(),
                 concurrency: entry.process.concurrency,
                 first_byte_timeout_ms: u64::from(entry.process.request_timeout_s) * 1000,
-                guard: weir_model::guard::GuardRules::default(),
+                guard: current.guard.get(app).cloned().unwrap_or_default(),
             });
         }
     }
@@ -284,7 +356,7 @@ fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRo
         pool: Vec::new(),
         concurrency: 1,
         first_byte_timeout_ms: 60_000,
-        guard: weir_model::guard::GuardRules::default(),
+        guard: GuardRules::default(),
     };
     HostRoutes {
         environment,

@@ -57,6 +57,9 @@ struct World {
     previous: Option<(DeploymentId, i64)>,
     deployments: Vec<Target>,
     instances_wanted: u32,
+    unpaid_since_ms: Option<i64>,
+    /// Frozen for want of money; nodes may route there until they have heard of it.
+    unpaid_frozen: BTreeSet<InstanceId>,
     // The engine.
     containers: BTreeMap<InstanceId, Container>,
     stale: Option<Vec<(InstanceLabels, InstanceState, i64)>>,
@@ -96,6 +99,8 @@ impl World {
             previous: None,
             deployments: Vec::new(),
             instances_wanted: 1,
+            unpaid_since_ms: None,
+            unpaid_frozen: BTreeSet::new(),
             containers: BTreeMap::new(),
             stale: None,
             behaviours: BTreeMap::new(),
@@ -182,6 +187,11 @@ impl World {
             live: self.live.map(|id| self.target(id)),
             previous: self.previous.map(|(id, until_ms)| (self.target(id), until_ms)),
             in_progress: in_progress.map(|target| self.target(target.deployment)).collect(),
+            unpaid: self.unpaid_since_ms.map(|since_ms| Unpaid {
+                message: "the spending cap of shop is reached".to_owned(),
+                retry_after_s: 0,
+                since_ms,
+            }),
         }
     }
 
@@ -263,6 +273,7 @@ impl World {
     fn pass(&mut self) {
         let (desired, observed) = (self.desired(), self.observed());
         let plan = plan(&desired, &observed, self.now_ms);
+        self.must_cost_nothing(&desired, &observed, &plan);
         for fact in &observed.instances {
             let id = fact.labels.instance;
             if plan.routes.serves(id) {
@@ -316,9 +327,15 @@ impl World {
             }
             Action::Freeze { instance } => {
                 self.must_not_serve(instance, "frozen");
+                if self.unpaid_since_ms.is_some() {
+                    self.unpaid_frozen.insert(instance);
+                }
                 self.set_state(instance, InstanceState::Running, InstanceState::Frozen);
             }
-            Action::Thaw { instance } => self.set_state(instance, InstanceState::Frozen, InstanceState::Running),
+            Action::Thaw { instance } => {
+                self.unpaid_frozen.remove(&instance);
+                self.set_state(instance, InstanceState::Frozen, InstanceState::Running);
+            }
             Action::Crashed { instance, .. } => {
                 if let Some(labels) = self.containers.get(&instance).map(|container| container.labels.clone()) {
                     let crashes = self.memory.crashes.entry((labels.app, labels.process)).or_default();
@@ -414,10 +431,46 @@ impl World {
         }
     }
 
+    /// Without money nothing is started or thawed, no visitor gets through, and everything of
+    /// the live release that runs is frozen or ended at once.
+    fn must_cost_nothing(&self, desired: &Desired, observed: &Observed, plan: &Plan) {
+        if desired.unpaid.is_none() || desired.mode != EnvironmentMode::Active {
+            return;
+        }
+        let seed = self.seed;
+        let unpaid = |entry: &Entry| matches!(entry.state, RouteState::Unpaid { .. }) && entry.pool.is_empty();
+        assert!(plan.routes.entries.values().all(unpaid), "seed {seed}: visitors get through without money");
+        let mut ended = BTreeSet::new();
+        for action in &plan.actions {
+            match action {
+                Action::Freeze { instance } | Action::Stop { instance, .. } => drop(ended.insert(*instance)),
+                Action::Start { .. } | Action::StartRelease { .. } | Action::Thaw { .. } => {
+                    panic!("seed {seed}: {action:?} without money")
+                }
+                _ => {}
+            }
+        }
+        let Some(live) = &desired.live else { return };
+        for (process, wanted) in &live.apps[&shop()].instances {
+            let mine = |fact: &&Fact| is_mine(live, fact) && fact.labels.process == *process && !fact.stopping;
+            let alive = |fact: &&Fact| !matches!(fact.state, InstanceState::Exited { .. });
+            let facts: Vec<&Fact> = observed.instances.iter().filter(mine).filter(alive).collect();
+            let left_over = facts.len().saturating_sub(*wanted as usize);
+            let running = facts
+                .iter()
+                .filter(|fact| fact.state == InstanceState::Running && !ended.contains(&fact.labels.instance));
+            assert!(running.count() <= left_over, "seed {seed}: {process} goes on without money");
+        }
+    }
+
     /// What the plan promises: nothing that nodes route to, or that has requests to finish
     /// within its time, is stopped or frozen.
     fn must_not_serve(&self, instance: InstanceId, done: &str) {
         let routed = self.applied.as_ref().is_some_and(|routes| routes.serves(instance));
+        if self.unpaid_since_ms.is_some() || self.unpaid_frozen.contains(&instance) {
+            // Its requests had no money either.
+            return;
+        }
         assert!(
             !routed,
             "seed {}: {instance} was {done} while a node routes to it",
@@ -506,7 +559,7 @@ impl World {
             for backend in &entry.pool {
                 if let Some(container) = self.containers.get(&backend.instance) {
                     assert!(
-                        container.state != InstanceState::Frozen,
+                        container.state != InstanceState::Frozen || self.unpaid_frozen.contains(&backend.instance),
                         "seed {}: a frozen instance gets requests",
                         self.seed
                     );
@@ -581,6 +634,8 @@ impl World {
                 }
             }
             21 => self.load.clear(),
+            22 => self.unpaid_since_ms = Some(self.now_ms),
+            23..30 => self.unpaid_since_ms = None,
             _ => {}
         }
     }
@@ -594,6 +649,7 @@ impl World {
         }
         self.faults = false;
         self.mode = EnvironmentMode::Active;
+        self.unpaid_since_ms = None;
         self.instances_wanted = 2;
         for _ in 0..700 {
             self.elapse();

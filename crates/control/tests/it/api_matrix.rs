@@ -12,6 +12,8 @@ fn filled(path: &str) -> String {
         .replace("{task}", "tsk_00000000000000000000000000")
         .replace("{token}", "tok_00000000000000000000000000")
         .replace("{host}", "www.example.org")
+        .replace("{account}", "default")
+        .replace("{version}", "1")
 }
 
 #[tokio::test]

@@ -52,7 +52,14 @@ impl Control {
         engine.follow_tokio();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let context =
-            weir_control::serve::open(config, store, Arc::new(engine.clone()), clock, CancellationToken::new())
+            weir_control::serve::open(
+                config,
+                store,
+                Arc::new(engine.clone()),
+                Arc::new(engine.clone()),
+                clock,
+                CancellationToken::new(),
+            )
                 .await
                 .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

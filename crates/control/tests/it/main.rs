@@ -9,10 +9,12 @@
 
 mod api;
 mod api_matrix;
+mod api_money;
 mod api_sessions;
 mod api_streams;
 mod git;
 mod git_server;
 mod harness;
 mod logs;
+mod money;
 mod serve;

@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 };
 use weir_model::InstanceId;
 
-use crate::{EngineError, InstanceSpec};
+use crate::{EngineError, InstanceSpec, Meters as _};
 
 use super::{CA_BUNDLE_PATH, DockerEngine, errors, names};
 
@@ -291,6 +291,7 @@ impl DockerEngine {
         };
         match self.status_of(instance).await? {
             Some(Status::PAUSED) => Ok(()),
+            Some(Status::RUNNING) if self.shared.meters.is_frozen(instance).await => Ok(()),
             Some(Status::RUNNING) => Err(errors::from_client(error)),
             Some(_other) => Err(EngineError::Refused(format!(
                 "the instance {instance} does not run and cannot be frozen"
@@ -306,12 +307,23 @@ impl DockerEngine {
             return Ok(());
         };
         match self.status_of(instance).await? {
-            Some(Status::RUNNING | Status::RESTARTING) => Ok(()),
+            Some(Status::RUNNING | Status::RESTARTING) => self.thaw_behind(instance).await,
             Some(Status::PAUSED) => Err(errors::from_client(error)),
             Some(_other) => Err(EngineError::Refused(format!(
                 "the instance {instance} does not run and cannot be thawed"
             ))),
             None => Err(EngineError::NotFound(format!("the instance {instance}"))),
+        }
+    }
+
+    /// Gives CPU time back to a container that the engine believes to run.
+    async fn thaw_behind(&self, instance: InstanceId) -> Result<(), EngineError> {
+        if !self.shared.meters.is_frozen(instance).await {
+            return Ok(());
+        }
+        match self.shared.meters.thaw(instance).await {
+            Err(EngineError::NotFound(_)) => Ok(()),
+            other => other,
         }
     }
 
@@ -325,7 +337,8 @@ impl DockerEngine {
                 Err(EngineError::Refused(_)) => {}
                 Err(error) => return Err(error),
             },
-            Some(_running) => {}
+            // One that was frozen behind the engine's back would never hear SIGTERM.
+            Some(_running) => self.thaw_behind(instance).await?,
         }
         let name = names::container(self.installation(), instance);
         let docker = self.docker().await?;

@@ -130,6 +130,7 @@ impl DockerEngine {
             },
         };
         let (state, has_address) = match phase {
+            Phase::Running if self.shared.meters.is_frozen(labels.instance).await => (InstanceState::Frozen, true),
             Phase::Created => (InstanceState::Created, false),
             Phase::Running => (InstanceState::Running, true),
             Phase::Frozen => (InstanceState::Frozen, true),

@@ -93,7 +93,7 @@ impl SimEngine {
         if is_lost { Err(unreachable()) } else { result }
     }
 
-    async fn call<T: Send>(
+    pub(super) async fn call<T: Send>(
         &self,
         work: impl FnOnce(&mut World) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {

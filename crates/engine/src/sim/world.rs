@@ -51,6 +51,11 @@ impl SimInstance {
         }
     }
 
+    /// CPU time used since its start, in microseconds.
+    pub(super) fn cpu_us(&self, now_ms: u64) -> u64 {
+        self.age_ms(now_ms) * u64::from(self.behaviour.busy_milli)
+    }
+
     /// When something happens to it by itself.
     fn due_ms(&self) -> Option<u64> {
         match self.state {
@@ -81,6 +86,9 @@ pub(super) struct World {
     pub(super) starts: BTreeMap<InstanceId, u64>,
     pub(super) networks: BTreeMap<EnvironmentId, Network>,
     pub(super) volumes: BTreeSet<(EnvironmentId, AppName, VolumeName)>,
+    pub(super) volume_bytes: BTreeMap<(EnvironmentId, AppName, VolumeName), u64>,
+    /// Bytes that an environment may send in total, and those that it has sent.
+    pub(super) egress: BTreeMap<EnvironmentId, (u64, u64)>,
     pub(super) images: BTreeMap<String, ImageFacts>,
     pub(super) builds: BTreeMap<String, SimBuild>,
     pub(super) exec_status: BTreeMap<String, i64>,
@@ -104,6 +112,8 @@ impl World {
             starts: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeSet::new(),
+            volume_bytes: BTreeMap::new(),
+            egress: BTreeMap::new(),
             images: BTreeMap::new(),
             builds: BTreeMap::new(),
             exec_status: BTreeMap::new(),

@@ -13,7 +13,7 @@ use crate::contract::read_all;
 use crate::fixture::{Fixture, Scenario, environment, on_docker, on_docker_with};
 
 /// What a shell script writes to both streams, run in an instance.
-async fn shell(engine: &DockerEngine, spec: &InstanceSpec, script: &str) -> String {
+pub(crate) async fn shell(engine: &DockerEngine, spec: &InstanceSpec, script: &str) -> String {
     let command = ["/bin/sh", "-c", script].map(str::to_owned);
     let mut session = engine
         .instance_exec(spec.labels.instance, &command, false)

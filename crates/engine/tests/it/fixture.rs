@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use weir_engine::docker::{DockerEngine, DockerOptions};
+use weir_engine::docker::{DockerEngine, DockerMeters, DockerOptions};
 use weir_engine::sim::{Behaviour, SimEngine, SimOutput};
-use weir_engine::{BoxStream, Engine, InstanceLabels, InstanceRole, InstanceSpec, InstanceState, ObservedInstance};
+use weir_engine::{
+    BoxStream, Engine, InstanceLabels, InstanceRole, InstanceSpec, InstanceState, Meters, ObservedInstance,
+};
 use weir_model::log::LogStream;
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId};
 
@@ -19,6 +21,8 @@ use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, 
 pub(crate) enum Scenario {
     /// Runs until it gets SIGTERM.
     Runs,
+    /// The same, using all the CPU time it gets.
+    Burns,
     /// Ends by itself with a status.
     Ends(i64),
     /// Ends only by SIGKILL.
@@ -31,6 +35,7 @@ pub(crate) enum Scenario {
 #[derive(Debug, Clone)]
 pub(crate) struct Fixture {
     pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) meters: Arc<dyn Meters>,
     sim: Option<SimEngine>,
     pub(crate) image: String,
 }
@@ -52,6 +57,7 @@ impl Fixture {
         sim.behaviour("base", Behaviour::default());
         Self {
             engine: Arc::new(sim.clone()),
+            meters: Arc::new(sim.clone()),
             sim: Some(sim),
             image: "base".to_owned(),
         }
@@ -139,6 +145,7 @@ impl Fixture {
 fn shell_of(scenario: &Scenario) -> String {
     match scenario {
         Scenario::Runs => "exec sleep 1000".to_owned(),
+        Scenario::Burns => "while :; do :; done".to_owned(),
         Scenario::Ends(status) => format!("exit {status}"),
         Scenario::IgnoresSigterm => "trap '' TERM; while true; do sleep 1; done".to_owned(),
         Scenario::Writes(lines) => {
@@ -154,6 +161,10 @@ fn shell_of(scenario: &Scenario) -> String {
 fn sim_behaviour(scenario: &Scenario) -> Behaviour {
     match scenario {
         Scenario::Runs => Behaviour::default(),
+        Scenario::Burns => Behaviour {
+            busy_milli: 500,
+            ..Behaviour::default()
+        },
         Scenario::Ends(status) => Behaviour::ends(5, *status),
         Scenario::IgnoresSigterm => Behaviour {
             ignores_sigterm: true,
@@ -214,6 +225,7 @@ where
         .unwrap();
     let fixture = Fixture {
         engine: Arc::new(engine.clone()),
+        meters: Arc::new(DockerMeters::new(&installation, None)),
         sim: None,
         image,
     };
@@ -291,7 +303,7 @@ fn base_image() -> BoxStream<std::io::Result<Bytes>> {
     .unwrap();
     for name in [
         "sh", "cat", "echo", "sleep", "nc", "id", "grep", "head", "dd", "true", "false", "ps", "kill", "tail", "yes",
-        "stty", "seq", "nslookup", "hostname", "httpd", "touch", "ls", "tr",
+        "stty", "seq", "nslookup", "hostname", "httpd", "touch", "ls", "tr", "wc",
     ] {
         let mut link = header(tar::EntryType::Symlink, 0o777, 0);
         tar.append_link(&mut link, format!("bin/{name}"), "busybox").unwrap();

@@ -15,4 +15,5 @@ mod build;
 mod contract;
 mod docker;
 mod fixture;
+mod meters;
 mod sim;

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod fund;
+mod guarding;
 mod hostile;
 mod lookups;
+mod paying;
 mod proxying;
 mod support;
 mod switching;

@@ -274,7 +274,10 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(crate) async fn over(stream: TcpStream) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();
@@ -446,7 +449,7 @@ pub(crate) fn in_state(state: RouteState) -> RouteSnapshot {
 pub(crate) fn route(prefix: &str, state: RouteState, pool: Vec<Backend>) -> Route {
     Route {
         path_prefix: prefix.to_owned(),
-        target: format!("app{prefix}.web"),
+        target: format!("app{}.web", prefix.replace('/', "-").trim_end_matches('-')),
         state,
         pool,
         concurrency: 1_000,

@@ -25,6 +25,7 @@ pub(crate) fn project(name: &str) -> Project {
     let (now_ms, random) = next();
     Project {
         id: ProjectId::from_parts(now_ms, random),
+        account: weir_store::Account::default_id(),
         name: ProjectName::new(name).unwrap(),
         created_ms: now_ms,
         destroying: false,

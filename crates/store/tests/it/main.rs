@@ -11,6 +11,7 @@ mod database;
 mod deployments;
 mod failures;
 mod fixtures;
+mod money;
 mod projects;
 mod releases;
 mod requests;

@@ -8,7 +8,38 @@ use sqlx::Row;
 use weir_store::{Store, StoreError};
 
 use crate::database::{Kind, TestDatabase, look, on_each_database};
-use crate::fixtures::house;
+use crate::fixtures::{self, deploy, house};
+
+/// From zero once more.
+async fn drop_all(connection: &mut sqlx::AnyConnection) {
+    for table in [
+        "usage_hours",
+        "ledger_checkpoints",
+        "ledger_journal",
+        "guard_rules",
+        "task_lines",
+        "tasks",
+        "deployments",
+        "releases",
+        "tokens",
+        "domains",
+        "scales",
+        "variables",
+        "environments",
+        "projects",
+        "accounts",
+        "changes",
+        "counters",
+        "idempotency",
+        "settings",
+        "schema_migrations",
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+    }
+}
 
 /// `table.column type nullable`, `table unique(columns)`, `table -> other`: what a schema means,
 /// without how the database writes it.
@@ -19,7 +50,7 @@ async fn meaning(database: &TestDatabase) -> BTreeSet<String> {
              FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'",
             "SELECT m.name || ' unique(' || (SELECT group_concat(c.name, ',') FROM pragma_index_info(i.name) c) || ')' AS fact
              FROM sqlite_master m, pragma_index_list(m.name) i WHERE m.type = 'table' AND i.\"unique\" = 1",
-            "SELECT m.name || ' -> ' || f.\"table\" || ' ' || lower(f.on_delete) AS fact
+            "SELECT m.name || ' -> ' || f.\"table\" || CASE f.on_delete WHEN 'CASCADE' THEN ' cascade' ELSE ' other' END AS fact
              FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'",
             "SELECT tbl_name || ' index ' || name AS fact FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
         ],
@@ -65,6 +96,10 @@ async fn both_databases_get_the_same_schema() {
             "deployments -> releases cascade",
             "deployments index deployments_by_release",
             "task_lines.sequence bigint",
+            "projects -> accounts other",
+            "accounts unique(name)",
+            "usage_hours index usage_hours_by_project",
+            "guard_rules -> environments cascade",
         ] {
             assert!(facts.contains(fact), "{fact} is missing on {kind:?} in {facts:#?}");
         }
@@ -97,28 +132,7 @@ async fn many_who_open_a_new_database_at_once_all_succeed() {
     on_each_database(|database| async move {
         let mut connection = look(&database).await;
         // From zero once more, by many.
-        for table in [
-            "task_lines",
-            "tasks",
-            "deployments",
-            "releases",
-            "tokens",
-            "domains",
-            "scales",
-            "variables",
-            "environments",
-            "projects",
-            "changes",
-            "counters",
-            "idempotency",
-            "settings",
-            "schema_migrations",
-        ] {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")))
-                .execute(&mut connection)
-                .await
-                .unwrap();
-        }
+        drop_all(&mut connection).await;
         drop(connection);
         let openers: Vec<_> = (0..6)
             .map(|_| {
@@ -132,6 +146,54 @@ async fn many_who_open_a_new_database_at_once_all_succeed() {
             store.close().await;
         }
         house(&database.store, "shop").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_first_schema_grows_with_the_data_in_it() {
+    on_each_database(|database| async move {
+        let newest = meaning(&database).await;
+        let mut connection = look(&database).await;
+        drop_all(&mut connection).await;
+        sqlx::raw_sql(
+            "CREATE TABLE schema_migrations (
+                version BIGINT NOT NULL,
+                name TEXT NOT NULL,
+                CONSTRAINT schema_migrations_primary PRIMARY KEY (version)
+            );
+            INSERT INTO schema_migrations (version, name) VALUES (1, 'house');",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        sqlx::raw_sql(include_str!("../../migrations/0001_house.sql"))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let project = fixtures::project("shop");
+        let production = fixtures::environment(project.id, "production", Some("main"));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO projects (id, name, destroying, created_ms) VALUES ('{}', 'shop', 0, {});
+             INSERT INTO environments (id, project_id, name, branch, mode, previous_until_ms, configuration_version,
+                last_release_number, created_ms) VALUES ('{}', '{}', 'production', 'main', 'active', 0, 0, 4, {});",
+            project.id, project.created_ms, production.id, project.id, production.created_ms
+        )))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        drop(connection);
+
+        let store = Store::open(&database.url).await.unwrap();
+        assert_eq!(store.project_list().await.unwrap(), [project.clone()]);
+        assert_eq!(project.account, weir_store::Account::default_id());
+        assert_eq!(
+            store.environment_list(project.id).await.unwrap(),
+            std::slice::from_ref(&production)
+        );
+        assert_eq!(deploy(&store, production.id).await.0.number, 5);
+        assert_eq!(meaning(&database).await, newest);
+        store.close().await;
     })
     .await;
 }

@@ -1,11 +1,30 @@
-use weir_ingress::NodeConfig;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use weir_engine::Meters;
+use weir_engine::docker::DockerMeters;
+use weir_ingress::{NodeConfig, Spending};
+use weir_ledger::wallet::Wallets;
+use weir_meter::egress::{self, EgressConfig};
+use weir_meter::instances::{self, Deadman, Farewell, InstancesConfig};
+use weir_meter::{LogError, Meter, MeterConfig, SocketLink};
+use weir_model::InstanceId;
+use weir_model::route::MeteredInstance;
 
 use crate::client::chain;
 use crate::failure::{Failure, Result};
-use crate::platform::part::{PartOptions, stop_token};
-use crate::platform::{prepare, tracing_format};
+use crate::platform::part::{PartOptions, is_orphan, stop_token};
+use crate::platform::{installation, prepare, tracing_format};
 
-/// The part that carries: the ingress. `weir up` starts it.
+/// A node that ends keeps the log of its wallets for so long, at most; then something is wrong.
+const LOG_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The part that carries: the ingress, and who pays for what runs. `weir up` starts it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -17,8 +36,115 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let config = args.options.platform.config()?;
     prepare::data_folder(&config.data)?;
     let stop = stop_token(args.options.supervisor)?;
-    let node = NodeConfig::new(config.http, config.node_socket(), config.data.join("routes.json"));
-    weir_ingress::run_node(node, stop)
-        .await
-        .map_err(|error| Failure::failed(chain(&error)))
+    let mut node = NodeConfig::new(config.http, config.node_socket(), config.data.join("routes.json"));
+    let shard = node.worker_count();
+    let link = Arc::new(SocketLink::new(config.node_socket()));
+    let meter = MeterConfig {
+        folder: config.data.join("wallet-node"),
+        name: "node:local".to_owned(),
+        shards: shard + 1,
+    };
+    let Some(meter) = open_meter(&meter, &link, &stop).await? else {
+        return Ok(());
+    };
+    let (metered, runs) = watch::channel(Vec::new());
+    let (pays, paying) = watch::channel(BTreeSet::new());
+    let wallets = meter.wallets();
+    node.spending = Some(Spending {
+        wallets: wallets.clone(),
+        metered,
+        paying,
+    });
+    let payroll = Payroll {
+        wallets,
+        shard,
+        runs,
+        pays,
+        stop: CancellationToken::new(),
+        let_run: Arc::new(AtomicBool::new(false)),
+    };
+    // In this order they end, too: nothing is charged any more when the meter gives back the rest.
+    let (payroll_stop, let_run) = (payroll.stop.clone(), Arc::clone(&payroll.let_run));
+    let meter_stop = CancellationToken::new();
+    let mut paying = tokio::spawn(pay(payroll, config.data.clone()));
+    let mut refilling = tokio::spawn(meter.run(meter_stop.clone()));
+    let served = tokio::select! {
+        served = weir_ingress::run_node(node, stop) => served.map_err(|error| Failure::failed(chain(&error))),
+        _ = &mut paying => Err(Failure::failed("who pays for instances ended unexpectedly")),
+        _ = &mut refilling => Err(Failure::failed("the meter ended unexpectedly")),
+    };
+    // Only a clean end lets everything go on unpaid. Where the node failed, the next one goes on
+    // before the deadman acts; where `weir up` itself was killed, nobody may ever come.
+    let clean = served.is_ok() && !is_orphan(args.options.supervisor);
+    let_run.store(clean, Ordering::SeqCst);
+    for (stop, task) in [(payroll_stop, paying), (meter_stop, refilling)] {
+        stop.cancel();
+        if !task.is_finished()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "a part of the node ended badly");
+        }
+    }
+    served
+}
+
+/// The meter, once a node that is still ending has let go of its log; `None` if told to stop.
+async fn open_meter(config: &MeterConfig, link: &Arc<SocketLink>, stop: &CancellationToken) -> Result<Option<Meter>> {
+    let began = tokio::time::Instant::now();
+    loop {
+        match Meter::open(config, Arc::clone(link) as Arc<dyn weir_meter::LedgerLink>) {
+            Ok(meter) => return Ok(Some(meter)),
+            Err(LogError::InUse(_)) if began.elapsed() < LOG_PATIENCE => {}
+            Err(error) => return Err(Failure::failed(chain(&error))),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+    }
+}
+
+/// What it takes to pay for what runs.
+struct Payroll {
+    wallets: Wallets,
+    shard: usize,
+    runs: watch::Receiver<Vec<MeteredInstance>>,
+    pays: watch::Sender<BTreeSet<InstanceId>>,
+    stop: CancellationToken,
+    /// Whether the end is clean.
+    let_run: Arc<AtomicBool>,
+}
+
+/// Pays for instances and for what they send, until it is stopped.
+async fn pay(payroll: Payroll, data: impl AsRef<Path>) {
+    let data = data.as_ref();
+    // On the very first start control has still to give this Weir its name.
+    let installation = tokio::select! {
+        () = payroll.stop.cancelled() => return,
+        installation = installation::name(data) => installation,
+    };
+    let meters: Arc<dyn Meters> = Arc::new(DockerMeters::new(installation, None));
+    let instances = InstancesConfig {
+        meters: Arc::clone(&meters),
+        wallets: payroll.wallets.clone(),
+        shard: payroll.shard,
+        metered: payroll.runs.clone(),
+        paying: payroll.pays,
+        deadman: Some(Deadman {
+            socket: installation::deadman_socket(data),
+            frozen_file: installation::frozen_file(data),
+        }),
+    };
+    let egress = EgressConfig {
+        meters,
+        wallets: payroll.wallets,
+        shard: payroll.shard,
+        metered: payroll.runs,
+    };
+    let let_run = || payroll.let_run.load(Ordering::SeqCst);
+    let farewell = || if let_run() { Farewell::LetRun } else { Farewell::Freeze };
+    tokio::join!(
+        instances::run(instances, payroll.stop.clone(), farewell),
+        egress::run(egress, payroll.stop.clone(), let_run),
+    );
 }

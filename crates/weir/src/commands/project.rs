@@ -1,6 +1,7 @@
 use weir_api::{CreateProject, Project};
 
 use super::{destroy, env, link};
+use crate::amounts::account_name;
 use crate::context::{self, ProjectChoice, project_name};
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Look, Ui};
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 enum Verb {
     /// Make a project; in a git repository, also the remote `weir`.
     #[command(
-        after_help = "Examples:\n  weir project create shop && git push weir main\n  weir project create shop --branch release"
+        after_help = "Examples:\n  weir project create shop && git push weir main\n  weir project create shop --branch release\n  weir project create shop --account customer-7"
     )]
     Create {
         /// 1 to 30 of a-z, 0-9 and -; it becomes a part of the address. Otherwise the name of this folder.
@@ -29,6 +30,10 @@ enum Verb {
         /// where the repository has no `main`.
         #[arg(long, value_name = "BRANCH")]
         branch: Option<String>,
+        /// The account that pays for it, for good: moving a project to another account is not
+        /// supported. Otherwise `default`.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
         /// Leave the git repository of this folder alone.
         #[arg(long)]
         no_remote: bool,
@@ -55,8 +60,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         Verb::Create {
             name,
             branch,
+            account,
             no_remote,
-        } => create(session, name, branch, no_remote).await,
+        } => create(session, name, branch, account, no_remote).await,
         Verb::List => list(session).await,
         Verb::Show { name } => show(session, name).await,
         Verb::Connect(args) => link::run(args, session).await,
@@ -66,7 +72,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     }
 }
 
-async fn create(session: &Session, name: Option<String>, branch: Option<String>, no_remote: bool) -> Result<()> {
+async fn create(
+    session: &Session,
+    name: Option<String>,
+    branch: Option<String>,
+    account: Option<String>,
+    no_remote: bool,
+) -> Result<()> {
+    let account = account.as_deref().map(account_name).transpose()?;
     let name = match name {
         Some(name) => project_name(&name)?,
         None => folder_name()?,
@@ -83,6 +96,7 @@ async fn create(session: &Session, name: Option<String>, branch: Option<String>,
             &CreateProject {
                 name: name.to_string(),
                 branch,
+                account,
             },
         )
         .await?;

@@ -1,5 +1,7 @@
-use weir_api::{EnvironmentStatus, Instance, ProcessStatus};
+use weir_api::{EnvironmentMoney, EnvironmentStatus, Instance, ProcessStatus};
 
+use super::cap::cap_text;
+use crate::amounts::shown;
 use crate::context::PlaceChoice;
 use crate::failure::Result;
 use crate::output::{Cell, Look, Ui, ago, log_text, size};
@@ -36,6 +38,9 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
     }
     if let Some(detail) = &status.detail {
         ui.data(&ui.out(Look::Warning, &log_text(detail, false)))?;
+    }
+    if let Some(money) = &status.money {
+        tell_money(ui, money)?;
     }
     if let Some(deployment) = &status.deployment {
         let words = format!(
@@ -80,6 +85,21 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         ui.data(&format!("\nalso at {}", own.join(", ")))?;
     }
     Ok(())
+}
+
+/// Spent, cap and what is left of it; why nothing more is spent, if so.
+fn tell_money(ui: &Ui, money: &EnvironmentMoney) -> Result<()> {
+    ui.data(&format!(
+        "spent {} {} in this period; {} left of {} (cap of {})",
+        shown(&money.spent),
+        money.currency,
+        shown(&money.left),
+        cap_text(&money.cap),
+        money.scope
+    ))?;
+    let Some(stopped) = &money.stopped else { return Ok(()) };
+    let words = format!("stopped: {}; {}", stopped.message, stopped.hint);
+    ui.data(&ui.out(Look::Bad, &words))
 }
 
 fn rows_of(process: &ProcessStatus, several_apps: bool) -> Vec<Vec<Cell>> {

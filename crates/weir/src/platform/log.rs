@@ -28,6 +28,8 @@ pub(crate) enum Speaker {
     Control,
     /// `weir node`.
     Node,
+    /// `weir deadman`.
+    Deadman,
 }
 
 impl Speaker {
@@ -37,6 +39,7 @@ impl Speaker {
             Self::Up => "weir",
             Self::Control => "control",
             Self::Node => "node",
+            Self::Deadman => "deadman",
         }
     }
 }

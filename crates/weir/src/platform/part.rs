@@ -53,6 +53,11 @@ pub(crate) fn stop_token(supervisor: Option<i32>) -> Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Whether the supervisor has gone; never without one.
+pub(crate) fn is_orphan(supervisor: Option<i32>) -> bool {
+    supervisor.is_some_and(|supervisor| getppid() != Pid::from_raw(supervisor))
+}
+
 /// Ends when the supervisor is no longer our parent; never without one.
 async fn orphaned(supervisor: Option<i32>) {
     let Some(supervisor) = supervisor.map(Pid::from_raw) else {

@@ -1,5 +1,5 @@
-//! Starts `control` and `node`, starts them again when they die, reads what they say, and stops
-//! them in order: who decides first, who carries last.
+//! Starts `control`, `node` and `deadman`, starts them again when they die, reads what they say,
+//! and stops them in order: who decides first, then who carries, last who watches that one.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -32,11 +32,11 @@ pub(crate) struct Stops {
     pub(crate) control: CancellationToken,
     /// Stops the node.
     pub(crate) node: CancellationToken,
-    /// Ends both at once.
+    /// Ends all of them at once.
     pub(crate) at_once: CancellationToken,
 }
 
-/// Runs both parts until they are stopped.
+/// Runs all parts until they are stopped.
 pub(crate) async fn watch_over(options: &PlatformOptions, log: &Log, stops: &Stops) -> Result<()> {
     let control = Part {
         options,
@@ -52,6 +52,13 @@ pub(crate) async fn watch_over(options: &PlatformOptions, log: &Log, stops: &Sto
         stop: stops.node.clone(),
         at_once: stops.at_once.clone(),
     };
+    let deadman = Part {
+        options,
+        log,
+        speaker: Speaker::Deadman,
+        stop: CancellationToken::new(),
+        at_once: stops.at_once.clone(),
+    };
     let control = async {
         let result = control.watch().await;
         // Also where control could not even be started.
@@ -59,12 +66,21 @@ pub(crate) async fn watch_over(options: &PlatformOptions, log: &Log, stops: &Sto
         stops.node.cancel();
         result
     };
-    let (control, node) = tokio::join!(control, async {
+    let node = async {
         let result = node.watch().await;
         stops.control.cancel();
+        deadman.stop.cancel();
         result
-    });
-    control.and(node)
+    };
+    let deadman = async {
+        let result = deadman.watch().await;
+        // Without it nothing may run.
+        stops.control.cancel();
+        stops.node.cancel();
+        result
+    };
+    let (control, node, deadman) = tokio::join!(control, node, deadman);
+    control.and(node).and(deadman)
 }
 
 struct Part<'a> {

@@ -14,8 +14,8 @@ use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use weir_api::{
-    Accepted, Domain, Environment, EnvironmentStatus, Health, Instance, LogLine, ProcessStatus, Project, Release, Task,
-    TaskLine,
+    Accepted, Cap, Domain, Environment, EnvironmentMoney, EnvironmentStatus, Health, Instance, LogLine, ProcessStatus,
+    Project, Release, Stopped, Task, TaskLine,
 };
 
 /// The only token that is known.
@@ -130,6 +130,7 @@ fn router(memory: Shared) -> Router {
         .route(&at("/logs"), get(logs))
         .route(&at("/run"), get(session))
         .route(&at("/exec"), get(session))
+        .merge(crate::fake_money::router())
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&memory), remember))
         .route("/v1/health", get(health))
@@ -292,6 +293,22 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         processes: vec![process],
         domains: vec![domain],
         deployment: None,
+        money: Some(EnvironmentMoney {
+            currency: "EUR".into(),
+            spent: "1.2345678".into(),
+            cap: Cap {
+                limit: "7.00".into(),
+                period: "month".into(),
+                pace: true,
+            },
+            scope: "shop".into(),
+            left: "0.00".into(),
+            stopped: Some(Stopped {
+                reason: "project-cap".into(),
+                message: "the spending cap of the project is reached".into(),
+                hint: "weir cap set shop AMOUNT/month allows more".into(),
+            }),
+        }),
     })
     .into_response()
 }

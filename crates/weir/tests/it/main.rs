@@ -6,8 +6,10 @@
 
 mod deploy;
 mod fake;
+mod fake_money;
 mod git;
 mod long_work;
+mod money;
 mod platform;
 mod reference;
 mod results;

@@ -21,7 +21,8 @@ impl Planner<'_> {
         let observed = self.observed;
         for fact in &observed.instances {
             let wanted = kept.contains(&fact.labels.instance) && !self.is_dead(fact) && !self.must_give_way(fact);
-            if !wanted && !fact.stopping && !fact.in_session {
+            let handled = self.desired.unpaid.is_some() && fact.labels.role == InstanceRole::Run;
+            if !wanted && !fact.stopping && !fact.in_session && !handled {
                 self.retire(fact, routes);
             }
         }
@@ -34,6 +35,40 @@ impl Planner<'_> {
                 self.wake_at(*until_ms);
             }
         }
+    }
+
+    /// Freezes what runs, so that it costs no more than was held for it, and stops it after a
+    /// while. One-off commands are stopped at once: nobody waits for a frozen one.
+    pub(super) fn go_without_money(&mut self, unpaid: &Unpaid) {
+        let kept_until_ms = unpaid.since_ms + UNPAID_FROZEN_MS;
+        let observed = self.observed;
+        for fact in observed.instances.iter().filter(|fact| !fact.stopping) {
+            let instance = fact.labels.instance;
+            let ended = matches!(fact.state, InstanceState::Exited { .. });
+            if fact.labels.role == InstanceRole::Run {
+                if !ended {
+                    self.actions.push(Action::Stop { instance, grace_s: 5 });
+                }
+            } else if fact.labels.role == InstanceRole::Instance && !ended && self.is_kept(fact) {
+                if self.now_ms >= kept_until_ms {
+                    let grace_s = self.grace_s(&fact.labels).min(UNPAID_GRACE_S);
+                    self.actions.push(Action::Stop { instance, grace_s });
+                } else if fact.state == InstanceState::Running {
+                    self.actions.push(Action::Freeze { instance });
+                }
+            }
+        }
+        if self.now_ms < kept_until_ms {
+            self.wake_at(kept_until_ms);
+        }
+    }
+
+    fn is_kept(&self, fact: &Fact) -> bool {
+        let instance = fact.labels.instance;
+        self.chosen_live
+            .values()
+            .flatten()
+            .any(|kept| kept.labels.instance == instance)
     }
 
     /// Whether an instance of the live release has to end so that the next one can start.

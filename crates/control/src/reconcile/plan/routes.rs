@@ -38,7 +38,10 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let names = serving.map(|_| names(chosen)).unwrap_or_default();
+        let names = serving
+            .filter(|_| self.desired.unpaid.is_none())
+            .map(|_| names(chosen))
+            .unwrap_or_default();
         let mut routes = Routes {
             entries,
             draining: BTreeSet::new(),
@@ -82,6 +85,11 @@ impl<'a> Planner<'a> {
         let crashes = self.observed.crashes.get(key).copied().unwrap_or_default();
         let state = if self.desired.mode == EnvironmentMode::Paused {
             RouteState::Paused
+        } else if let Some(unpaid) = &self.desired.unpaid {
+            RouteState::Unpaid {
+                message: unpaid.message.clone(),
+                retry_after_s: unpaid.retry_after_s,
+            }
         } else if self.is_held(&key.0) {
             RouteState::Hold {
                 timeout_ms: HOLD_TIMEOUT_MS,

@@ -1,0 +1,176 @@
+//! The reconciler and money: whether there is any, what the node has to pay for, and what control
+//! holds for instances that no node pays for yet.
+
+use std::collections::BTreeSet;
+
+use weir_engine::{InstanceRole, InstanceSpec, InstanceState};
+use weir_ledger::protocol::DenialReason;
+use weir_model::project::{Environment, Project};
+use weir_model::route::MeteredInstance;
+use weir_model::{InstanceId, ProcessName, UnixMillis};
+
+use super::driver::{PassError, Wanted, Worker};
+use super::funds::{self, Size};
+use super::plan::{Fact, Observed, Unpaid};
+
+/// Visitors are told to come back after so many seconds while money is let out slowly.
+const PACE_RETRY_S: u64 = 60;
+
+impl Worker {
+    /// Whether, and since when, there is no money for the environment.
+    pub(super) fn unpaid(&mut self, project: &Project, environment: &Environment) -> Option<Unpaid> {
+        let Some(reason) = self.context.money.stopped(self.environment) else {
+            self.unpaid_since_ms = None;
+            return None;
+        };
+        let since_ms = *self.unpaid_since_ms.get_or_insert_with(|| self.context.clock.now_ms());
+        Some(Unpaid {
+            message: funds::words(reason, project.name.as_str(), environment.name.as_str()),
+            retry_after_s: if reason == DenialReason::Pace { PACE_RETRY_S } else { 0 },
+            since_ms,
+        })
+    }
+
+    /// Everything of the environment that uses CPU time or memory.
+    pub(super) async fn metered(&mut self, observed: &Observed) -> Result<Vec<MeteredInstance>, PassError> {
+        let mut metered = Vec::new();
+        for fact in &observed.instances {
+            if matches!(fact.state, InstanceState::Created | InstanceState::Exited { .. }) {
+                continue;
+            }
+            let Some(size) = self.size_of(fact).await? else { continue };
+            metered.push(MeteredInstance {
+                instance: fact.labels.instance,
+                environment: self.environment,
+                app: fact.labels.app.clone(),
+                process: fact.labels.process.clone(),
+                memory_bytes: size.memory_bytes,
+                cpu_milli: size.cpu_milli,
+                address: fact.address,
+                frozen: fact.state == InstanceState::Frozen,
+                stopping: fact.stopping,
+            });
+        }
+        Ok(metered)
+    }
+
+    /// The limits of an instance: those of its process, and of `web` for one-off commands.
+    async fn size_of(&mut self, fact: &Fact) -> Result<Option<Size>, PassError> {
+        let Some(release) = self.release(fact.labels.release).await? else {
+            return Ok(None);
+        };
+        let Some(app) = release.apps.get(&fact.labels.app) else {
+            return Ok(None);
+        };
+        let of = |process: &ProcessName| app.spec.processes.get(process).cloned();
+        let spec = of(&fact.labels.process).or_else(|| of(&ProcessName::web())).unwrap_or_default();
+        Ok(Some(Size {
+            memory_bytes: spec.memory_bytes,
+            cpu_milli: spec.cpu_milli,
+        }))
+    }
+
+    /// Sees to it that everything that runs is paid for: by the node, or for the first seconds
+    /// by control. What cannot be paid for is frozen.
+    pub(super) async fn hold_for(
+        &mut self,
+        wanted: &Wanted,
+        observed: &Observed,
+        now_ms: UnixMillis,
+    ) -> Result<(), PassError> {
+        let there: BTreeSet<InstanceId> = observed.instances.iter().map(|fact| fact.labels.instance).collect();
+        // Before the node has spoken to this control nothing is known; it pays as it did before.
+        let Some(paying) = self.context.reconciler.shared.routing.paying() else {
+            return Ok(());
+        };
+        let funds = &self.context.reconciler.shared.clone().funds;
+        funds.settle(self.environment, &there, &paying, now_ms);
+        for fact in &observed.instances {
+            let id = fact.labels.instance;
+            let runs = fact.state == InstanceState::Running && !fact.stopping;
+            if !runs || paying.contains(&id) || funds.covers(id, now_ms) {
+                continue;
+            }
+            let Some(size) = self.size_of(fact).await? else { continue };
+            let wallets = self.context.money.wallets().clone();
+            if let Err(reason) = funds.secure(&wallets, &fact.labels, size, now_ms).await {
+                tracing::info!(instance.id = %id, %reason, "{}: frozen, because nobody pays for it", wanted.title());
+                self.context.engine.instance_freeze(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Thaws an instance once its first seconds are paid for. Returns whether it was.
+    pub(super) async fn thaw(
+        &mut self,
+        wanted: &Wanted,
+        observed: &Observed,
+        instance: InstanceId,
+    ) -> Result<bool, PassError> {
+        let Some(fact) = observed.instances.iter().find(|fact| fact.labels.instance == instance) else {
+            return Ok(false);
+        };
+        let Some(size) = self.size_of(fact).await? else {
+            return Ok(false);
+        };
+        let wallets = self.context.money.wallets().clone();
+        let now_ms = self.context.clock.now_ms();
+        let funds = &self.context.reconciler.shared.funds;
+        if let Err(reason) = funds.secure(&wallets, &fact.labels, size, now_ms).await {
+            tracing::debug!(instance.id = %instance, %reason, "{}: stays frozen", wanted.title());
+            return Ok(false);
+        }
+        self.context.engine.instance_thaw(instance).await?;
+        Ok(true)
+    }
+
+    /// Of what is to be started, that whose first seconds can be paid for. A deployment that
+    /// cannot be paid for is refused in words; what serves already is tried again later.
+    pub(super) async fn afford(&mut self, wanted: &Wanted, specs: Vec<InstanceSpec>) -> Vec<InstanceSpec> {
+        let wallets = self.context.money.wallets().clone();
+        let funds = &self.context.reconciler.shared.clone().funds;
+        let mut affordable = Vec::new();
+        for spec in specs {
+            let size = Size {
+                memory_bytes: spec.memory_bytes,
+                cpu_milli: spec.cpu_milli,
+            };
+            let now_ms = self.context.clock.now_ms();
+            match funds.secure(&wallets, &spec.labels, size, now_ms).await {
+                Ok(()) => affordable.push(spec),
+                Err(reason) => {
+                    let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
+                    let words = funds::words_of(reason, project, environment);
+                    tracing::info!(project.name = project, environment.name = environment, "nothing is started: {words}");
+                    if Some(spec.labels.deployment) != wanted.environment.live
+                        || spec.labels.role == InstanceRole::Release
+                    {
+                        self.refused.insert(spec.labels.deployment, words);
+                    }
+                }
+            }
+        }
+        affordable
+    }
+
+    /// Tells what the guard refused since it was last told.
+    pub(super) async fn tell_trips(&self, wanted: &Wanted) {
+        let trips = self.context.reconciler.shared.routing.untold_trips(self.environment);
+        let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
+        for trip in trips {
+            let what = if trip.refused { "refused" } else { "would have refused" };
+            let message = format!(
+                "the guard {what} calls to {}.{}: {:?} {} (limit {}); {}",
+                trip.app,
+                trip.process,
+                trip.rule,
+                trip.measured,
+                trip.limit,
+                trip.chain.join(" → ")
+            );
+            let tasks = &self.context.tasks;
+            tasks.change(project, Some(environment), "guard.tripped", &message).await;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A process of an app, as the guard knows it: what is called, and by which rules.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use weir_model::guard::GuardRules;
+use weir_model::{AppName, EnvironmentId, ProcessName};
+
+/// What is called: one process of one app. Get it once per route and keep it.
+#[derive(Debug)]
+pub struct Target {
+    /// Counts the targets of this sentry.
+    pub(crate) number: u32,
+    pub(crate) environment: EnvironmentId,
+    /// `app.process`.
+    pub(crate) text: Box<str>,
+    /// None for a text that is not of that form; such a target has no rules.
+    pub(crate) names: Option<(AppName, ProcessName)>,
+    rules: SharedRules,
+    visitors: Box<[Counter]>,
+}
+
+/// Alone on its cache line, so that workers do not wait for each other's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counter(pub(crate) AtomicU64);
+
+#[derive(Debug)]
+struct SharedRules {
+    enabled: AtomicBool,
+    depth: AtomicU32,
+    descendants: AtomicU64,
+    repeats: AtomicU32,
+    reproduction: AtomicBool,
+}
+
+impl Target {
+    pub(crate) fn new(number: u32, environment: EnvironmentId, text: &str, shards: usize) -> Self {
+        let names = text
+            .split_once('.')
+            .and_then(|(app, process)| Some((AppName::new(app).ok()?, ProcessName::new(process).ok()?)));
+        let target = Self {
+            number,
+            environment,
+            text: text.into(),
+            names,
+            rules: SharedRules {
+                enabled: AtomicBool::new(true),
+                depth: AtomicU32::new(0),
+                descendants: AtomicU64::new(0),
+                repeats: AtomicU32::new(0),
+                reproduction: AtomicBool::new(true),
+            },
+            visitors: (0..shards.max(1)).map(|_| Counter::default()).collect(),
+        };
+        target.set_rules(&GuardRules::default());
+        target
+    }
+
+    pub(crate) fn set_rules(&self, rules: &GuardRules) {
+        self.rules.enabled.store(rules.enabled, Ordering::Relaxed);
+        self.rules.depth.store(rules.depth, Ordering::Relaxed);
+        self.rules.descendants.store(rules.descendants, Ordering::Relaxed);
+        self.rules.repeats.store(rules.repeats, Ordering::Relaxed);
+        self.rules.reproduction.store(rules.reproduction, Ordering::Relaxed);
+    }
+
+    /// The rules that hold now.
+    pub fn rules(&self) -> GuardRules {
+        GuardRules {
+            enabled: self.rules.enabled.load(Ordering::Relaxed),
+            depth: self.rules.depth.load(Ordering::Relaxed),
+            descendants: self.rules.descendants.load(Ordering::Relaxed),
+            repeats: self.rules.repeats.load(Ordering::Relaxed),
+            reproduction: self.rules.reproduction.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn descendants(&self) -> u64 {
+        self.rules.descendants.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_visitor(&self, shard: usize) {
+        self.visitors[shard % self.visitors.len()]
+            .0
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests of visitors since the start.
+    pub(crate) fn visitors(&self) -> u64 {
+        self.visitors
+            .iter()
+            .map(|counter| counter.0.load(Ordering::Relaxed))
+            .sum()
+    }
+}

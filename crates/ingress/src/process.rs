@@ -1,0 +1,51 @@
+//! What outlives snapshots of one process of one app: where its requests wait, from what they
+//! are paid, and by what name the guard knows it.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use weir_guard::{Sentry, Target};
+use weir_ledger::wallet::{Till, Wallets};
+use weir_model::{AppName, EnvironmentId, ProcessName};
+
+use crate::admission::Gate;
+use crate::clock::Clock;
+
+/// One process, the same for all hosts that lead to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    /// Where requests wait.
+    pub(crate) gate: Arc<Gate>,
+    /// None where nothing is charged.
+    pub(crate) till: Option<Arc<Till>>,
+    /// None where nothing is guarded.
+    pub(crate) target: Option<Arc<Target>>,
+}
+
+/// What pays and what guards, for all processes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doors {
+    pub(crate) wallets: Option<Wallets>,
+    pub(crate) sentry: Option<Sentry>,
+}
+
+impl Process {
+    /// The process that answers as `target` (`app.process`).
+    pub(crate) fn new(environment: EnvironmentId, target: &str, clock: Clock, doors: &Doors) -> Self {
+        Self {
+            gate: Arc::new(Gate::new(clock)),
+            till: doors.wallets.as_ref().map(|wallets| till(wallets, environment, target)),
+            target: doors.sentry.as_ref().map(|sentry| sentry.target(environment, target)),
+        }
+    }
+}
+
+/// The till of the process; that of the environment as a whole if the target is not
+/// `app.process`, so that nothing is free for want of a name.
+fn till(wallets: &Wallets, environment: EnvironmentId, target: &str) -> Arc<Till> {
+    let names = target
+        .split_once('.')
+        .and_then(|(app, process)| Some((AppName::from_str(app).ok()?, ProcessName::from_str(process).ok()?)));
+    let (app, process) = names.as_ref().map(|(app, process)| (app, process)).unzip();
+    wallets.till(environment, app, process)
+}

@@ -1,0 +1,64 @@
+//! The real ledger and the real wallets in a world that fails in every way that we could think
+//! of, one seed a world. Somebody who shares no sums with them counts the work as it is done.
+//!
+//! `WEIR_SIMULATION_SEEDS=100000` runs so many seeds, `WEIR_SIMULATION_SEED=7` one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
+
+mod control;
+mod disk;
+mod node;
+mod oracle;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use world::{Tally, World};
+
+const SEEDS: u64 = 200;
+const STEPS: u32 = 400;
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    match (number("WEIR_SIMULATION_SEED"), number("WEIR_SIMULATION_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
+    }
+}
+
+/// Runs all seeds; says how to repeat the one that fails.
+fn each_seed(test: &str, run: impl Fn(u64) -> Tally) -> Vec<Tally> {
+    seeds()
+        .map(|seed| match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            Ok(tally) => tally,
+            Err(panic) => {
+                println!(
+                    "seed {seed} fails; again: WEIR_SIMULATION_SEED={seed} cargo test -p weir-ledger --test simulation {test}"
+                );
+                resume_unwind(panic)
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn no_fault_makes_work_cost_more_than_was_allowed() {
+    let tallies = each_seed("no_fault_makes", |seed| {
+        let mut world = World::new(seed);
+        (0..STEPS).for_each(|_| world.step());
+        world.come_to_rest();
+        world.tally
+    });
+    let sum = |what: fn(&Tally) -> u64| tallies.iter().map(what).sum::<u64>();
+    println!(
+        "{} seeds: {} draws, {} refused, {} kills, {} logs lost, {} fences, {} rows, {} leases lost something",
+        tallies.len(),
+        sum(|tally| tally.worked),
+        sum(|tally| tally.refused),
+        sum(|tally| tally.kills),
+        sum(|tally| tally.logs_lost),
+        sum(|tally| tally.fences),
+        sum(|tally| tally.rows),
+        sum(|tally| tally.lost.leases),
+    );
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask bench guard-cost`: the proxy with and without wallet and guard, in turns, in one
+//! process. The measuring is in `crates/ingress/benches/guard_cost.rs`; here it is started and
+//! its figures become a table and `bench/results/DATE-guard-cost.json`.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::bench::{self, Figure};
+
+/// Key in the bench's answer, name in the table, unit, and what it should be less than.
+const FIGURES: [(&str, &str, &str, Option<f64>); 10] = [
+    ("bare_per_core", "requests/s of one core, bare", "", None),
+    ("with_per_core", "requests/s of one core, paid and guarded", "", None),
+    ("lost_per_core_percent", "throughput of one core lost", "%", Some(3.0)),
+    ("bare_by_clock", "requests/s by the clock, bare", "", None),
+    ("lost_by_clock_percent", "throughput by the clock lost", "%", None),
+    ("bare_median_us", "latency, median, bare", "us", None),
+    ("added_median_us", "latency added, median", "us", Some(2.0)),
+    ("bare_p99_us", "latency, 99 of 100, bare", "us", None),
+    ("added_p99_us", "latency added, 99 of 100", "us", None),
+    ("pairs", "pairs of rounds", "", None),
+];
+
+/// Builds, measures for less than a minute, prints and writes.
+pub(crate) fn run() -> Result<()> {
+    let output = Command::new("cargo")
+        .args(["bench", "--quiet", "--package", "weir-ingress", "--bench", "guard_cost"])
+        .current_dir(e2e::root())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo bench")?;
+    ensure!(output.status.success(), "the measurement failed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().context("the measurement says nothing")?;
+    let answer: Value = serde_json::from_str(last).context("read what was measured")?;
+    let figures = FIGURES
+        .iter()
+        .map(|(key, name, unit, target)| {
+            let value = answer[key].as_f64().with_context(|| format!("no `{key}`"))?;
+            Ok(Figure {
+                name,
+                value,
+                unit,
+                target: *target,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    bench::print(&figures);
+    bench::write(&figures, "-guard-cost")
+}
