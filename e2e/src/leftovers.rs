@@ -46,7 +46,7 @@ pub async fn remove(installation: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes the chains of iptables that a Weir leaves while instances of it run. Without the
+/// Removes the chains of iptables and the table of nftables that a Weir leaves while instances of it run. Without the
 /// right to do so there are none.
 async fn remove_firewall(installation: &str) {
     let iptables = |arguments: Vec<String>| async move {
@@ -71,6 +71,11 @@ async fn remove_firewall(installation: &str) {
             iptables(vec![order.to_owned(), chain.clone()]).await;
         }
     }
+    let table = format!("weir-{installation}");
+    let _ = tokio::process::Command::new("nft")
+        .args(["delete", "table", "inet", &table])
+        .output()
+        .await;
 }
 
 /// Removes what earlier runs left: Weirs that go on although the test that started them is

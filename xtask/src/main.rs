@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod guard_cost;
+mod milkie_way;
 mod openapi;
 mod tidy;
 
@@ -17,7 +18,10 @@ const USAGE: &str = "Usage: cargo xtask <command>
   bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
                     (--apps N idle apps, 20 unless told; --no-first leaves out the first push
                     on a machine without stacks)
-  bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns";
+  bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns
+  bench milkie-way  the 72,000-dollar night again, under different policies: a table, a CSV file
+                    and a chart in bench/results
+  bench traces      labelled traffic through the guard: precision, recall, money before the trip";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +32,11 @@ fn main() -> ExitCode {
         ["openapi"] => openapi::run(),
         ["bench", "deploy", rest @ ..] => bench::run(rest),
         ["bench", "guard-cost"] => guard_cost::run(),
+        ["bench", "milkie-way"] => milkie_way::run(),
+        ["bench", "traces"] => {
+            println!("{}", weir_guard::traces::table(&[1, 2, 3]));
+            Ok(())
+        }
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())

@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p weir-control --example grants -- [METERS] [SECONDS] [DATABASE]
 //!
-//! So many meters each ask for money again as soon as they are answered. The database is a new
+//! So many meters each open a lease, and close it for another as soon as they are answered. The database is a new
 //! SQLite file in the current folder (the disk under it is what is measured) unless one is named.
 //! Prints one line of JSON.
 
@@ -54,12 +54,12 @@ async fn main() {
     for number in 0..meters {
         let (money, slowest_us) = (money.clone(), slowest_us.clone());
         asking.push(tokio::spawn(async move {
-            let (mut granted, mut count) = (Nano::ZERO, 0_u64);
+            let mut count = 0_u32;
             while Instant::now() < until {
                 let asked = Instant::now();
-                let answer = money.exchange(question(number, environment, granted)).await.unwrap();
-                assert!(answer.leases[0].granted > granted, "{answer:?}");
-                granted = answer.leases[0].granted;
+                let answer = money.exchange(question(number, environment, count)).await.unwrap();
+                let lease = answer.leases.last().unwrap();
+                assert!(lease.granted > Nano::ZERO, "{lease:?}");
                 let took = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
                 slowest_us.fetch_max(took, Ordering::Relaxed);
                 count += 1;
@@ -67,9 +67,9 @@ async fn main() {
             count
         }));
     }
-    let mut grants = 0;
+    let mut grants = 0_u64;
     for task in asking {
-        grants += task.await.unwrap();
+        grants += u64::from(task.await.unwrap());
     }
     money.close().await;
     store.close().await;
@@ -79,7 +79,7 @@ async fn main() {
             "meters": meters,
             "seconds": seconds,
             "grants": grants,
-            "grants_per_second": grants / seconds,
+            "grants_per_second": grants / seconds.max(1),
             "slowest_us": slowest_us.load(Ordering::Relaxed),
         })
     );
@@ -113,22 +113,25 @@ fn project() -> Project {
     }
 }
 
-fn question(number: u64, environment: EnvironmentId, granted: Nano) -> Exchange {
+/// Gives back all of the lease before, and opens another.
+fn question(meter: u64, environment: EnvironmentId, before: u32) -> Exchange {
+    let lease = |number: u32, closed: bool| LeaseReport {
+        lease: LeaseKey { environment, number },
+        granted: Nano::ZERO,
+        returned: Nano::ZERO,
+        usage: Vec::new(),
+        want: (!closed).then_some(Want {
+            needed: Nano(1_000),
+            rate_per_s: Nano::ZERO,
+        }),
+        closed,
+    };
+    let closing = (before > 0).then(|| lease(before, true));
     Exchange {
-        meter: format!("node:{number}"),
+        meter: format!("node:{meter}"),
         incarnation: 1,
         boot: 1,
         closings: Vec::new(),
-        leases: vec![LeaseReport {
-            lease: LeaseKey { environment, number: 1 },
-            granted,
-            returned: Nano::ZERO,
-            usage: Vec::new(),
-            want: Some(Want {
-                needed: Nano(1_000),
-                rate_per_s: Nano::ZERO,
-            }),
-            closed: false,
-        }],
+        leases: closing.into_iter().chain([lease(before + 1, false)]).collect(),
     }
 }

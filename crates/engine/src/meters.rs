@@ -51,16 +51,10 @@ pub trait Meters: Send + Sync + std::fmt::Debug {
     /// the world; the kernel drops what is more. Then tells how many each has sent, of all that
     /// are counted. Totals never fall while this process lives. An environment that was never
     /// named can send nothing. Traffic within an environment and to the machine itself is free.
-    async fn egress(
-        &self,
-        allow: &BTreeMap<EnvironmentId, u64>,
-    ) -> Result<BTreeMap<EnvironmentId, u64>, EngineError>;
+    async fn egress(&self, allow: &BTreeMap<EnvironmentId, u64>) -> Result<BTreeMap<EnvironmentId, u64>, EngineError>;
     /// Stops counting an environment that has no instances any more. Fine if it is not counted.
     async fn egress_forget(&self, environment: EnvironmentId) -> Result<(), EngineError>;
 
     /// Bytes on disk of each volume of an environment.
-    async fn volumes_usage(
-        &self,
-        environment: EnvironmentId,
-    ) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError>;
+    async fn volumes_usage(&self, environment: EnvironmentId) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError>;
 }

@@ -1,6 +1,7 @@
 //! The guard's place on the way of a request.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use weir_model::guard::{GuardRule, GuardTrip};
 use weir_model::route::RouteSnapshot;
 use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
-use crate::descent::{Descent, RootId};
+use crate::descent::{Descent, RootId, scatter};
 use crate::flow::{Call, Flow, TargetState, rule_limit};
 use crate::lineage::{Lineage, LineageKey, trace_id};
 use crate::repeats::ContentHash;
@@ -47,10 +48,41 @@ pub(crate) struct Inner {
     targets: Mutex<HashMap<TargetName, Arc<Target>>>,
     next_target: AtomicU32,
     seats: Mutex<HashMap<InstanceId, Arc<Seat>>>,
-    addresses: ArcSwap<HashMap<IpAddr, Arc<Seat>>>,
+    addresses: ArcSwap<Addresses>,
     descents: Arc<Descents>,
     flow: Mutex<Flow>,
     trips: Mutex<Trips>,
+}
+
+/// Instances by address. Nobody from outside chooses the keys, so that a quick hash is enough.
+type Addresses = HashMap<IpAddr, Arc<Seat>, BuildHasherDefault<AddressHasher>>;
+
+/// Spreads the bytes of an address.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = scatter(self.0 ^ u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        // Which kind of address it is; its bytes say enough.
+        let _ = number;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // How long it is; the same.
+        let _ = number;
+    }
 }
 
 /// The environment and `app.process`.
@@ -190,7 +222,7 @@ impl Sentry {
             let text = format!("{}.{}", metered.app, metered.process);
             (metered.instance, metered.environment, text, metered.address)
         }));
-        let mut addresses = HashMap::new();
+        let mut addresses = Addresses::default();
         let mut seats = lock(&self.inner.seats);
         for (instance, environment, text, address) in residents {
             let seat = seats

@@ -255,7 +255,8 @@ async fn measure([bare, paying]: [Proxy; 2]) -> serde_json::Value {
         pairs.push(pair);
     }
     let [alone, with] = latencies([bare, paying]).await;
-    let median = |pick: &dyn Fn(&(Throughput, Throughput)) -> f64| at(&mut pairs.iter().map(pick).collect(), 0.5);
+    let median =
+        |pick: &dyn Fn(&(Throughput, Throughput)) -> f64| at(&mut pairs.iter().map(pick).collect::<Vec<_>>(), 0.5);
     let lost = |bare: f64, with: f64| (1.0 - with / bare) * 100.0;
     let at_of = |times: &[f64], part| at(&mut times.to_vec(), part);
     serde_json::json!({
@@ -298,7 +299,7 @@ async fn latencies(proxies: [Proxy; 2]) -> [Vec<f64>; 2] {
     clippy::cast_sign_loss,
     reason = "an index of a short list"
 )]
-fn at(values: &mut Vec<f64>, part: f64) -> f64 {
+fn at(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let index = (values.len() as f64 * part) as usize;
     values[index.min(values.len() - 1)]

@@ -251,6 +251,7 @@ mod tests {
             gate: Arc::clone(&gate),
             till: None,
             target: None,
+            calls: Arc::default(),
         });
         gate.set_current(Some(Arc::clone(&route)));
         route

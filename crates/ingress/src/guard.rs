@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, header};
@@ -18,7 +19,7 @@ use crate::admission::Slot;
 use crate::body::RequestBody;
 use crate::clock;
 use crate::config::NodeError;
-use crate::headers::RequestedHost;
+use crate::headers::{self, RequestedHost};
 use crate::node::Worker;
 use crate::pages::Page;
 use crate::serve::Origin;
@@ -44,11 +45,16 @@ pub(crate) async fn arrive(
         return Ok(None);
     };
     let address = origin.client.to_canonical();
-    let content = if sentry.internal(address) {
-        content_of(request).await
-    } else {
-        None
-    };
+    let mut content = None;
+    if sentry.internal(address) {
+        if let Some(calls) = shared.table.load().callers.get(&address) {
+            calls.store(true, Ordering::Relaxed);
+        }
+        content = content_of(request).await;
+    } else if headers::loops(request.headers()) > 1 {
+        // Besides our own mark: it went out and came back.
+        route.calls.store(true, Ordering::Relaxed);
+    }
     let ask = Ask {
         content,
         ..ask(host, lineage, request)
@@ -64,6 +70,7 @@ pub(crate) async fn arrive(
 /// calls meanwhile descends from it.
 pub(crate) fn bind(
     worker: &Worker,
+    route: &CompiledRoute,
     passage: &mut Passage,
     slot: &Slot,
     host: &RequestedHost,
@@ -73,7 +80,8 @@ pub(crate) fn bind(
     let Some(seat) = &slot.instance.seat else { return };
     let now_us = worker.shared.clock.now_us();
     passage.bind(seat, worker.index, now_us, &ask(host, lineage, request));
-    if !request.headers().contains_key(LINEAGE_HEADER)
+    if route.calls.load(Ordering::Relaxed)
+        && !request.headers().contains_key(LINEAGE_HEADER)
         && let Some(value) = passage.lineage()
         && let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
     {

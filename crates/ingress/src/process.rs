@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use weir_guard::{Sentry, Target};
 use weir_ledger::wallet::{Till, Wallets};
@@ -20,6 +21,9 @@ pub(crate) struct Process {
     pub(crate) till: Option<Arc<Till>>,
     /// None where nothing is guarded.
     pub(crate) target: Option<Arc<Target>>,
+    /// Whether its instances have called addresses of this Weir since the node began. Only such
+    /// apps get a lineage to pass on: signing it costs more than the rest of the guard.
+    pub(crate) calls: Arc<AtomicBool>,
 }
 
 /// What pays and what guards, for all processes.
@@ -36,6 +40,7 @@ impl Process {
             gate: Arc::new(Gate::new(clock)),
             till: doors.wallets.as_ref().map(|wallets| till(wallets, environment, target)),
             target: doors.sentry.as_ref().map(|sentry| sentry.target(environment, target)),
+            calls: Arc::default(),
         }
     }
 }

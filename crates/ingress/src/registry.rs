@@ -1,7 +1,9 @@
 //! Turns a snapshot into a table, keeping what outlives snapshots: instances and gates.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -100,6 +102,7 @@ impl Registry {
             hosts,
             gateways: snapshot.gateways.clone(),
             names: snapshot.names.clone(),
+            callers: self.callers(snapshot),
             instances: active.clone(),
         };
         Compiled {
@@ -138,6 +141,16 @@ impl Registry {
                 Arc::clone(instance)
             })
             .collect()
+    }
+
+    /// Whether the process of each address calls; only those with routes are of interest.
+    fn callers(&self, snapshot: &RouteSnapshot) -> HashMap<IpAddr, Arc<AtomicBool>> {
+        let known = snapshot.metered.iter().filter_map(|metered| {
+            let target = format!("{}.{}", metered.app, metered.process);
+            let process = self.processes.get(&(metered.environment, target.into()))?;
+            Some((metered.address?, Arc::clone(&process.calls)))
+        });
+        known.collect()
     }
 
     fn process(&mut self, previous: &mut Processes, environment: EnvironmentId, target: &str) -> Process {
@@ -185,6 +198,7 @@ fn compile_route(
         gate: process.gate,
         till: process.till,
         target: process.target,
+        calls: process.calls,
     }
 }
 

@@ -110,7 +110,7 @@ async fn phases(
         let Some(slot) = admit(worker, &route, &mut call).await? else {
             continue;
         };
-        bind(worker, &slot, &mut call);
+        bind(worker, &route, &slot, &mut call);
         let Some(connection) = connect(worker, &slot, &mut call).await else {
             continue;
         };
@@ -270,9 +270,9 @@ async fn enter(worker: &Worker, origin: Origin, route: &CompiledRoute, call: &mu
 }
 
 /// Tells the guard where the request goes.
-fn bind(worker: &Worker, slot: &Slot, call: &mut Call) {
+fn bind(worker: &Worker, route: &CompiledRoute, slot: &Slot, call: &mut Call) {
     if let (Some(passage), Some(request)) = (&mut call.passage, &mut call.outgoing) {
-        guard::bind(worker, passage, slot, &call.host, call.lineage.as_ref(), request);
+        guard::bind(worker, route, passage, slot, &call.host, call.lineage.as_ref(), request);
     }
 }
 

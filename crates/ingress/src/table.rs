@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use weir_guard::Target;
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) gateways: Vec<IpAddr>,
     /// Private names of the network behind each gateway.
     pub(crate) names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
+    /// By the address of an instance: whether its process calls, to be noted when it does.
+    pub(crate) callers: HashMap<IpAddr, Arc<AtomicBool>>,
     /// Every instance in a pool, each once.
     pub(crate) instances: Vec<Arc<Instance>>,
 }
@@ -56,6 +59,8 @@ pub(crate) struct CompiledRoute {
     pub(crate) till: Option<Arc<Till>>,
     /// By what name the guard knows it; none where nothing is guarded.
     pub(crate) target: Option<Arc<Target>>,
+    /// Whether the process calls addresses of this Weir; the same for all hosts and all snapshots.
+    pub(crate) calls: Arc<AtomicBool>,
 }
 
 impl Table {

@@ -1,7 +1,7 @@
 //! What is charged for, and how much. A price is a fraction: so many pico-units of money for so
 //! many raw units of use, so that nothing is lost in rounding.
 
-mod file;
+pub mod file;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,16 @@ use weir_model::UnixMillis;
 
 use crate::money::{Nano, Pico};
 
-pub use file::InvalidPrices;
+/// Why prices cannot be published, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the prices cannot be used: {0}")]
+pub struct InvalidPrices(String);
+
+impl InvalidPrices {
+    fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
 
 /// A kind of use that has a price. A new one is a row in the price book and a draw where the use
 /// happens, nothing else.

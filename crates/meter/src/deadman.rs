@@ -131,7 +131,12 @@ impl Watched {
                 *self = Self::default();
                 return;
             }
-            Message::Renew { round, part, parts, points } => (round, part, parts, points),
+            Message::Renew {
+                round,
+                part,
+                parts,
+                points,
+            } => (round, part, parts, points),
         };
         if round != self.round {
             self.round = round;
@@ -279,7 +284,12 @@ mod tests {
     }
 
     fn renew(round: u64, part: usize, parts: usize, points: Vec<FreezePoint>) -> Message {
-        Message::Renew { round, part, parts, points }
+        Message::Renew {
+            round,
+            part,
+            parts,
+            points,
+        }
     }
 
     #[tokio::test]

@@ -154,7 +154,9 @@ impl<P: Payer> Gate<P> {
 
     /// Draws for so many bytes from now on, and charges what was sent until now.
     fn turn(&mut self, bytes: u64) -> bool {
-        let Some(fresh) = self.payer.draw(bytes) else { return false };
+        let Some(fresh) = self.payer.draw(bytes) else {
+            return false;
+        };
         self.charge();
         self.held = Some(fresh);
         self.allowed = self.sent.saturating_add(bytes);

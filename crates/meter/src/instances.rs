@@ -1,10 +1,10 @@
 //! Instances pay for what they use, ahead; who cannot pay stands still.
 //!
 //! Eight times a second the kernel's counters of every instance of this node are read, and its
-//! `Account` decides (it is pure) what to draw, and whether to freeze. Reading takes no call to the engine; freezing
-//! goes on beside, so that a slow engine delays nobody else. Twice a second the deadman is told
-//! what runs ([`crate::deadman`]): by this loop and no other, so that it also acts when the loop
-//! hangs.
+//! `Account`, which is pure, decides what to draw and whether to freeze. Reading takes no call to
+//! the engine; freezing goes on beside, so that a slow engine delays nobody else. Twice a second
+//! the deadman is told what runs ([`crate::deadman`]): by this loop and no other, so that it also
+//! acts when the loop hangs.
 //!
 //! Requests are refused a little earlier than instances are frozen: what the instances of an
 //! environment need for the next seconds is kept back from them.
@@ -161,7 +161,12 @@ impl Payroll {
         let seen = if self.started { Seen::Now } else { Seen::Before };
         self.started |= !metered.is_empty();
         let wanted: BTreeSet<InstanceId> = metered.iter().map(|facts| facts.instance).collect();
-        let gone: Vec<InstanceId> = self.accounts.keys().copied().filter(|id| !wanted.contains(id)).collect();
+        let gone: Vec<InstanceId> = self
+            .accounts
+            .keys()
+            .copied()
+            .filter(|id| !wanted.contains(id))
+            .collect();
         for id in gone {
             self.close(id);
             self.looking.remove(&id);
@@ -172,13 +177,7 @@ impl Payroll {
                 account.update(&facts);
                 continue;
             }
-            let purse = Purse {
-                till: self.config.wallets.till(facts.environment, Some(&facts.app), Some(&facts.process)),
-                shard: self.config.shard,
-            };
-            self.looking.entry(facts.instance).or_insert(now_ms);
-            self.accounts
-                .insert(facts.instance, Account::new(facts, purse, seen, now_ms));
+            self.open(facts, seen, now_ms);
         }
     }
 
@@ -201,37 +200,31 @@ impl Payroll {
 
     /// Reads one instance's counter and does what its account says.
     async fn read(&mut self, id: InstanceId) {
-        let usage = match self.config.meters.usage(id).await {
-            Ok(Some(usage)) => usage,
+        let usage = self.config.meters.usage(id).await;
+        let now_ms = self.now_ms();
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        let order = match usage {
+            Ok(Some(usage)) => account.tick(now_ms, usage),
             Ok(None) => {
-                let facts = self.accounts.get(&id).map(|account| account.facts().clone());
+                // Control still lists it: it does not know yet, or it was too early.
+                let facts = account.facts().clone();
                 self.close(id);
-                // Control still lists it: it may have been too early, or control does not know yet.
-                if let Some(facts) = facts {
-                    let purse = Purse {
-                        till: self.config.wallets.till(facts.environment, Some(&facts.app), Some(&facts.process)),
-                        shard: self.config.shard,
-                    };
-                    let now_ms = self.now_ms();
-                    self.looking.insert(id, now_ms + LOOK_AGAIN_MS);
-                    self.accounts.insert(id, Account::new(facts, purse, Seen::Before, now_ms));
-                }
+                self.open(facts, Seen::Before, now_ms + LOOK_AGAIN_MS);
                 return;
             }
             Err(error) => {
-                // Not read is not known: nothing more is drawn, and without slices it is frozen.
-                tracing::warn!(%error, instance.id = %id, "an instance's use cannot be read");
-                return;
+                tracing::warn!(%error, instance.id = %id, "an instance's use cannot be read; freezing it");
+                account.unread(now_ms)
             }
         };
-        let now_ms = self.now_ms();
-        let Some(account) = self.accounts.get_mut(&id) else { return };
-        let Some(order) = account.tick(now_ms, usage) else { return };
+        let Some(order) = order else { return };
         let facts = account.facts();
         match order {
             Order::Freeze => tracing::info!(
                 instance.id = %id, environment.id = %facts.environment, app = %facts.app, process = %facts.process,
-                "there is no money for an instance; freezing it"
+                "an instance is not paid for; freezing it"
             ),
             Order::Thaw => tracing::info!(instance.id = %id, "an instance is paid for again; it goes on"),
         }
@@ -243,6 +236,20 @@ impl Payroll {
             };
             (id, order, done)
         });
+    }
+
+    /// Opens an account. Its place is looked for from that instant on.
+    fn open(&mut self, facts: MeteredInstance, seen: Seen, look_ms: u64) {
+        let purse = Purse {
+            till: self
+                .config
+                .wallets
+                .till(facts.environment, Some(&facts.app), Some(&facts.process)),
+            shard: self.config.shard,
+        };
+        let (id, now_ms) = (facts.instance, self.now_ms());
+        self.looking.insert(id, look_ms);
+        self.accounts.insert(id, Account::new(facts, purse, seen, now_ms));
     }
 
     fn settle_orders(&mut self) {
@@ -275,7 +282,9 @@ impl Payroll {
         let mut is_done = self.started;
         for id in frozen {
             // One that is gone, or has been seen running since, needs nothing.
-            let Some(account) = self.accounts.get_mut(&id) else { continue };
+            let Some(account) = self.accounts.get_mut(&id) else {
+                continue;
+            };
             is_done &= !account.is_to_be_woken();
             account.wake();
         }

@@ -93,6 +93,10 @@ typed_ids! {
     InvoiceId = "inv";
     /// A movement of money in the ledger.
     TransferId = "trf";
+    /// Who is told about money.
+    ContactId = "con";
+    /// Something that a contact is told.
+    NoticeId = "ntc";
 }
 
 #[cfg(test)]

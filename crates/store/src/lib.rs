@@ -21,6 +21,7 @@
 
 mod account;
 mod change;
+mod contact;
 mod deployment;
 mod domain;
 mod environment;
@@ -29,6 +30,7 @@ mod guard_rule;
 mod idempotency;
 mod ledger;
 mod migrations;
+mod notice;
 mod open;
 mod project;
 mod release;
@@ -45,9 +47,11 @@ use sqlx::{Any, AnyPool, Transaction};
 
 pub use account::Account;
 pub use change::Change;
+pub use contact::{Channel, Contact};
 pub use error::{StoreError, Taken};
 pub use idempotency::Idempotency;
 pub use ledger::{Checkpoint, JournalRow, UsageHour};
+pub use notice::{NOTICES_WAITING, Notice, NoticeState};
 pub use task::LINES_KEPT;
 
 /// The store; cheap to clone.

@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "money",
         sql: include_str!("../migrations/0002_money.sql"),
     },
+    Migration {
+        version: 3,
+        name: "notices",
+        sql: include_str!("../migrations/0003_notices.sql"),
+    },
 ];
 
 /// Any number that nobody else uses on the same PostgreSQL database.

@@ -11,38 +11,17 @@ use e2e::{Repository, Weir, docker, until};
 use serde_json::Value;
 
 /// So dear that a few hundred requests, or an hour of a core, reach the cap.
-const PRICES: &str = r#"version = 2
-currency = "EUR"
+const PRICES: &str = r#"currency = "EUR"
 
-[[price]]
-sku = "requests"
-price = "1.00"
-per = "1000 requests"
-
-[[price]]
-sku = "cpu"
-price = "1.80"
-per = "core-hour"
-
-[[price]]
-sku = "memory"
-price = "1.00"
-per = "GiB-month"
-
-[[price]]
-sku = "memory-frozen"
-price = "0.10"
-per = "GiB-month"
-
-[[price]]
-sku = "egress"
-price = "0.01"
-per = "GB"
-
-[[price]]
-sku = "storage"
-price = "0.0001"
-per = "GB-month"
+[prices]
+requests = "1000.00 per million"
+cpu = "1.80 per core-hour"
+memory = "1.00 per GiB-month"
+memory-frozen = "0.10 per GiB-month"
+egress = "0.01 per GB"
+build-cpu = "free"
+build-memory = "free"
+storage = "0.0001 per GB-month"
 "#;
 /// Billionths of the currency.
 const CAP_NANO: i128 = 500_000_000;
@@ -274,7 +253,7 @@ async fn frozen_and_counted(
     let used = used_nano(served, cpu)?;
     ensure!(used <= CAP_NANO, "{used} of {CAP_NANO} billionths were used in the end");
     let cap = spender.cli(&["cap", "spender", "--json"]).await?.ok()?.json()?;
-    let scopes = cap["scopes"].as_array().context("scopes")?;
+    let scopes = cap.as_array().context("scopes")?;
     let project = scopes
         .iter()
         .find(|scope| scope["kind"] == "project")

@@ -19,7 +19,6 @@ mod logs;
 pub mod openapi;
 mod platform;
 pub mod present;
-mod price_file;
 mod prices;
 mod projects;
 pub(crate) mod scopes;
@@ -169,15 +168,30 @@ fn money_routes(routes: Routes) -> Routes {
         .add(Method::GET, "/v1/caps", Need::Read, caps::list_caps)
         .add(Method::GET, "/v1/cost", Need::Read, costs::get_cost)
         .add(Method::GET, "/v1/projects/{project}/cap", Need::Read, caps::get_cap)
-        .add(Method::PUT, "/v1/projects/{project}/cap", Need::Admin, caps::set_project_cap)
-        .add(Method::GET, "/v1/projects/{project}/cost", Need::Read, costs::get_project_cost)
+        .add(
+            Method::PUT,
+            "/v1/projects/{project}/cap",
+            Need::Admin,
+            caps::set_project_cap,
+        )
+        .add(
+            Method::GET,
+            "/v1/projects/{project}/cost",
+            Need::Read,
+            costs::get_project_cost,
+        )
         .add(Method::GET, "/v1/prices", Need::Read, prices::list_prices)
         .add(Method::POST, "/v1/prices", Need::Admin, prices::publish_prices)
         .add(Method::GET, "/v1/prices/{version}", Need::Read, prices::get_prices)
         .add(Method::GET, ACCOUNTS, Need::Read, accounts::list_accounts)
         .add(Method::POST, ACCOUNTS, Need::Admin, accounts::create_account)
         .add(Method::GET, ACCOUNT, Need::Read, accounts::get_account)
-        .add(Method::PUT, "/v1/accounts/{account}/cap", Need::Admin, caps::set_account_cap)
+        .add(
+            Method::PUT,
+            "/v1/accounts/{account}/cap",
+            Need::Admin,
+            caps::set_account_cap,
+        )
         .add(
             Method::POST,
             "/v1/accounts/{account}/deposits",
@@ -239,9 +253,19 @@ fn environment_routes(routes: Routes) -> Routes {
         .add(Method::POST, within!("/pause"), Need::Deploy, at::pause_environment)
         .add(Method::POST, within!("/resume"), Need::Deploy, at::resume_environment)
         .add(Method::PUT, within!("/cap"), Need::Admin, caps::set_environment_cap)
-        .add(Method::DELETE, within!("/cap"), Need::Admin, caps::unset_environment_cap)
+        .add(
+            Method::DELETE,
+            within!("/cap"),
+            Need::Admin,
+            caps::unset_environment_cap,
+        )
         .add(Method::GET, within!("/guard"), Need::Read, guard_rules::get_guard)
-        .add(Method::PATCH, within!("/guard"), Need::Deploy, guard_rules::update_guard)
+        .add(
+            Method::PATCH,
+            within!("/guard"),
+            Need::Deploy,
+            guard_rules::update_guard,
+        )
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
         .add(

@@ -15,10 +15,10 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
 use super::present::instant;
-use super::price_file::{self, PriceFile};
 use super::scopes;
 use crate::context::Context;
 use crate::money::{Bucket, CostQuery};
+use weir_ledger::price::file::{self as price_file, PriceFile};
 
 /// So far back a file may want to hold without that being a mistake.
 const LATE_MS: i64 = 60_000;

@@ -290,7 +290,11 @@ async fn start(context: &Context, spec: &InstanceSpec, query: &SessionQuery) -> 
         .await;
     secured.map_err(|reason| {
         let name = |variable| spec.variables.get(variable).map_or("", String::as_str);
-        EngineError::Refused(reconcile::words_of(reason, name("WEIR_PROJECT"), name("WEIR_ENVIRONMENT")))
+        EngineError::Refused(reconcile::words_of(
+            reason,
+            name("WEIR_PROJECT"),
+            name("WEIR_ENVIRONMENT"),
+        ))
     })?;
     context.engine.instance_create(spec).await?;
     let session = context.engine.instance_attach(spec.labels.instance).await?;

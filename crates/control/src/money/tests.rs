@@ -629,3 +629,30 @@ async fn a_tail_that_does_not_fit_stops_the_environment_until_it_does() {
     money.reserve_tail(id, 0, 0).await.unwrap();
     assert_eq!(reserved(&money), Nano::ZERO);
 }
+
+#[tokio::test]
+async fn at_the_cap_storage_is_paid_out_of_its_tail() {
+    let house = House::new().await;
+    let mut money = house.open().await;
+    money.start_meter(&house.folder.path().join("wallet")).unwrap();
+    let (id, scope) = (environment().id, Scope::Project(project().id));
+    cap(&money, 1_000_000_000, false).await;
+    money.reserve_tail(id, 10_000_000_000, 1 << 30).await.unwrap();
+    let before = money.standing(scope).unwrap();
+    // Nothing is left but what is reserved.
+    cap(&money, before.held.0, false).await;
+    let minute = 10_000_000_000 * 60_000;
+    let mut rounds = 0;
+    while !money.pay_storage(id, minute).await {
+        rounds += 1;
+        assert!(rounds < 20, "{:?}", money.standing(scope));
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    money.close().await;
+    let after = money.standing(scope).unwrap();
+    assert_eq!((before.settled, after.settled), (Nano::ZERO, Nano(11_416)));
+    assert_eq!(after.held, after.reserved);
+    assert!(after.reserved.0 <= before.reserved.0 - 11_416, "{after:?}");
+    let money = house.open().await;
+    assert_eq!(money.audit().await.unwrap().findings, Vec::<String>::new());
+}

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use weir_build::{AppPlan, BuildLine, BuildOptions, Source, SourceLimits};
 use weir_engine::docker::DockerOptions;
 use weir_ledger::wallet::NoMoney;
-use weir_build::{AppPlan, BuildLine, BuildOptions, Source, SourceLimits};
 use weir_model::log::{LogLine, LogStream};
 use weir_model::release::ReleaseApp;
 use weir_model::task::LineKind;
@@ -201,7 +201,9 @@ fn unpaid(order: &BuildOrder<'_>, reason: NoMoney) -> PushError {
         "the build is not paid for: {}",
         reconcile::words_of(reason, project, environment)
     ))
-    .with_hint(format!("see `weir cap {project}`; a higher cap is set with `weir cap set {project} AMOUNT/month`"))
+    .with_hint(format!(
+        "see `weir cap {project}`; a higher cap is set with `weir cap set {project} AMOUNT/month`"
+    ))
 }
 
 /// Takes lines from the build, which must not wait.

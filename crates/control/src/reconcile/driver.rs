@@ -215,7 +215,11 @@ impl Worker {
             });
         }
         self.conclude(&wanted, &observed, tasks).await?;
-        let wake_at_ms = plan.wake_at_ms.into_iter().chain(self.context.reconciler.shared.funds.wake_ms(self.environment)).min();
+        let wake_at_ms = plan
+            .wake_at_ms
+            .into_iter()
+            .chain(self.context.reconciler.shared.funds.wake_ms(self.environment))
+            .min();
         Ok(Next::Wait(wake_at_ms))
     }
 

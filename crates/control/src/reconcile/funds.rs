@@ -177,4 +177,3 @@ pub(crate) fn words_of(reason: NoMoney, project: &str, environment: &str) -> Str
         other => other.to_string(),
     }
 }
-

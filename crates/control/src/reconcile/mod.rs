@@ -34,9 +34,9 @@ use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 use crate::context::Context;
 use crate::money::Money;
 pub(crate) use act::{Place, container, public_url, variables};
-pub use routing::Presence;
 use funds::{Funds, Size};
 pub(crate) use funds::{words, words_of};
+pub use routing::Presence;
 use routing::Routing;
 
 /// A node that has said nothing for so long counts as away.
@@ -166,7 +166,10 @@ impl Reconciler {
             memory_bytes: spec.memory_bytes,
             cpu_milli: spec.cpu_milli,
         };
-        self.shared.funds.secure(money.wallets(), &spec.labels, size, now_ms).await
+        self.shared
+            .funds
+            .secure(money.wallets(), &spec.labels, size, now_ms)
+            .await
     }
 
     /// A session (`weir run`) owns this one-off container: the reconciler leaves it alone.

@@ -38,7 +38,9 @@ impl Worker {
             if matches!(fact.state, InstanceState::Created | InstanceState::Exited { .. }) {
                 continue;
             }
-            let Some(size) = self.size_of(fact).await? else { continue };
+            let Some(size) = self.size_of(fact).await? else {
+                continue;
+            };
             metered.push(MeteredInstance {
                 instance: fact.labels.instance,
                 environment: self.environment,
@@ -63,7 +65,9 @@ impl Worker {
             return Ok(None);
         };
         let of = |process: &ProcessName| app.spec.processes.get(process).cloned();
-        let spec = of(&fact.labels.process).or_else(|| of(&ProcessName::web())).unwrap_or_default();
+        let spec = of(&fact.labels.process)
+            .or_else(|| of(&ProcessName::web()))
+            .unwrap_or_default();
         Ok(Some(Size {
             memory_bytes: spec.memory_bytes,
             cpu_milli: spec.cpu_milli,
@@ -91,7 +95,9 @@ impl Worker {
             if !runs || paying.contains(&id) || funds.covers(id, now_ms) {
                 continue;
             }
-            let Some(size) = self.size_of(fact).await? else { continue };
+            let Some(size) = self.size_of(fact).await? else {
+                continue;
+            };
             let wallets = self.context.money.wallets().clone();
             if let Err(reason) = funds.secure(&wallets, &fact.labels, size, now_ms).await {
                 tracing::info!(instance.id = %id, %reason, "{}: frozen, because nobody pays for it", wanted.title());
@@ -142,7 +148,11 @@ impl Worker {
                 Err(reason) => {
                     let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
                     let words = funds::words_of(reason, project, environment);
-                    tracing::info!(project.name = project, environment.name = environment, "nothing is started: {words}");
+                    tracing::info!(
+                        project.name = project,
+                        environment.name = environment,
+                        "nothing is started: {words}"
+                    );
                     if Some(spec.labels.deployment) != wanted.environment.live
                         || spec.labels.role == InstanceRole::Release
                     {
@@ -170,7 +180,9 @@ impl Worker {
                 trip.chain.join(" → ")
             );
             let tasks = &self.context.tasks;
-            tasks.change(project, Some(environment), "guard.tripped", &message).await;
+            tasks
+                .change(project, Some(environment), "guard.tripped", &message)
+                .await;
         }
     }
 }

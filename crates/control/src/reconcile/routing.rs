@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 
 use tokio::sync::watch;
-use weir_model::project::Domain;
 use weir_model::guard::{GuardRules, GuardTrip};
+use weir_model::project::Domain;
 use weir_model::route::{BackendLoad, HostRoutes, MeteredInstance, NodeReport, Route, RouteSnapshot, RouteState};
 use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
 
@@ -91,7 +91,11 @@ impl State {
             trips.untold = (trips.untold + 1).min(TRIPS_KEPT);
             environments.push(trip.environment);
         }
-        self.last_trip.1 = report.trips.iter().map(|trip| trip.sequence).fold(self.last_trip.1, u64::max);
+        self.last_trip.1 = report
+            .trips
+            .iter()
+            .map(|trip| trip.sequence)
+            .fold(self.last_trip.1, u64::max);
         environments
     }
 }
@@ -225,7 +229,9 @@ impl Routing {
     pub(super) fn trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
         let state = self.lock();
         let trips = state.trips.get(&environment);
-        trips.map(|trips| trips.kept.iter().cloned().collect()).unwrap_or_default()
+        trips
+            .map(|trips| trips.kept.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Of those, the ones that were not told yet; each is given once.

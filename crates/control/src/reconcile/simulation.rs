@@ -439,7 +439,10 @@ impl World {
         }
         let seed = self.seed;
         let unpaid = |entry: &Entry| matches!(entry.state, RouteState::Unpaid { .. }) && entry.pool.is_empty();
-        assert!(plan.routes.entries.values().all(unpaid), "seed {seed}: visitors get through without money");
+        assert!(
+            plan.routes.entries.values().all(unpaid),
+            "seed {seed}: visitors get through without money"
+        );
         let mut ended = BTreeSet::new();
         for action in &plan.actions {
             match action {
@@ -459,7 +462,10 @@ impl World {
             let running = facts
                 .iter()
                 .filter(|fact| fact.state == InstanceState::Running && !ended.contains(&fact.labels.instance));
-            assert!(running.count() <= left_over, "seed {seed}: {process} goes on without money");
+            assert!(
+                running.count() <= left_over,
+                "seed {seed}: {process} goes on without money"
+            );
         }
     }
 

@@ -416,11 +416,6 @@ async fn accounts_take_payments_once_and_promises_one_at_a_time() {
     );
     let (status, _) = post("/v1/projects", json!({"name": "shop", "account": "customer-7"})).await;
     assert_eq!(status, StatusCode::CREATED);
-    let (status, body) = post("/v1/projects", json!({"name": "blog", "account": "nope"})).await;
-    assert_eq!(
-        (status, &body["type"]),
-        (StatusCode::NOT_FOUND, &json!("account-not-found"))
-    );
 
     let deposits = "/v1/accounts/customer-7/deposits";
     let deposit =
@@ -464,23 +459,6 @@ async fn accounts_take_payments_once_and_promises_one_at_a_time() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
 
-    let put = async |path: &str, body: Value| control.call(Method::PUT, path, Some(body)).await;
-    let (_, account) = put("/v1/accounts/customer-7/billing", json!({"on": true})).await;
-    assert_eq!(account["billing"], true);
-    let order = "/v1/accounts/customer-7/stop-order";
-    assert_eq!(
-        put(order, json!({"projects": ["shop"]})).await.1["stop_order"],
-        json!(["shop"])
-    );
-    control.project("mine").await;
-    for wrong in [json!(["mine"]), json!(["shop", "shop"])] {
-        assert_eq!(
-            put(order, json!({"projects": wrong})).await.0,
-            StatusCode::UNPROCESSABLE_ENTITY
-        );
-    }
-    assert_eq!(put(order, json!({"projects": ["nope"]})).await.0, StatusCode::NOT_FOUND);
-
     let (_, transfers) = control
         .call(Method::GET, "/v1/accounts/customer-7/transfers", None)
         .await;
@@ -501,6 +479,47 @@ async fn accounts_take_payments_once_and_promises_one_at_a_time() {
     assert_eq!(one.as_array().unwrap().len(), 1);
     let (_, others) = control.call(Method::GET, "/v1/accounts/default/transfers", None).await;
     assert_eq!(others, json!([]));
+}
+
+#[tokio::test]
+async fn an_account_is_billed_and_its_projects_stop_in_order() {
+    let control = Control::start().await;
+    for (path, body) in [
+        ("/v1/accounts", json!({"name": "customer-7"})),
+        ("/v1/projects", json!({"name": "shop", "account": "customer-7"})),
+    ] {
+        assert_eq!(
+            control.call(Method::POST, path, Some(body)).await.0,
+            StatusCode::CREATED
+        );
+    }
+    let (status, body) = control
+        .call(
+            Method::POST,
+            "/v1/projects",
+            Some(json!({"name": "blog", "account": "nope"})),
+        )
+        .await;
+    assert_eq!(
+        (status, &body["type"]),
+        (StatusCode::NOT_FOUND, &json!("account-not-found"))
+    );
+    let put = async |path: &str, body: Value| control.call(Method::PUT, path, Some(body)).await;
+    let (_, account) = put("/v1/accounts/customer-7/billing", json!({"on": true})).await;
+    assert_eq!(account["billing"], true);
+    let order = "/v1/accounts/customer-7/stop-order";
+    assert_eq!(
+        put(order, json!({"projects": ["shop"]})).await.1["stop_order"],
+        json!(["shop"])
+    );
+    control.project("mine").await;
+    for wrong in [json!(["mine"]), json!(["shop", "shop"])] {
+        assert_eq!(
+            put(order, json!({"projects": wrong})).await.0,
+            StatusCode::UNPROCESSABLE_ENTITY
+        );
+    }
+    assert_eq!(put(order, json!({"projects": ["nope"]})).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -152,7 +152,9 @@ impl Server {
         }
         let stop = CancellationToken::new();
         let clock = Arc::new(EngineClock(engine.clone()));
-        let mut context = serve::open(config, store, Arc::new(engine.clone()), Arc::new(engine), clock, stop).await.unwrap();
+        let mut context = serve::open(config, store, Arc::new(engine.clone()), Arc::new(engine), clock, stop)
+            .await
+            .unwrap();
         let builder = Arc::new(TestBuilder {
             gate: Semaphore::new(0),
             begun: AtomicUsize::new(0),

@@ -51,17 +51,16 @@ impl Control {
         let engine = weir_engine::sim::SimEngine::new(7);
         engine.follow_tokio();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let context =
-            weir_control::serve::open(
-                config,
-                store,
-                Arc::new(engine.clone()),
-                Arc::new(engine.clone()),
-                clock,
-                CancellationToken::new(),
-            )
-                .await
-                .unwrap();
+        let context = weir_control::serve::open(
+            config,
+            store,
+            Arc::new(engine.clone()),
+            Arc::new(engine.clone()),
+            clock,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = api::router(context.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();

@@ -24,9 +24,16 @@ async fn control_is_ready_once_a_node_reports_and_stops_with_watchers_connected(
     let engine = weir_engine::sim::SimEngine::new(1);
     engine.follow_tokio();
     let stop = CancellationToken::new();
-    let context = open(config, store, Arc::new(engine.clone()), Arc::new(engine), Arc::new(SystemClock), stop.clone())
-        .await
-        .unwrap();
+    let context = open(
+        config,
+        store,
+        Arc::new(engine.clone()),
+        Arc::new(engine),
+        Arc::new(SystemClock),
+        stop.clone(),
+    )
+    .await
+    .unwrap();
     let control = tokio::spawn(run(context, listeners));
 
     let mut status = 0;

@@ -113,7 +113,9 @@ impl Egress {
 
     async fn exists(&self) -> Result<bool, EngineError> {
         let tables = nft(&["list", "tables", "inet"], None).await?;
-        Ok(tables.lines().any(|line| line.trim() == format!("table inet {}", self.table)))
+        Ok(tables
+            .lines()
+            .any(|line| line.trim() == format!("table inet {}", self.table)))
     }
 
     async fn read(&self) -> Result<BTreeMap<EnvironmentId, Counted>, EngineError> {
@@ -158,7 +160,9 @@ impl Egress {
                 None => (0, known.get(environment).copied().unwrap_or(0)),
             };
             // 0 would mean nothing to the tool; a packet of one byte does not exist.
-            let quota = tried.saturating_add(total.saturating_sub(sent)).clamp(1, i64::MAX.unsigned_abs());
+            let quota = tried
+                .saturating_add(total.saturating_sub(sent))
+                .clamp(1, i64::MAX.unsigned_abs());
             let _infallible = writeln!(script, "add quota inet {table} {environment} {{ over {quota} bytes; }}");
             if now.is_some() {
                 continue;
@@ -227,7 +231,10 @@ async fn nft(arguments: &[&str], input: Option<&str>) -> Result<String, EngineEr
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(EngineError::Refused(format!("nft: {}", words.lines().next().unwrap_or("").trim())))
+    Err(EngineError::Refused(format!(
+        "nft: {}",
+        words.lines().next().unwrap_or("").trim()
+    )))
 }
 
 #[cfg(test)]
@@ -249,7 +256,13 @@ mod tests {
     #[test]
     fn what_was_dropped_does_not_use_up_the_next_allowance() {
         let (egress, shop) = (Egress::new("ab12cd34"), environment(1));
-        let counted = BTreeMap::from([(shop, Counted { tried: 9_000, sent: 1_000 })]);
+        let counted = BTreeMap::from([(
+            shop,
+            Counted {
+                tried: 9_000,
+                sent: 1_000,
+            },
+        )]);
         let script = egress.script(&BTreeMap::from([(shop, 1_500)]), &counted, &BTreeMap::new());
         assert_eq!(quota_of(&script, shop), 9_500);
         assert!(!script.contains("add counter"), "what is there is kept: {script}");
@@ -258,7 +271,13 @@ mod tests {
     #[test]
     fn a_total_that_is_reached_lets_nothing_through() {
         let (egress, shop) = (Egress::new("ab12cd34"), environment(1));
-        let counted = BTreeMap::from([(shop, Counted { tried: 1_000, sent: 1_000 })]);
+        let counted = BTreeMap::from([(
+            shop,
+            Counted {
+                tried: 1_000,
+                sent: 1_000,
+            },
+        )]);
         let script = egress.script(&BTreeMap::from([(shop, 10)]), &counted, &BTreeMap::new());
         assert_eq!(quota_of(&script, shop), 1_000);
     }
@@ -269,7 +288,9 @@ mod tests {
         let known = BTreeMap::from([(shop, 5_000)]);
         let script = egress.script(&BTreeMap::from([(shop, 5_100)]), &BTreeMap::new(), &known);
         assert_eq!(quota_of(&script, shop), 100);
-        assert!(script.contains(&format!("add counter inet weir-ab12cd34 {shop} {{ packets 0 bytes 5000; }}")));
+        assert!(script.contains(&format!(
+            "add counter inet weir-ab12cd34 {shop} {{ packets 0 bytes 5000; }}"
+        )));
     }
 
     #[test]
@@ -281,7 +302,10 @@ mod tests {
             {{"counter":{{"name":"{shop}","packets":1,"bytes":3}}}},
             {{"chain":{{"name":"{shop}"}}}}]}}"#
         );
-        assert_eq!(parse(&text), Some(BTreeMap::from([(shop, Counted { tried: 7, sent: 3 })])));
+        assert_eq!(
+            parse(&text),
+            Some(BTreeMap::from([(shop, Counted { tried: 7, sent: 3 })]))
+        );
         assert_eq!(parse("{}"), None);
     }
 }

@@ -31,7 +31,10 @@ impl Group {
     /// Finds the groups of a running container by its identifier of 64 characters, and by one of
     /// its processes where they are at an unusual place. `None` if it does not run.
     pub(super) fn find(container: &str, process: Option<i64>) -> Option<Self> {
-        let usual = [format!("docker/{container}"), format!("system.slice/docker-{container}.scope")];
+        let usual = [
+            format!("docker/{container}"),
+            format!("system.slice/docker-{container}.scope"),
+        ];
         let told = process
             .and_then(|process| std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok())
             .and_then(|text| path_of(&text, container));
@@ -52,7 +55,11 @@ impl Group {
                 .find(|file| file.exists())?;
             (Version::First, root.join("freezer").join(path), counter)
         };
-        let group = Self { counter, version, freezer };
+        let group = Self {
+            counter,
+            version,
+            freezer,
+        };
         group.state_file().exists().then_some(group)
     }
 
@@ -72,7 +79,11 @@ impl Group {
             true => folder.strip_prefix(root),
             false => folder.strip_prefix(root.join("freezer")),
         };
-        if is_plain && is_container { Self::at(root, path.ok()?) } else { None }
+        if is_plain && is_container {
+            Self::at(root, path.ok()?)
+        } else {
+            None
+        }
     }
 
     fn state_file(&self) -> PathBuf {
@@ -89,7 +100,12 @@ impl Group {
             Version::First => text.trim().parse().ok().map(|nanoseconds: u64| nanoseconds / 1000),
             Version::Second => field(&text, "usage_usec"),
         };
-        number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {text}", self.counter.display())))
+        number.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: {text}", self.counter.display()),
+            )
+        })
     }
 
     /// Whether all of its processes stand still.

@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use hyper::Method;
 use weir_model::{AppName, EnvironmentId, InstanceId, VolumeName};
 
-use crate::meters::{FreezePoint, InstanceUsage, Meters};
 use crate::EngineError;
+use crate::meters::{FreezePoint, InstanceUsage, Meters};
 
 use super::egress::Egress;
 use super::groups::Group;
@@ -96,7 +96,9 @@ impl DockerMeters {
             Ok(Ok(())) => Ok(()),
             // It has ended, and uses nothing any more.
             Ok(Err(error)) if is_gone(&error) => Ok(()),
-            Ok(Err(error)) => Err(EngineError::Refused(format!("the instance {instance} cannot be frozen: {error}"))),
+            Ok(Err(error)) => Err(EngineError::Refused(format!(
+                "the instance {instance} cannot be frozen: {error}"
+            ))),
             Err(error) => Err(EngineError::Refused(error.to_string())),
         }
     }
@@ -109,7 +111,9 @@ impl DockerMeters {
             Some(Place::Nowhere(_)) | None => {}
         }
         let group = find_group(&self.socket, &names::container(&self.installation, instance)).await?;
-        let place = group.clone().map_or_else(|| Place::Nowhere(Instant::now()), Place::Runs);
+        let place = group
+            .clone()
+            .map_or_else(|| Place::Nowhere(Instant::now()), Place::Runs);
         let mut places = self.places();
         // Those that ended long ago are nobody's concern.
         places.retain(|_instance, place| !matches!(place, Place::Nowhere(asked) if asked.elapsed() > ANSWER_PATIENCE));
@@ -148,7 +152,9 @@ impl Meters for DockerMeters {
                 self.forget(instance);
                 Ok(None)
             }
-            Err(error) => Err(EngineError::Refused(format!("the meter of {instance} cannot be read: {error}"))),
+            Err(error) => Err(EngineError::Refused(format!(
+                "the meter of {instance} cannot be read: {error}"
+            ))),
         }
     }
 
@@ -203,10 +209,7 @@ impl Meters for DockerMeters {
         }
     }
 
-    async fn egress(
-        &self,
-        allow: &BTreeMap<EnvironmentId, u64>,
-    ) -> Result<BTreeMap<EnvironmentId, u64>, EngineError> {
+    async fn egress(&self, allow: &BTreeMap<EnvironmentId, u64>) -> Result<BTreeMap<EnvironmentId, u64>, EngineError> {
         self.egress.set(allow).await
     }
 
@@ -214,10 +217,7 @@ impl Meters for DockerMeters {
         self.egress.forget(environment).await
     }
 
-    async fn volumes_usage(
-        &self,
-        environment: EnvironmentId,
-    ) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError> {
+    async fn volumes_usage(&self, environment: EnvironmentId) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError> {
         let filters = serde_json::json!({ "label": [
             format!("{}={}", names::INSTALLATION, self.installation),
             format!("{}={environment}", names::ENVIRONMENT),

@@ -65,16 +65,15 @@ impl Meters for SimEngine {
         self.world().freeze(point.instance)
     }
 
-    async fn egress(
-        &self,
-        allow: &BTreeMap<EnvironmentId, u64>,
-    ) -> Result<BTreeMap<EnvironmentId, u64>, EngineError> {
+    async fn egress(&self, allow: &BTreeMap<EnvironmentId, u64>) -> Result<BTreeMap<EnvironmentId, u64>, EngineError> {
         let mut world = self.world();
         for (environment, total) in allow {
             world.egress.entry(*environment).or_default().0 = *total;
         }
         let sent = world.egress.iter();
-        Ok(sent.map(|(environment, (_allowed, sent))| (*environment, *sent)).collect())
+        Ok(sent
+            .map(|(environment, (_allowed, sent))| (*environment, *sent))
+            .collect())
     }
 
     async fn egress_forget(&self, environment: EnvironmentId) -> Result<(), EngineError> {
@@ -82,12 +81,12 @@ impl Meters for SimEngine {
         Ok(())
     }
 
-    async fn volumes_usage(
-        &self,
-        environment: EnvironmentId,
-    ) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError> {
+    async fn volumes_usage(&self, environment: EnvironmentId) -> Result<Vec<(AppName, VolumeName, u64)>, EngineError> {
         self.call(|world| {
-            let mine = world.volumes.iter().filter(|(owner, _app, _volume)| *owner == environment);
+            let mine = world
+                .volumes
+                .iter()
+                .filter(|(owner, _app, _volume)| *owner == environment);
             Ok(mine
                 .map(|key| {
                     let bytes = world.volume_bytes.get(key).copied().unwrap_or(0);

@@ -35,7 +35,13 @@ promises! {
 
 /// CPU time used so far, in microseconds.
 async fn cpu_us(fixture: &Fixture, spec: &InstanceSpec) -> u64 {
-    fixture.meters.usage(spec.labels.instance).await.unwrap().unwrap().cpu_us
+    fixture
+        .meters
+        .usage(spec.labels.instance)
+        .await
+        .unwrap()
+        .unwrap()
+        .cpu_us
 }
 
 /// Waits until an instance has used more than that.
@@ -103,10 +109,7 @@ async fn freezing_and_thawing_are_safe_to_repeat(fixture: Fixture) {
     assert_eq!(fixture.state(&spec).await, Some(InstanceState::Running));
     fixture.meters.freeze(id).await.unwrap();
     fixture.engine.instance_stop(id, 5).await.unwrap();
-    assert!(matches!(
-        fixture.state(&spec).await,
-        Some(InstanceState::Exited { .. })
-    ));
+    assert!(matches!(fixture.state(&spec).await, Some(InstanceState::Exited { .. })));
 }
 
 /// Meters whose engine does not answer, as when its daemon hangs.
@@ -146,12 +149,21 @@ async fn what_was_frozen_behind_the_engines_back_is_seen_thawed_and_stopped() {
         freeze_behind(&fixture, &installation, id).await;
         engine.instance_stop(id, 20).await.unwrap();
         let state = fixture.state(&spec).await;
-        let terminated = InstanceState::Exited { status: 143, out_of_memory: false };
+        let terminated = InstanceState::Exited {
+            status: 143,
+            out_of_memory: false,
+        };
         assert_eq!(state, Some(terminated), "it heard SIGTERM");
 
-        let gone = FreezePoint { instance: id, folder: "/sys/fs/cgroup/freezer/docker/gone".into() };
+        let gone = FreezePoint {
+            instance: id,
+            folder: "/sys/fs/cgroup/freezer/docker/gone".into(),
+        };
         without_engine(&installation).freeze_at(&gone).await.unwrap();
-        let foreign = FreezePoint { instance: id, folder: "/sys/fs/cgroup".into() };
+        let foreign = FreezePoint {
+            instance: id,
+            folder: "/sys/fs/cgroup".into(),
+        };
         without_engine(&installation).freeze_at(&foreign).await.unwrap_err();
     })
     .await;
@@ -165,7 +177,6 @@ struct World {
     address: String,
     listener: std::process::Child,
 }
-
 
 impl World {
     fn new() -> Self {
@@ -189,12 +200,18 @@ impl World {
              }}"
         ));
         let listener = std::process::Command::new("ip")
-            .args(["netns", "exec", &name, "busybox", "nc", "-ll", "-p", "7000", "-e", "wc", "-c"])
+            .args([
+                "netns", "exec", &name, "busybox", "nc", "-ll", "-p", "7000", "-e", "wc", "-c",
+            ])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        Self { name, address, listener }
+        Self {
+            name,
+            address,
+            listener,
+        }
     }
 
     /// Bytes that left the machine for the world.
@@ -220,7 +237,9 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // What it started for a connection that never ended, too.
-        let found = std::process::Command::new("ip").args(["netns", "pids", &self.name]).output();
+        let found = std::process::Command::new("ip")
+            .args(["netns", "pids", &self.name])
+            .output();
         for process in String::from_utf8(found.unwrap().stdout).unwrap().split_whitespace() {
             let _ended = std::process::Command::new("kill").args(["-9", process]).status();
         }
@@ -277,8 +296,14 @@ async fn what_is_sent_past_the_proxy_stops_at_its_allowance_and_goes_on_after_a_
         // Among themselves they send as before.
         let found = fixture.find(friend.labels.instance).await.unwrap().address.unwrap();
         shell(&engine, &friend, "(sleep 30 | nc -l -p 7000 > /tmp/got &) ; sleep 0.3").await;
-        shell(&engine, &spec, &format!("head -c 50000 /dev/zero | nc -w 2 {found} 7000; true")).await;
-        let got = "for i in $(seq 100); do test $(wc -c < /tmp/got) = 50000 && break; sleep 0.1; done; wc -c < /tmp/got";
+        shell(
+            &engine,
+            &spec,
+            &format!("head -c 50000 /dev/zero | nc -w 2 {found} 7000; true"),
+        )
+        .await;
+        let got =
+            "for i in $(seq 100); do test $(wc -c < /tmp/got) = 50000 && break; sleep 0.1; done; wc -c < /tmp/got";
         let got = shell(&engine, &friend, got).await;
         assert_eq!(got.trim(), "50000");
         assert_eq!(fixture.meters.egress(&nothing).await.unwrap(), told);
@@ -317,7 +342,8 @@ async fn the_size_of_volumes_is_told() {
     on_docker(|fixture, engine| async move {
         let home = environment();
         let mut spec = fixture.spec(home, &Scenario::Runs);
-        spec.volumes.insert(VolumeName::new("data").unwrap(), "/data".to_owned());
+        spec.volumes
+            .insert(VolumeName::new("data").unwrap(), "/data".to_owned());
         engine.instance_start(&spec).await.unwrap();
         shell(&engine, &spec, "head -c 300000 /dev/zero > /data/file").await;
         let usage = fixture.meters.volumes_usage(home).await.unwrap();

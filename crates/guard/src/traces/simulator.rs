@@ -18,6 +18,9 @@ const NETWORK_US: u64 = 500;
 /// Time until a new instance serves.
 const COLD_START_US: u64 = 2_000_000;
 
+/// Instances are paid so long ahead.
+const SLICE_US: u64 = 250_000;
+
 /// How long a world goes on after the first refusal.
 const AFTER_REFUSAL_US: u64 = 1_000_000;
 
@@ -86,8 +89,30 @@ pub struct Service {
 /// How an app answers a request: from what was asked and a random number to steps.
 pub type Behaviour = Box<dyn FnMut(Outgoing, u64) -> Vec<Step> + Send>;
 
-/// Whether one more request can be paid for: asked for every request before the guard is.
-pub type Till = Box<dyn FnMut(u64) -> bool + Send>;
+/// Who pays for what the simulated apps use.
+pub trait Payer {
+    /// One more request, at this microsecond; asked after the guard, before it reaches an
+    /// instance.
+    fn request(&mut self, now_us: u64) -> Payment;
+
+    /// All running instances for a quarter of a second ahead; asked every quarter of a second.
+    /// `Refused`: they are frozen, and that is the end.
+    fn running(&mut self, now_us: u64, instances: usize) -> Payment;
+
+    /// So many instances more, until the others are paid the next time.
+    fn starting(&mut self, now_us: u64, instances: usize) -> Payment;
+}
+
+/// What a payer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// It is paid.
+    Paid,
+    /// Ask again after so many microseconds.
+    Later(u64),
+    /// There is no money.
+    Refused,
+}
 
 /// What came of it.
 #[derive(Debug, Clone, Default)]
@@ -123,8 +148,10 @@ pub struct FirstTrip {
 
 enum Event {
     Arrive(Incoming),
+    Place(Incoming, Passage),
     Resume(u64),
     Up(usize),
+    Slice,
 }
 
 struct Incoming {
@@ -183,7 +210,9 @@ pub struct World {
     what: BTreeMap<(u64, u64), Event>,
     running: BTreeMap<u64, Running>,
     sites: Vec<Site>,
-    till: Option<Till>,
+    payer: Option<Box<dyn Payer>>,
+    stop_at: Vec<GuardRule>,
+    frozen: bool,
     trips_seen: u64,
     outcome: Outcome,
 }
@@ -227,7 +256,9 @@ impl World {
             events: BinaryHeap::new(),
             what: BTreeMap::new(),
             running: BTreeMap::new(),
-            till: None,
+            payer: None,
+            stop_at: Vec::new(),
+            frozen: false,
             trips_seen: 0,
             outcome: Outcome::default(),
         };
@@ -237,9 +268,15 @@ impl World {
         world
     }
 
-    /// From now on every request has to be paid for.
-    pub fn pay_by(&mut self, till: Till) {
-        self.till = Some(till);
+    /// From now on all has to be paid for.
+    pub fn pay_by(&mut self, payer: Box<dyn Payer>) {
+        self.payer = Some(payer);
+        self.schedule(self.now_us, Event::Slice);
+    }
+
+    /// Ends as soon as one of these rules is broken; for a guard that only watches.
+    pub fn stop_at(&mut self, rules: &[GuardRule]) {
+        self.stop_at = rules.to_vec();
     }
 
     /// A visitor asks at that time.
@@ -280,14 +317,19 @@ impl World {
             if key.0 > until_us || self.outcome.visitors + self.outcome.calls >= most_requests {
                 break;
             }
-            if self.outcome.refused == 1 {
+            if self.outcome.refused == 1 && self.payer.is_none() {
                 until_us = until_us.min(key.0 + AFTER_REFUSAL_US);
+            }
+            if self.frozen || self.stop_at.iter().any(|rule| self.outcome.trips.contains_key(rule)) {
+                break;
             }
             self.now_us = key.0;
             match self.what.remove(&key) {
                 Some(Event::Arrive(incoming)) => self.arrive(incoming),
                 Some(Event::Resume(id)) => self.resume(id),
+                Some(Event::Place(incoming, passage)) => self.pay(incoming, passage),
                 Some(Event::Up(site)) => self.up(site),
+                Some(Event::Slice) => self.slice(),
                 None => {}
             }
         }
@@ -313,11 +355,6 @@ impl World {
     }
 
     fn arrive(&mut self, incoming: Incoming) {
-        if self.till.as_mut().is_some_and(|till| !till(self.now_us)) {
-            self.outcome.unpaid += 1;
-            self.outcome.first_unpaid_us.get_or_insert(self.now_us);
-            return self.answered(incoming.from, false);
-        }
         let site = &self.sites[incoming.ask.service];
         let text = format!("/{:x}", incoming.ask.content);
         let ask = Ask {
@@ -329,7 +366,26 @@ impl World {
             .map_or(Caller::Visitor, |(address, _)| Caller::Address(address));
         let shard = usize::from(self.sequence.is_multiple_of(2));
         match self.sentry.arrive(shard, self.now_us, caller, &site.target, &ask) {
-            Verdict::Pass(passage) => {
+            Verdict::Pass(passage) => self.pay(incoming, passage),
+            Verdict::Refuse(_) => {
+                self.outcome.refused += 1;
+                self.answered(incoming.from, false);
+            }
+        }
+        self.note_trips();
+    }
+
+    /// It is paid for and goes on, or waits for money, or gets none.
+    fn pay(&mut self, incoming: Incoming, passage: Passage) {
+        let now_us = self.now_us;
+        match self.payer.as_mut().map_or(Payment::Paid, |payer| payer.request(now_us)) {
+            Payment::Later(us) => self.schedule(now_us + us.max(1), Event::Place(incoming, passage)),
+            Payment::Refused => {
+                self.outcome.unpaid += 1;
+                self.outcome.first_unpaid_us.get_or_insert(now_us);
+                self.answered(incoming.from, false);
+            }
+            Payment::Paid => {
                 match incoming.from {
                     None => self.outcome.visitors += 1,
                     Some(_) => self.outcome.calls += 1,
@@ -341,12 +397,18 @@ impl World {
                 self.outcome.per_second[second] += 1;
                 self.place(incoming, passage);
             }
-            Verdict::Refuse(_) => {
-                self.outcome.refused += 1;
-                self.answered(incoming.from, false);
-            }
         }
-        self.note_trips();
+    }
+
+    fn slice(&mut self) {
+        let instances = self.sites.iter().map(|site| site.instances.len()).sum();
+        let now_us = self.now_us;
+        let Some(payer) = self.payer.as_mut() else { return };
+        match payer.running(now_us, instances) {
+            Payment::Paid => self.schedule(now_us + SLICE_US, Event::Slice),
+            Payment::Later(us) => self.schedule(now_us + us.max(1), Event::Slice),
+            Payment::Refused => self.frozen = true,
+        }
     }
 
     fn note_trips(&mut self) {
@@ -501,9 +563,16 @@ impl World {
 
     fn up(&mut self, site: usize) {
         self.sites[site].starting = false;
-        let more = self.sites[site].instances.len();
-        let room = self.sites[site].service.most.saturating_sub(more);
-        self.grow(site, more.min(room));
+        let present = self.sites[site].instances.len();
+        let more = present.min(self.sites[site].service.most.saturating_sub(present));
+        let now_us = self.now_us;
+        let paid = self
+            .payer
+            .as_mut()
+            .map_or(Payment::Paid, |payer| payer.starting(now_us, more));
+        if paid == Payment::Paid {
+            self.grow(site, more);
+        }
         while self.sites[site].has_room() {
             let Some((incoming, passage)) = self.sites[site].queue.pop_front() else {
                 break;

@@ -182,9 +182,11 @@ async fn a_lineage_cannot_be_made_up() {
     let mut visitor = Client::connect(node.address).await;
     assert_eq!(visitor.send(forged()).await.status, 200);
     assert_eq!(from_instance(node.address).await.send(forged()).await.status, 200);
+    // From here on the app is known to call, and gets a lineage to pass on.
+    assert_eq!(node.get("/").await.status, 200);
     {
         let seen = seen.lock().unwrap();
-        assert_eq!(seen.len(), 2);
+        assert_eq!((seen.len(), seen[2].len()), (3, 1));
         assert!(seen.iter().all(|lineages| lineages.len() <= 1), "{seen:?}");
         assert!(seen.iter().flatten().all(|lineage| lineage != FORGED), "{seen:?}");
     }

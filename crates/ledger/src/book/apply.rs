@@ -3,10 +3,8 @@
 use weir_model::{AccountId, UnixMillis};
 
 use super::event::{Change, Event, Home, LeaseNumber, Opening, SettledLine, Span};
-use super::state::{
-    AccountBook, Books, Bucket, Document, DocumentKind, Lease, PromiseBook, ScopeBook, Sheet, Stop, Window, Windows,
-};
-use super::{Cap, Fund, Funds, Scope};
+use super::state::{Books, Bucket, Lease, ScopeBook, Sheet, Stop, Window, Windows};
+use super::{Cap, Funds, Scope};
 use crate::money::Nano;
 use crate::price::Sku;
 

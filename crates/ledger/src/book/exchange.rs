@@ -119,6 +119,7 @@ impl Desk<'_> {
             None if report.granted > Nano::ZERO || report.lease.number <= highest.unwrap_or(0) => {
                 self.plain(report, None, true)
             }
+            None if self.is_over_before_it_began(exchange, report) => self.plain(report, None, true),
             None => self.open_with_first(exchange, report),
         };
         if report.granted == Nano::ZERO
@@ -127,6 +128,16 @@ impl Desk<'_> {
             prices.insert(book.version, book.clone());
         }
         answer
+    }
+
+    /// Whether the meter has closed a lease that was never open. The question that it asked for it
+    /// first may arrive later.
+    fn is_over_before_it_began(&mut self, exchange: &Exchange, report: &LeaseReport) -> bool {
+        let Exchange { meter, incarnation, .. } = exchange;
+        if report.closed {
+            self.ledger.live.give_up(meter, *incarnation, report.lease);
+        }
+        self.ledger.live.is_given_up(meter, *incarnation, report.lease)
     }
 
     fn report_of_open(&mut self, number: LeaseNumber, report: &LeaseReport) -> LeaseAnswer {
@@ -164,8 +175,8 @@ impl Desk<'_> {
     }
 
     fn open_with_first(&mut self, exchange: &Exchange, report: &LeaseReport) -> LeaseAnswer {
-        let (Some(want), false) = (report.want, report.closed) else {
-            return self.plain(report, None, report.closed);
+        let Some(want) = report.want else {
+            return self.plain(report, None, false);
         };
         let Scope::Project(project) = self
             .path(report.lease.environment)

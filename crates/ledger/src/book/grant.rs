@@ -243,8 +243,9 @@ fn size(bound: Bound, needed: Nano, rate_per_s: Nano, competitors: usize) -> Nan
     let rate = i128::from(rate_per_s.0.max(0));
     // Five seconds; longer while that is less than a thousandth of the room, at most ten minutes.
     let wish = (room / 1000).clamp(5 * rate, 600 * rate);
-    let least = i128::from((bound.limit.0 / 2000).max(needed.0));
     let share = room / (2 * i128::try_from(competitors.max(1)).unwrap_or(i128::MAX / 2));
+    // Near the end less than the smallest grant, or what is left lies idle in many wallets.
+    let least = i128::from(bound.limit.0 / 2000).min(share).max(i128::from(needed.0));
     let amount = wish.max(least).min(share.max(least)).min(room);
     Nano(i64::try_from(amount).unwrap_or(bound.room.0))
 }
@@ -314,7 +315,7 @@ mod tests {
         // Never more than its share of half of what is left ...
         assert_eq!(grant(1_000_000_000, limit, 1, 500_000_000, 4), 125_000_000);
         // ... but always what is needed, to the last unit.
-        assert_eq!(grant(1_000, limit, 400, 100_000_000, 4), 1_000);
+        assert_eq!(grant(1_000, limit, 400, 100_000_000, 4), 400);
         assert_eq!(grant(400, limit, 400, 0, 64), 400);
         assert_eq!(grant(1, 1, 1, i64::MAX, 1), 1);
     }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use weir_model::UnixMillis;
+use weir_model::{EnvironmentId, UnixMillis};
 
 use super::Scope;
 use super::event::LeaseNumber;
 use super::state::Lease;
 use crate::money::Nano;
-use crate::protocol::LineKey;
+use crate::protocol::{Incarnation, LeaseKey, LineKey, MeterName};
 
 /// All of it.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,9 @@ pub(super) struct Live {
     pub(super) scopes: BTreeMap<Scope, LiveScope>,
     /// Counts rounds of recalls.
     pub(super) rounds: u64,
+    /// The highest lease, by incarnation and number, that a meter closed before it was granted
+    /// anything: a question for it may still be on its way, and must not open it.
+    given_up: BTreeMap<(MeterName, EnvironmentId), (Incarnation, u32)>,
 }
 
 /// A lease, as its meter told last.
@@ -67,6 +70,18 @@ impl Recall {
 }
 
 impl Live {
+    /// A meter will never draw a lease that is not open.
+    pub(super) fn give_up(&mut self, meter: &MeterName, incarnation: Incarnation, lease: LeaseKey) {
+        let highest = self.given_up.entry((meter.clone(), lease.environment)).or_default();
+        *highest = (*highest).max((incarnation, lease.number));
+    }
+
+    /// Whether a meter has given up a lease, or a later one, before it was open.
+    pub(super) fn is_given_up(&self, meter: &MeterName, incarnation: Incarnation, lease: LeaseKey) -> bool {
+        let highest = self.given_up.get(&(meter.clone(), lease.environment));
+        highest.is_some_and(|highest| (incarnation, lease.number) <= *highest)
+    }
+
     /// A lease has reported so much more (or it was settled: negative).
     pub(super) fn pending(&mut self, lease: &Lease, current: [bool; 3], amount: i64) {
         for ((scope, _), current) in lease.path().into_iter().zip(current) {

@@ -1,395 +1,453 @@
-//! Price books as files, in units that people think in:
-//!
-//! ```toml
-//! version = 1
-//! currency = "EUR"
-//! valid_from = "2026-01-01T00:00:00Z"
-//!
-//! [[price]]
-//! sku = "memory"
-//! price = "1.00"
-//! per = 1
-//! unit = "GiB-month"
-//! ```
-//!
-//! A month is 730 hours, a GB is 1,000,000,000 bytes, a GiB is 1,073,741,824. Everything is
-//! converted exactly; what cannot be is refused.
+//! A version of the prices as a file: read with the line of every mistake, and written so that
+//! it reads back the same to the last unit.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use weir_model::UnixMillis;
+use weir_model::files::{FileProblem, FileProblems};
 
 use super::{Price, PriceBook, Sku};
+use crate::money::{Nano, PICO_PER_NANO};
 
-/// Why a price book is refused, in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the prices cannot be used: {0}")]
-pub struct InvalidPrices(String);
-
-impl InvalidPrices {
-    pub(super) fn new(reason: String) -> Self {
-        Self(reason)
-    }
-}
-
-/// What a unit measures: only the unit of the right kind makes sense for a known kind of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Measure {
-    /// How many.
-    Count,
-    /// Time of a core.
-    Cpu,
-    /// Bytes.
-    Bytes,
-    /// Bytes for a time.
-    Kept,
-}
-
-const SECOND_MS: u64 = 1_000;
-const HOUR_MS: u64 = 3_600 * SECOND_MS;
-const MONTH_MS: u64 = 730 * HOUR_MS;
-const GB: u64 = 1_000_000_000;
+/// Largest file that is read.
+const FILE_BYTES: usize = 64 << 10;
+/// Most kinds of use in one file.
+const SKUS: usize = 200;
 const GIB: u64 = 1 << 30;
+const GB: u64 = 1_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+/// A month of prices has 730 hours, a twelfth of a year.
+const MONTH_MS: u64 = 730 * HOUR_MS;
 
-/// Names of units, what they measure, and how many raw units they are. Of those that measure the
-/// same, the writer takes the first that gives a finite price.
-const UNITS: [(&str, Measure, u64); 15] = [
-    ("million", Measure::Count, 1_000_000),
-    ("one", Measure::Count, 1),
-    ("core-hour", Measure::Cpu, 3_600_000_000),
-    ("core-second", Measure::Cpu, 1_000_000),
-    ("core-microsecond", Measure::Cpu, 1),
-    ("GB", Measure::Bytes, GB),
-    ("GiB", Measure::Bytes, GIB),
-    ("MB", Measure::Bytes, 1_000_000),
-    ("byte", Measure::Bytes, 1),
-    ("GiB-month", Measure::Kept, GIB * MONTH_MS),
-    ("GB-month", Measure::Kept, GB * MONTH_MS),
-    ("GiB-hour", Measure::Kept, GIB * HOUR_MS),
-    ("GB-hour", Measure::Kept, GB * HOUR_MS),
-    ("GiB-second", Measure::Kept, GIB * SECOND_MS),
-    ("byte-millisecond", Measure::Kept, 1),
+type Units = &'static [(&'static str, u64)];
+const PIECES: Units = &[("million", 1_000_000), ("thousand", 1_000), ("one", 1)];
+const CORE_TIME: Units = &[("core-hour", 3_600_000_000), ("core-second", 1_000_000)];
+const BYTES: Units = &[("GB", GB), ("GiB", GIB), ("TB", 1_000 * GB)];
+const BYTE_TIME: Units = &[
+    ("GiB-month", GIB * MONTH_MS),
+    ("GB-month", GB * MONTH_MS),
+    ("GiB-hour", GIB * HOUR_MS),
+    ("GB-hour", GB * HOUR_MS),
 ];
+/// What is counted now, with the units that prices of it are told in, the usual one first.
+const KNOWN: [(Sku, Units); 8] = [
+    (Sku::REQUESTS, PIECES),
+    (Sku::CPU, CORE_TIME),
+    (Sku::MEMORY, BYTE_TIME),
+    (Sku::MEMORY_FROZEN, BYTE_TIME),
+    (Sku::EGRESS, BYTES),
+    (Sku::BUILD_CPU, CORE_TIME),
+    (Sku::BUILD_MEMORY, BYTE_TIME),
+    (Sku::STORAGE, BYTE_TIME),
+];
+/// What a file says; the version is not its business: the ledger counts versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceFile {
+    /// Three capital letters.
+    pub currency: String,
+    /// From when it is to hold; `None` for at once.
+    pub valid_from_ms: Option<UnixMillis>,
+    /// The prices.
+    pub prices: BTreeMap<Sku, Price>,
+}
 
-/// What the known kinds of use are measured in; anything for others.
-fn measure(sku: &Sku) -> Option<Measure> {
-    match sku {
-        sku if *sku == Sku::REQUESTS => Some(Measure::Count),
-        sku if *sku == Sku::CPU || *sku == Sku::BUILD_CPU => Some(Measure::Cpu),
-        sku if *sku == Sku::EGRESS => Some(Measure::Bytes),
-        sku if [Sku::MEMORY, Sku::MEMORY_FROZEN, Sku::BUILD_MEMORY, Sku::STORAGE].contains(sku) => Some(Measure::Kept),
-        _ => None,
+fn units_of(sku: &Sku) -> Units {
+    KNOWN
+        .iter()
+        .find(|(known, _)| known == sku)
+        .map_or(PIECES, |(_, units)| units)
+}
+
+/// A price as people and files write it: `0.10 per million`, `free`. In the first unit in which
+/// it is exact; the fraction may be another than that of the price, its value never is.
+pub fn price_text(sku: &Sku, price: Price) -> String {
+    if price.pico == 0 {
+        return "free".to_owned();
+    }
+    let in_unit = |(name, size): &(&str, u64)| {
+        let exact = i128::from(price.pico) * i128::from(*size);
+        let per = i128::from(price.per) * i128::from(PICO_PER_NANO);
+        let nano = (exact % per == 0).then(|| i64::try_from(exact / per).ok()).flatten()?;
+        // What is told has to read back.
+        Nano(nano).to_pico()?;
+        Some(format!("{} per {name}", Nano(nano)))
+    };
+    match units_of(sku).iter().find_map(in_unit) {
+        Some(text) => text,
+        None => format!("{} pico per {}", price.pico, price.per),
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    version: u32,
-    currency: String,
-    valid_from: String,
-    #[serde(default)]
-    price: Vec<Row>,
+/// Whether two prices are the same, however their fractions are written.
+pub fn is_same(one: Price, other: Price) -> bool {
+    i128::from(one.pico) * i128::from(other.per) == i128::from(other.pico) * i128::from(one.per)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    sku: String,
-    price: String,
-    #[serde(default)]
-    per: Count,
-    unit: String,
-}
-
-/// A number, with or without quotes.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Count {
-    Number(u64),
-    Text(String),
-}
-
-impl Default for Count {
-    fn default() -> Self {
-        Self::Number(1)
+/// Reads what [`price_text`] writes.
+fn parse_price(sku: &Sku, text: &str) -> Result<Price, String> {
+    if text == "free" {
+        return Ok(Price { pico: 0, per: 1 });
     }
-}
-
-impl Count {
-    fn value(&self) -> Option<u64> {
-        let value = match self {
-            Self::Number(number) => *number,
-            Self::Text(text) => text.parse().ok()?,
-        };
-        (value > 0).then_some(value)
+    let units = units_of(sku);
+    let usual = units.first().map_or("one", |(name, _)| name);
+    let example = format!("write it like `0.10 per {usual}`, or `free`");
+    let (amount, unit) = text
+        .split_once(" per ")
+        .ok_or_else(|| format!("`{text}` is not a price: {example}"))?;
+    let pico = match amount.strip_suffix(" pico") {
+        Some(pico) => pico
+            .parse()
+            .map_err(|_| format!("`{pico}` is not a whole number of pico-units"))?,
+        None => {
+            let nano: Nano = amount.parse().map_err(|error| format!("{error}"))?;
+            nano.to_pico()
+                .ok_or_else(|| format!("`{amount}` is more than any price may be"))?
+                .0
+        }
+    };
+    if pico < 0 {
+        return Err("a price cannot be below zero".to_owned());
     }
+    let per = match units.iter().find(|(name, _)| *name == unit) {
+        Some((_, size)) => *size,
+        None => unit.parse().ok().filter(|per| *per > 0).ok_or_else(|| {
+            let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+            format!(
+                "prices of {sku} are not told per `{unit}`; {} are possible, or a number of raw units",
+                names.join(", ")
+            )
+        })?,
+    };
+    Ok(Price { pico, per })
 }
 
 impl PriceBook {
-    /// The prices that Weir comes with: what a machine costs, in EUR.
+    /// The prices that Weir comes with: what a machine costs, roughly, in EUR.
     #[expect(clippy::expect_used, reason = "the file is part of the program, and a test reads it")]
     pub fn built_in() -> Self {
-        Self::from_toml(include_str!("../../prices/0001.toml")).expect("the built-in prices are valid")
-    }
-
-    /// Reads a price book from its file. Fails with the first thing that is wrong.
-    pub fn from_toml(text: &str) -> Result<Self, InvalidPrices> {
-        let file: File = toml::from_str(text).map_err(|error| InvalidPrices::new(error.to_string()))?;
-        let valid_from: jiff::Timestamp = file.valid_from.parse().map_err(|_| {
-            InvalidPrices::new(format!(
-                "valid_from `{}` is not an instant, as in 2026-01-01T00:00:00Z",
-                file.valid_from
-            ))
-        })?;
-        let mut prices = BTreeMap::new();
-        for row in &file.price {
-            let sku = Sku::new(&row.sku).ok_or_else(|| {
-                InvalidPrices::new(format!(
-                    "`{}` cannot name a kind of use: small letters, digits and dashes",
-                    row.sku
-                ))
-            })?;
-            let price = price(&sku, row)?;
-            if prices.insert(sku, price).is_some() {
-                return Err(InvalidPrices::new(format!("{} has two prices", row.sku)));
-            }
-        }
-        let book = Self {
-            version: file.version,
+        let file = read(include_str!("../../prices/0001.toml")).expect("the built-in prices are valid");
+        Self {
+            version: 1,
             currency: file.currency,
-            valid_from_ms: valid_from.as_millisecond(),
-            prices,
-        };
-        book.check()?;
-        Ok(book)
-    }
-
-    /// Writes the file; read again, it gives the same prices.
-    pub fn to_toml(&self) -> String {
-        let valid_from = jiff::Timestamp::from_millisecond(self.valid_from_ms).unwrap_or_default();
-        let mut text = format!(
-            "version = {}\ncurrency = \"{}\"\nvalid_from = \"{valid_from}\"\n",
-            self.version, self.currency
-        );
-        for (sku, price) in &self.prices {
-            let (amount, per, unit) = words(sku, *price);
-            // Writing into a text cannot fail.
-            let _ = write!(text, "\n[[price]]\nsku = \"{sku}\"\nprice = \"{amount}\"\n");
-            if per != 1 {
-                let _ = writeln!(text, "per = {per}");
-            }
-            let _ = writeln!(text, "unit = \"{unit}\"");
+            valid_from_ms: file.valid_from_ms.unwrap_or(0),
+            prices: file.prices,
         }
-        text
     }
 }
 
-impl Price {
-    /// The price as people write it: an amount, for so many of a unit.
-    pub fn in_words(self, sku: &Sku) -> (String, u64, &'static str) {
-        words(sku, self)
+/// The file of a version. Reads back as the same prices.
+pub fn write(book: &PriceBook) -> String {
+    let width = book.prices.keys().map(|sku| sku.as_str().len()).max().unwrap_or(0);
+    let mut text = format!(
+        "# Version {}\ncurrency = \"{}\"\nvalid-from = {}\n\n[prices]\n",
+        book.version,
+        book.currency,
+        jiff::Timestamp::from_millisecond(book.valid_from_ms).unwrap_or_default()
+    );
+    for (sku, price) in &book.prices {
+        text.push_str(&format!("{:width$} = \"{}\"\n", sku.as_str(), price_text(sku, *price)));
     }
+    text
 }
 
-fn price(sku: &Sku, row: &Row) -> Result<Price, InvalidPrices> {
-    let wrong = |reason: &str| InvalidPrices::new(format!("the price of {sku}: {reason}"));
-    let fits = |kind: Measure| measure(sku).is_none_or(|measure| measure == kind);
-    let unit = UNITS.iter().find(|(name, _, _)| *name == row.unit);
-    let Some((_, _, raw)) = unit.filter(|(_, kind, _)| fits(*kind)) else {
-        let names: Vec<&str> = UNITS
-            .iter()
-            .filter(|(_, kind, _)| fits(*kind))
-            .map(|(name, _, _)| *name)
-            .collect();
-        return Err(wrong(&format!(
-            "`{}` is no unit of it; there are {}",
-            row.unit,
-            names.join(", ")
-        )));
+/// Reads a file. All mistakes are told together.
+///
+/// # Errors
+/// Every mistake, with its line.
+pub fn read(text: &str) -> Result<PriceFile, FileProblems> {
+    let mut reading = Reading {
+        text,
+        problems: Vec::new(),
     };
-    let pico = decimal(&row.price).ok_or_else(|| {
-        wrong(&format!(
-            "`{}` is not an amount: digits with a point, at most twelve after it",
-            row.price
-        ))
-    })?;
-    let per = row.per.value().ok_or_else(|| wrong("`per` is a whole number from 1"))?;
-    let units = u128::from(per) * u128::from(*raw);
-    let common = gcd(pico, units);
-    match (i64::try_from(pico / common), u64::try_from(units / common)) {
-        (Ok(pico), Ok(per)) => Ok(Price { pico, per }),
-        _ => Err(wrong("it has too many digits to be exact")),
-    }
-}
-
-/// Digits, with at most twelve after the point, as a whole number of pico-units.
-fn decimal(text: &str) -> Option<u128> {
-    let (units, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if units.is_empty() || units.len() > 12 || fraction.len() > 12 || !digits(units) || !digits(fraction) {
-        return None;
-    }
-    if text.ends_with('.') {
-        return None;
-    }
-    format!("{units}{fraction:0<12}").parse().ok()
-}
-
-/// The greatest common divisor; of nothing and a number, the number.
-fn gcd(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a.max(1)
-}
-
-fn words(sku: &Sku, price: Price) -> (String, u64, &'static str) {
-    let kind = measure(sku).unwrap_or(Measure::Count);
-    for (name, measure, raw) in UNITS {
-        let exact = u128::from(price.pico.unsigned_abs()) * u128::from(raw);
-        let per = u128::from(price.per.max(1));
-        if measure == kind && exact.is_multiple_of(per) {
-            return (amount(exact / per), 1, name);
+    let file = reading.file();
+    let mut problems = reading.problems;
+    match file {
+        Some(file) if problems.is_empty() => Ok(file),
+        _ => {
+            problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+            Err(FileProblems {
+                file: "the price file".to_owned(),
+                problems,
+            })
         }
     }
-    let raw = UNITS
-        .iter()
-        .rev()
-        .find(|(_, measure, raw)| *measure == kind && *raw == 1);
-    let name = raw.map_or("one", |(name, _, _)| name);
-    (amount(u128::from(price.pico.unsigned_abs())), price.per, name)
 }
 
-/// Pico-units as an amount with at least two digits after the point.
-fn amount(pico: u128) -> String {
-    let (units, rest) = (pico / 1_000_000_000_000, pico % 1_000_000_000_000);
-    let digits = format!("{rest:012}");
-    let shown = digits.trim_end_matches('0').len().max(2);
-    format!("{units}.{}", &digits[..shown])
+struct Reading<'a> {
+    text: &'a str,
+    problems: Vec<FileProblem>,
+}
+
+impl<'a> Reading<'a> {
+    fn problem(&mut self, offset: Option<usize>, message: impl Into<String>) {
+        let before = |offset: usize| &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = offset.map(|offset| 1 + before(offset).iter().filter(|&&byte| byte == b'\n').count());
+        self.problems.push(FileProblem {
+            line,
+            message: message.into(),
+        });
+    }
+
+    fn file(&mut self) -> Option<PriceFile> {
+        if self.text.len() > FILE_BYTES {
+            let words = format!("it has {} bytes; at most {FILE_BYTES} are read", self.text.len());
+            self.problem(None, words);
+            return None;
+        }
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let offset = error.span().map(|span| span.start);
+            self.problem(offset, error.message());
+        }
+        if !self.problems.is_empty() {
+            return None;
+        }
+        let (mut currency, mut valid_from_ms, mut prices) = (None, None, None);
+        for (key, value) in table.get_ref() {
+            match key.get_ref().as_ref() {
+                "currency" => currency = Some(self.currency(value)),
+                "valid-from" => valid_from_ms = self.instant(value),
+                "prices" => prices = Some(self.prices(value)),
+                other => {
+                    let words = format!("`{other}` is not known here; `currency`, `valid-from` and `[prices]` are");
+                    self.problem(Some(key.span().start), words);
+                }
+            }
+        }
+        if currency.is_none() {
+            self.problem(None, "it does not say the currency: `currency = \"EUR\"`");
+        }
+        if prices.is_none() {
+            self.problem(None, "it has no section `[prices]`");
+        }
+        Some(PriceFile {
+            currency: currency?,
+            valid_from_ms,
+            prices: prices?,
+        })
+    }
+
+    fn currency(&mut self, value: &Spanned<DeValue<'a>>) -> String {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let words = "the currency has three capital letters, in quotes: \"EUR\"";
+            self.problem(Some(value.span().start), words);
+        }
+        text.to_owned()
+    }
+
+    fn instant(&mut self, value: &Spanned<DeValue<'a>>) -> Option<UnixMillis> {
+        let text = match value.get_ref() {
+            DeValue::Datetime(instant) => instant.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => String::new(),
+        };
+        match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => Some(instant.as_millisecond()),
+            Err(_) => {
+                let words = "it is not an instant with an offset, like 2027-01-01T00:00:00Z";
+                self.problem(Some(value.span().start), words);
+                None
+            }
+        }
+    }
+
+    fn prices(&mut self, value: &Spanned<DeValue<'a>>) -> BTreeMap<Sku, Price> {
+        let mut prices = BTreeMap::new();
+        let Some(table) = value.get_ref().as_table() else {
+            self.problem(Some(value.span().start), "`prices` is a section: `[prices]`");
+            return prices;
+        };
+        if table.len() > SKUS {
+            self.problem(Some(value.span().start), format!("there are more than {SKUS} prices"));
+            return prices;
+        }
+        for (key, price) in table {
+            let name = key.get_ref().as_ref();
+            match sku_of(name) {
+                Ok(sku) => {
+                    let parsed = match price.get_ref().as_str() {
+                        Some(text) => parse_price(&sku, text),
+                        None => Err("a price is written in quotes, like \"0.10 per million\"".to_owned()),
+                    };
+                    match parsed {
+                        Ok(price) => drop(prices.insert(sku, price)),
+                        Err(words) => {
+                            self.problem(Some(price.span().start), words);
+                            // Not missing, only wrong.
+                            prices.insert(sku, Price { pico: 0, per: 1 });
+                        }
+                    }
+                }
+                Err(words) => self.problem(Some(key.span().start), words),
+            }
+        }
+        for (sku, _) in KNOWN {
+            if !prices.contains_key(&sku) {
+                let words = format!("`{sku}` has no price; if it is to cost nothing, write `{sku} = \"free\"`");
+                self.problem(None, words);
+            }
+        }
+        prices
+    }
+}
+
+/// A kind of use by its name. One that is not counted yet may have a price; one that is nearly
+/// the name of another is taken for a slip of the pen.
+fn sku_of(name: &str) -> Result<Sku, String> {
+    let shown: String = name.chars().take(40).collect();
+    let sku = Sku::new(name)
+        .ok_or_else(|| format!("`{shown}` is not a kind of use: 1 to 40 small letters, digits and dashes"))?;
+    if name == Sku::LOST.as_str() {
+        return Err("`lost` is never charged, so it has no price".to_owned());
+    }
+    let near = |known: &Sku| strsim::damerau_levenshtein(known.as_str(), name) <= 2;
+    match KNOWN.iter().map(|(known, _)| known).find(|known| near(known)) {
+        Some(known) if known.as_str() != name => Err(format!("`{name}` is not counted; did you mean `{known}`?")),
+        _ => Ok(sku),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::{Nano, Pico};
 
-    fn one(sku: &str, price: &str, rest: &str) -> Result<PriceBook, InvalidPrices> {
-        PriceBook::from_toml(&format!(
-            "version = 1\ncurrency = \"EUR\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n\
-             [[price]]\nsku = \"{sku}\"\nprice = \"{price}\"\n{rest}\n"
-        ))
-    }
+    const FILE: &str = "\
+# Machine's cost.
+currency = \"EUR\"
 
-    #[test]
-    fn human_units_become_exact_fractions() {
-        let price = |sku: Sku, text: &str, rest: &str| one(sku.as_str(), text, rest).unwrap().price(&sku);
-        // 0.10 for a million requests is 100,000 pico each.
-        assert_eq!(
-            price(Sku::REQUESTS, "0.10", "unit = \"million\""),
-            Price { pico: 100_000, per: 1 }
-        );
-        assert_eq!(
-            price(Sku::REQUESTS, "0.10", "per = \"1000000\"\nunit = \"one\""),
-            Price { pico: 100_000, per: 1 }
-        );
-        // 0.005 for 3,600,000,000 micro-CPU-seconds is 25 pico for 18 of them.
-        assert_eq!(
-            price(Sku::CPU, "0.005", "unit = \"core-hour\""),
-            Price { pico: 25, per: 18 }
-        );
-        assert_eq!(price(Sku::EGRESS, "0.01", "unit = \"GB\""), Price { pico: 10, per: 1 });
-        assert_eq!(price(Sku::EGRESS, "0.00", "unit = \"GB\""), Price { pico: 0, per: 1 });
-        let month = price(Sku::MEMORY, "1.00", "unit = \"GiB-month\"");
-        assert_eq!(
-            u128::from(month.pico.unsigned_abs()) * u128::from(GIB) * u128::from(MONTH_MS),
-            1_000_000_000_000 * u128::from(month.per)
-        );
-        assert_eq!(month.line(u128::from(GIB * MONTH_MS)), Some(Nano(1_000_000_000)));
-        assert_eq!(month.line(u128::from(GIB * MONTH_MS) + 1), Some(Nano(1_000_000_001)));
-        assert_eq!(month.cost_down(GIB * MONTH_MS), Some(Pico(1_000_000_000_000)));
-    }
+[prices]
+requests = \"0.10 per million\"
+cpu = \"0.005 per core-hour\"
+memory = \"1.00 per GiB-month\"
+memory-frozen = \"0.10 per GiB-month\"
+egress = \"0.01 per GB\"
+build-cpu = \"0.005 per core-hour\"
+build-memory = \"free\"
+storage = \"7 pico per 12345\"
+";
 
     #[test]
-    fn the_built_in_prices_are_those_of_the_documentation() {
+    fn the_built_in_prices_read_and_follow_nothing() {
         let book = PriceBook::built_in();
-        let cost = |sku: Sku, units: u64| book.price(&sku).line(u128::from(units)).unwrap().to_string();
-        assert_eq!((book.version, book.currency.as_str()), (1, "EUR"));
-        assert_eq!(cost(Sku::REQUESTS, 1_000_000), "0.10");
-        assert_eq!(cost(Sku::CPU, 3_600_000_000), "0.005");
-        assert_eq!(cost(Sku::BUILD_CPU, 3_600_000_000), "0.005");
-        assert_eq!(cost(Sku::MEMORY, GIB * MONTH_MS), "1.00");
-        assert_eq!(cost(Sku::BUILD_MEMORY, GIB * MONTH_MS), "1.00");
-        assert_eq!(cost(Sku::MEMORY_FROZEN, GIB * MONTH_MS), "0.10");
-        assert_eq!(cost(Sku::EGRESS, GB), "0.01");
-        assert_eq!(cost(Sku::STORAGE, GB * MONTH_MS), "0.05");
-        assert_eq!(book.prices.len(), 8);
+        assert_eq!((book.version, book.prices.len()), (1, KNOWN.len()));
+        book.follows(None).unwrap();
     }
 
     #[test]
-    fn a_book_reads_back_as_it_is_written() {
-        let mut book = PriceBook::built_in();
-        book.prices.insert(Sku::new("odd").unwrap(), Price { pico: 7, per: 3 });
-        book.prices.insert(
-            Sku::CPU,
+    fn prices_read_exactly() {
+        let file = read(FILE).unwrap();
+        assert_eq!((file.currency.as_str(), file.valid_from_ms), ("EUR", None));
+        let price = |sku: &Sku| file.prices[sku];
+        let pico = 1_000_000_000_000;
+        assert_eq!(
+            price(&Sku::REQUESTS),
             Price {
-                pico: 1,
-                per: 7_000_003,
-            },
+                pico: pico / 10,
+                per: 1_000_000
+            }
         );
-        let text = book.to_toml();
-        assert_eq!(PriceBook::from_toml(&text).unwrap(), book, "{text}");
-        assert!(text.contains("price = \"0.10\"\nunit = \"million\""), "{text}");
+        assert_eq!(
+            price(&Sku::CPU),
+            Price {
+                pico: pico / 200,
+                per: 3_600_000_000
+            }
+        );
+        let gib_month = (1 << 30) * 730 * 3_600_000;
+        assert_eq!(price(&Sku::MEMORY), Price { pico, per: gib_month });
+        assert_eq!(price(&Sku::BUILD_MEMORY).pico, 0);
+        assert_eq!(price(&Sku::STORAGE), Price { pico: 7, per: 12_345 });
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        for (result, words) in [
-            (one("cpu", "0.01", "unit = \"GB\""), "core-hour"),
-            (one("cpu", "-1", "unit = \"core-hour\""), "not an amount"),
-            (one("cpu", "1.", "unit = \"core-hour\""), "not an amount"),
-            (one("cpu", "0.0000000000001", "unit = \"core-hour\""), "not an amount"),
-            (one("cpu", "0.01", "per = 0\nunit = \"core-hour\""), "whole number"),
-            (one("Cpu", "0.01", "unit = \"core-hour\""), "kind of use"),
-            (one("lost", "0.01", "unit = \"one\""), "no price"),
-            (one("cpu", "0.01", "units = \"core-hour\""), "units"),
-            (
-                one("memory", "0.010000000001", "per = 99999989\nunit = \"GiB-month\""),
-                "too many digits",
-            ),
-        ] {
-            let said = result.unwrap_err().to_string();
-            assert!(said.contains(words), "{said}");
-        }
-        let twice = "version = 1\ncurrency = \"EUR\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n\
-            [[price]]\nsku = \"cpu\"\nprice = \"1\"\nunit = \"core-hour\"\n\
-            [[price]]\nsku = \"cpu\"\nprice = \"2\"\nunit = \"core-hour\"\n";
-        assert!(
-            PriceBook::from_toml(twice)
-                .unwrap_err()
-                .to_string()
-                .contains("two prices")
-        );
-        let currency = twice.replace("EUR", "euro");
-        assert!(PriceBook::from_toml(&currency).is_err());
-    }
-
-    #[test]
-    fn versions_follow_each_other() {
-        let first = PriceBook::built_in();
-        assert!(first.follows(None).is_ok());
-        let mut second = PriceBook {
-            version: 2,
-            ..first.clone()
+    fn what_is_written_reads_back_the_same() {
+        let file = read(FILE).unwrap();
+        let book = PriceBook {
+            version: 3,
+            currency: file.currency.clone(),
+            valid_from_ms: 1_800_000_000_123,
+            prices: file.prices.clone(),
         };
-        assert!(second.follows(None).is_err());
-        assert!(second.follows(Some(&first)).is_ok());
-        assert!(first.follows(Some(&first)).is_err());
-        second.valid_from_ms -= 1;
-        assert!(second.follows(Some(&first)).is_err());
-        second.valid_from_ms += 1;
-        second.currency = "USD".to_owned();
-        assert!(second.follows(Some(&first)).is_err());
+        let again = read(&write(&book)).unwrap();
+        assert_eq!(again.valid_from_ms, Some(1_800_000_000_123));
+        assert_eq!((again.prices, again.currency), (file.prices, file.currency));
+    }
+
+    #[test]
+    fn the_file_in_the_reference_is_right() {
+        let page = include_str!("../../../../docs/reference/prices.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let file = read(rest.split_once("```").unwrap().0).unwrap();
+        assert_eq!((file.prices.len(), file.currency.as_str()), (KNOWN.len(), "EUR"));
+        assert_eq!(file.valid_from_ms, Some(1_798_761_600_000));
+    }
+
+    #[test]
+    fn prices_are_told_in_the_first_unit_in_which_they_are_exact() {
+        let text = |pico, per| price_text(&Sku::REQUESTS, Price { pico, per });
+        assert_eq!(text(100_000, 1), "0.10 per million");
+        assert_eq!(text(1_000_000, 3), "1000000 pico per 3");
+        assert_eq!(text(i64::MAX, 1), "9223372036854775807 pico per 1");
+        assert_eq!(text(0, 3), "free");
+        let price = |pico, per| Price { pico, per };
+        assert!(is_same(price(100_000, 1), price(100_000_000_000, 1_000_000)));
+        assert!(!is_same(price(100_000, 1), price(100_001, 1)));
+    }
+
+    fn problems(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = FILE
+            .replace("0.10 per million", "0,10 per million")
+            .replace("0.005 per core-hour\"\nmemory", "0.005 per month\"\nmemory")
+            .replace("0.01 per GB\"", "-0.01 per GB\"")
+            .replace("build-memory", "lost");
+        let words = problems(&text);
+        for part in [
+            "the price file has 5 problems",
+            "line 5: `0,10` is not an amount of money",
+            "line 6: prices of cpu are not told per `month`; core-hour, core-second are possible",
+            "line 9: a price cannot be below zero",
+            "line 11: `lost` is never charged",
+            "`build-memory` has no price",
+        ] {
+            assert!(words.contains(part), "{part:?} is missing:\n{words}");
+        }
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_not_new_kinds_of_use() {
+        let words = problems(&FILE.replace("requests", "request"));
+        assert!(
+            words.contains("line 5: `request` is not counted; did you mean `requests`?"),
+            "{words}"
+        );
+        let file = read(&format!("{FILE}gpu-time = \"1.00 per one\"\n")).unwrap();
+        assert!(file.prices.contains_key(&Sku::new("gpu-time").unwrap()));
+        assert!(problems(&format!("{FILE}GPU = \"free\"\n")).contains("line 13"));
+    }
+
+    #[test]
+    fn what_is_no_price_file_says_so() {
+        assert!(problems("prices = 1").contains("line 1: `prices` is a section"));
+        assert!(problems("[prices]\n[prices]\n").contains("line 2"));
+        assert!(problems("").contains("no section"));
+        assert!(problems("color = 1\n").contains("line 1: `color` is not known here"));
+        assert!(problems(&FILE.replace("\"EUR\"", "\"euro\"")).contains("line 2: the currency has three"));
+        assert!(problems(&format!("valid-from = 2027-01-01\n{FILE}")).contains("line 1: it is not an instant"));
+        assert!(problems(&"#".repeat(70_000)).contains("at most"));
+        assert!(problems(&FILE.replace("0.10 per million", "0.10 per 0")).contains("line 5"));
+        assert!(problems(&FILE.replace("\"0.10 per million\"", "0.10")).contains("in quotes"));
+        let many = |text: &str| problems(&FILE.replace("0.10 per million", text));
+        assert!(many("0.0000000001 per million").contains("at most nine digits"));
+        assert!(
+            many("9999999999 per one").contains("more than any") || many("9999999999 per one").contains("too large")
+        );
     }
 }

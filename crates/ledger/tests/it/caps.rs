@@ -114,8 +114,8 @@ fn thresholds_are_told_once_in_order() {
         meter.talk(&mut world, None);
         let told: Vec<u8> = crossed(&world).iter().map(|(_, percent)| *percent).collect();
         let expected: &[u8] = match requests {
-            ..500 => &[],
-            ..800 => &[50],
+            ..=499 => &[],
+            500..=799 => &[50],
             _ => &[50, 80],
         };
         assert_eq!(told, expected, "{requests}");

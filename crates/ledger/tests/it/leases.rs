@@ -263,6 +263,27 @@ fn rounding_between_leases_charges_each_line_once() {
 }
 
 #[test]
+fn a_lease_never_pays_for_the_rounding_of_others() {
+    // 720 units cost a nano. One meter uses 1 of them, another 719, in turns, and every time it
+    // is the first one's unit that begins a new nano.
+    let mut world = World::new(month(4_000));
+    let (mut small, mut large) = (Meter::new("node:a"), Meter::new("node:b"));
+    let cpu = line("shop", Sku::CPU);
+    small.talk(&mut world, Some((environment(10), 2)));
+    assert_eq!(world.project().held, Nano(2));
+    for _ in 0..20 {
+        for (meter, units) in [(&mut small, 1), (&mut large, 719)] {
+            assert!(meter.spend(&mut world, environment(10), &cpu, units));
+            world.now_ms += 61 * SECOND;
+            meter.talk(&mut world, None);
+        }
+    }
+    assert_eq!(world.ledger.journaled(Scope::Project(project(1))).unwrap().0, Nano(20));
+    assert_eq!(world.ledger.account(account()).unwrap().loss, Nano::ZERO);
+    world.audit();
+}
+
+#[test]
 fn an_unknown_environment_gets_nothing() {
     let mut world = World::new(month(100_000));
     let mut meter = Meter::new("node:a");

@@ -66,11 +66,11 @@ impl Meter {
 
     /// The lease that an environment draws from; opened when there is none.
     pub(crate) fn lease(&mut self, environment: EnvironmentId) -> LeaseKey {
-        let current = self
+        let mut current = self
             .leases
             .iter()
             .filter(|(key, held)| key.environment == environment && !held.leaving && !held.closed);
-        if let Some((key, _)) = current.last() {
+        if let Some((key, _)) = current.next_back() {
             return *key;
         }
         let number = self.numbers.entry(environment).or_default();

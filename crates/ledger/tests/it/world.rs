@@ -1,7 +1,5 @@
 //! A ledger, its journal, and an auditor who reads every row as it is written.
 
-use std::collections::BTreeMap;
-
 use weir_ledger::audit::{Auditor, Entry, GENESIS, chain_hash};
 use weir_ledger::book::{Cap, Change, Command, Event, Ledger, Refusal, Reply, Scope, Standing};
 use weir_ledger::protocol::{Answer, Exchange, LineKey};
@@ -182,10 +180,6 @@ impl World {
         let lines = self.ledger.lines(scope);
         let sum: Nano = lines.iter().map(|line| line.amount).sum();
         assert_eq!(sum, self.standing(scope).settled);
-        let mut by_cell: BTreeMap<_, u128> = BTreeMap::new();
-        for line in lines {
-            *by_cell.entry((line.environment, line.app, line.sku)).or_default() += line.units;
-        }
     }
 
     /// Control was restarted: only the journal is left.

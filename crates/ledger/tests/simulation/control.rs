@@ -1,6 +1,6 @@
 //! Control: the real ledger, its journal on a disk that may fail, and checks after every command.
 
-use weir_ledger::Ledger;
+use weir_ledger::book::Ledger;
 use weir_ledger::book::{Change, Command, Event, Reply, Scope};
 
 use crate::disk::{Fault, Journal, Written};

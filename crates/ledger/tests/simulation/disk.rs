@@ -1,8 +1,8 @@
 //! Disks that fail: the log of a meter, and the table of the ledger's journal.
 
-use weir_ledger::Ledger;
 use weir_ledger::audit::{AuditReport, Auditor, Entry, GENESIS, chain_hash};
 use weir_ledger::book::Event;
+use weir_ledger::book::Ledger;
 use weir_ledger::wallet::purse::Record;
 
 /// What becomes of one write.

@@ -62,3 +62,18 @@ fn no_fault_makes_work_cost_more_than_was_allowed() {
         sum(|tally| tally.lost.leases),
     );
 }
+
+#[test]
+fn little_is_stranded_when_the_cap_refuses() {
+    each_seed("little_is_stranded", |seed| {
+        let mut world = World::plain(seed);
+        let (unspent, allowed) = world.spend_all();
+        println!("{seed}: {} of {allowed}", unspent);
+        assert!(
+            unspent <= allowed,
+            "{unspent} of {allowed} pico are left at the first refusal"
+        );
+        world.come_to_rest();
+        world.tally
+    });
+}

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use weir_ledger::Sku;
 use weir_ledger::protocol::{Answer, Exchange, LineKey};
 use weir_ledger::wallet::purse::{LeaseRecord, Purse, Record};
-use weir_ledger::wallet::{Draw, Till, Urgency, Wallets};
+use weir_ledger::wallet::{Draw, NoMoney, Till, Urgency, Wallets};
 use weir_model::{AppName, EnvironmentId};
 
 use crate::disk::{Disk, Fault, Written};
@@ -76,7 +76,7 @@ impl Node {
             for (_draw, ticket, units) in process.working {
                 oracle.finish(ticket, random.u64(0..=units));
             }
-            oracle.harm(&self.name);
+            oracle.harm(&self.name, process.purse.incarnation());
         }
     }
 
@@ -94,7 +94,11 @@ impl Node {
         if process.stale || !plan.records().is_empty() {
             // The fault is for one of the two writes.
             let first = process.stale && (plan.records().is_empty() || random.bool());
-            let faults = if first { [fault, Fault::None] } else { [Fault::None, fault] };
+            let faults = if first {
+                [fault, Fault::None]
+            } else {
+                [Fault::None, fault]
+            };
             if process.stale {
                 written = self.disk.rewrite(&process.purse.snapshot(), faults[0]);
             }
@@ -162,8 +166,8 @@ impl Node {
 }
 
 impl Process {
-    /// Draws and works; false if there is no money.
-    pub(crate) fn work(&mut self, job: Job, meter: &str, oracle: &mut Oracle) -> bool {
+    /// Draws and works. Fails with the reason that the wallet has for having no money.
+    pub(crate) fn work(&mut self, job: Job, meter: &str, oracle: &mut Oracle) -> Result<(), Option<NoMoney>> {
         let Job {
             environment,
             app,
@@ -179,19 +183,19 @@ impl Process {
             sku: sku.clone(),
         };
         let till = self.till(&line, environment);
+        if self.wallets.gauge(environment).is_none() {
+            // No money, though what is free could be had.
+            return Err(till.trouble());
+        }
         if ends {
-            if till.pay(shard, urgency, sku, units).is_err() {
-                return false;
-            }
+            till.pay(shard, urgency, sku, units).map_err(|_| till.trouble())?;
             oracle.begin(&self.lease(environment, meter), line, units);
         } else {
-            let Ok(draw) = till.draw(shard, urgency, sku, units) else {
-                return false;
-            };
+            let draw = till.draw(shard, urgency, sku, units).map_err(|_| till.trouble())?;
             let ticket = oracle.begin(&self.lease(environment, meter), line, units);
             self.working.push((draw, ticket, units));
         }
-        true
+        Ok(())
     }
 
     /// Some work that was going on ends.
@@ -216,7 +220,10 @@ impl Process {
     }
 
     fn till(&mut self, line: &LineKey, environment: EnvironmentId) -> Arc<Till> {
-        let known = self.tills.iter().find(|(key, of, _)| *of == environment && key.app == line.app);
+        let known = self
+            .tills
+            .iter()
+            .find(|(key, of, _)| *of == environment && key.app == line.app);
         if let Some((_, _, till)) = known {
             return Arc::clone(till);
         }

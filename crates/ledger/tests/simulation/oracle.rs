@@ -23,8 +23,6 @@ struct Done {
     units: BTreeMap<LineKey, u128>,
     /// What all draws cost that were made and not put back, each rounded up; in pico-units.
     cost: i128,
-    /// Its meter crashed, lost its log or was fenced, so that reports may be missing.
-    harmed: bool,
 }
 
 /// A lease in the journal.
@@ -70,6 +68,8 @@ pub(crate) struct Oracle {
     leases: BTreeMap<LeaseNumber, Lease>,
     done: BTreeMap<LeaseNumber, Done>,
     names: BTreeMap<LeaseName, LeaseNumber>,
+    /// Up to which incarnation a meter has crashed or was fenced.
+    harmed: BTreeMap<String, u64>,
     /// What the journal says that lines cost.
     paid: BTreeMap<Cell, i128>,
     /// Money that came in from outside, and was promised.
@@ -99,7 +99,10 @@ impl Oracle {
 
     /// Work begins that may be so much.
     pub(crate) fn begin(&mut self, name: &LeaseName, line: LineKey, units: u64) -> Ticket {
-        let lease = *self.names.get(name).expect("work is drawn from a lease that is in the journal");
+        let lease = *self
+            .names
+            .get(name)
+            .expect("work is drawn from a lease that is in the journal");
         let cost = self.cost_up(self.leases[&lease].version, &line.sku, u128::from(units));
         self.count(lease, cost);
         let done = self.done.entry(lease).or_default();
@@ -147,12 +150,15 @@ impl Oracle {
         );
     }
 
-    /// The meter's crash, lost log or fence may have swallowed reports of all its open leases.
-    pub(crate) fn harm(&mut self, meter: &str) {
-        let open = self.leases.iter().filter(|(_, lease)| lease.lost.is_none() && lease.name.0 == meter);
-        for (number, _) in open {
-            self.done.entry(*number).or_default().harmed = true;
-        }
+    /// A meter's crash or fence may have swallowed reports of all leases up to this incarnation.
+    pub(crate) fn harm(&mut self, meter: &str, incarnation: u64) {
+        let harmed = self.harmed.entry(meter.to_owned()).or_default();
+        *harmed = incarnation.max(*harmed);
+    }
+
+    fn is_harmed(&self, lease: &Lease) -> bool {
+        let (meter, incarnation, _) = &lease.name;
+        self.harmed.get(meter).is_some_and(|harmed| incarnation <= harmed)
     }
 
     /// Reads a row of the journal.
@@ -192,7 +198,11 @@ impl Oracle {
             }
             Change::Settled { lease, lines, .. } => {
                 for settled in lines {
-                    assert_eq!(settled.loss, Nano::ZERO, "an honest meter uses what it drew: {settled:?}");
+                    assert_eq!(
+                        settled.loss,
+                        Nano::ZERO,
+                        "an honest meter uses what it drew: {settled:?}"
+                    );
                     let told = self.lease(*lease);
                     told.settled += i128::from(settled.taken.total().0);
                     *told.units.entry(settled.line.clone()).or_default() += u128::from(settled.units);
@@ -211,7 +221,10 @@ impl Oracle {
     }
 
     fn lease(&mut self, number: LeaseNumber) -> &mut Lease {
-        let lease = self.leases.get_mut(&number).expect("a lease is opened before anything else");
+        let lease = self
+            .leases
+            .get_mut(&number)
+            .expect("a lease is opened before anything else");
         assert_eq!(lease.lost, None, "something happens to a closed lease: {lease:?}");
         lease
     }
@@ -266,7 +279,11 @@ impl Oracle {
     /// was granted, within the limit of now.
     pub(crate) fn check_scope(&self, scope: Scope, settled: Nano, held: Nano, granted: bool) {
         let bounds = &self.scopes[&scope];
-        let limit = if granted { bounds.limit } else { bounds.most[bounds.window] };
+        let limit = if granted {
+            bounds.limit
+        } else {
+            bounds.most[bounds.window]
+        };
         let committed = i128::from(settled.0) + i128::from(held.0);
         assert!(
             committed <= limit,
@@ -282,7 +299,10 @@ impl Oracle {
     fn check_told(&self, number: LeaseNumber, line: &LineKey) {
         let told = self.leases[&number].units[line];
         let done = self.done.get(&number).and_then(|done| done.units.get(line)).copied();
-        assert!(done.unwrap_or(0) >= told, "{line:?}: {told} units are charged, {done:?} were done");
+        assert!(
+            done.unwrap_or(0) >= told,
+            "{line:?}: {told} units are charged, {done:?} were done"
+        );
     }
 
     /// All leases are closed, and what is charged is what was done. Returns what is lost.
@@ -291,19 +311,24 @@ impl Oracle {
         let mut cells: BTreeMap<Cell, u128> = BTreeMap::new();
         for (number, lease) in &self.leases {
             let gone = lease.lost.unwrap_or_else(|| panic!("{lease:?} is open still"));
+            let harmed = self.is_harmed(lease);
             let nothing = Done::default();
             let done = self.done.get(number).unwrap_or(&nothing);
             for (line, units) in &done.units {
                 let told = lease.units.get(line).copied().unwrap_or(0);
                 assert!(
-                    told == *units || done.harmed && told <= *units,
+                    told == *units || harmed && told <= *units,
                     "{:?}: {units} units of {line:?} were done, {told} are charged",
                     lease.name
                 );
                 let unpaid = self.cost_up(lease.version, &line.sku, *units - told);
                 lost.unpaid_pico += unpaid;
             }
-            assert!(done.harmed || gone == 0, "{gone} nano of {:?} are lost for no reason", lease.name);
+            assert!(
+                harmed || gone == 0,
+                "{gone} nano of {:?} are lost for no reason",
+                lease.name
+            );
             lost.counted_nano += gone;
             lost.leases += u64::from(gone > 0);
             for (line, units) in &lease.units {
@@ -316,7 +341,10 @@ impl Oracle {
             let paid = self.paid.get(cell).copied().unwrap_or(0);
             assert_eq!(paid, cost, "{units} units of {cell:?}");
         }
-        assert!(lost.unpaid_pico <= lost.counted_nano * 1000, "more was lost than is counted: {lost:?}");
+        assert!(
+            lost.unpaid_pico <= lost.counted_nano * 1000,
+            "more was lost than is counted: {lost:?}"
+        );
         lost
     }
 
@@ -331,10 +359,10 @@ impl Oracle {
         let window = (scope, self.scopes[&scope].window);
         let mut shown = BTreeMap::new();
         for (number, lease) in self.leases.iter().filter(|(_, lease)| lease.windows.contains(&window)) {
-            let Some(done) = self.done.get(number) else { continue };
-            if done.harmed {
+            if self.is_harmed(lease) {
                 return None;
             }
+            let Some(done) = self.done.get(number) else { continue };
             for (line, units) in done.units.iter().filter(|(_, units)| **units > 0) {
                 *shown.entry((line.clone(), lease.version)).or_default() += units;
             }

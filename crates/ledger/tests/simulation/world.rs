@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use weir_ledger::book::{Cap, Command, Fund, Reply, Scope, Settings};
-use weir_ledger::protocol::{Answer, Exchange};
-use weir_ledger::wallet::Urgency;
+use weir_ledger::book::{Cap, Command, Fund, Ledger, Reply, Scope, Settings};
+use weir_ledger::protocol::{Answer, DenialReason, Exchange, LineKey};
+use weir_ledger::wallet::{NoMoney, Urgency};
 use weir_ledger::{Nano, Period, Price, PriceBook, Sku};
 use weir_model::{AccountId, EnvironmentId, ProjectId};
 
@@ -99,7 +99,7 @@ impl World {
         let billings = [Billing::Never, Billing::Always, Billing::NowAndThen];
         let nodes = random.usize(1..=4);
         let mut world = Self {
-            weather: Weather::Storm,
+            weather: Weather::Calm,
             true_ms: start.as_millisecond(),
             control_clock_ms: 0,
             control: Control::new(),
@@ -119,13 +119,15 @@ impl World {
             random,
         };
         world.found();
+        world.weather = Weather::Storm;
         world
     }
 
-    /// One project, no pace, no faults: for what is left at the end.
+    /// No faults, no pace, no balance, one price: for what is left when the cap refuses.
     pub(crate) fn plain(seed: u64) -> Self {
         let mut world = Self::new(seed);
         world.weather = Weather::Calm;
+        world.limit = world.limit.max(10_000_000);
         let cap = Cap {
             limit: Nano(world.limit),
             period: Period::Total,
@@ -137,6 +139,17 @@ impl World {
         }
         let account = world.account;
         world.order(&Command::SetBilling { account, on: false });
+        let price = Price {
+            pico: world.limit / world.random.i64(2_000..=20_000) * 1000 + world.random.i64(0..1000),
+            per: 1,
+        };
+        let book = PriceBook {
+            version: 2,
+            currency: "EUR".to_owned(),
+            valid_from_ms: 0,
+            prices: BTreeMap::from([(Sku::REQUESTS, price)]),
+        };
+        assert_eq!(world.order(&Command::Publish { book }), Some(Reply::Done));
         world
     }
 
@@ -319,7 +332,7 @@ impl World {
                 let node = self.random.usize(..self.nodes.len());
                 let incarnation = self.random.u64(1..=4);
                 let meter = self.nodes[node].name.clone();
-                self.oracle.harm(&meter);
+                self.oracle.harm(&meter, incarnation);
                 self.order(&Command::Fence { meter, incarnation });
                 self.tally.fences += 1;
             }
@@ -380,10 +393,9 @@ impl World {
         };
         let Node { process, name, .. } = &mut self.nodes[node];
         let Some(process) = process else { return };
-        if process.work(job, name, &mut self.oracle) {
-            self.tally.worked += 1;
-        } else {
-            self.tally.refused += 1;
+        match process.work(job, name, &mut self.oracle) {
+            Ok(()) => self.tally.worked += 1,
+            Err(_) => self.tally.refused += 1,
         }
         if self.random.bool() {
             process.end_work(&mut self.random, &mut self.oracle);
@@ -448,12 +460,16 @@ impl World {
         });
         self.random.shuffle(&mut due);
         for message in due {
-            let Message {
-                node, boot, number, ..
-            } = message;
+            let Message { node, boot, number, .. } = message;
             match message.body {
                 Body::Question(question) => {
+                    if std::env::var("TRACE").is_ok() {
+                        println!("{} #{number} Q {question:?}", self.true_ms);
+                    }
                     let reply = self.order(&Command::Exchange(question));
+                    if std::env::var("TRACE").is_ok() {
+                        println!("{} #{number} A {reply:?}", self.true_ms);
+                    }
                     let body = match reply {
                         Some(Reply::Answer(answer)) => Body::Answer(answer),
                         _ => Body::Nothing,
@@ -499,7 +515,7 @@ impl World {
         self.tally.lost = self.oracle.settle_up();
         let (replayed, report) = self.control.journal.audit();
         assert_eq!(report.findings, Vec::<String>::new());
-        let text = |ledger: &weir_ledger::Ledger| serde_json::to_string(ledger).unwrap();
+        let text = |ledger: &Ledger| serde_json::to_string(ledger).unwrap();
         assert_eq!(text(&replayed), text(ledger), "the journal leads to another state");
     }
 
@@ -531,7 +547,7 @@ impl World {
             };
             let mut shown = BTreeMap::new();
             for line in ledger.lines(scope).into_iter().filter(|line| line.units > 0) {
-                let key = weir_ledger::protocol::LineKey {
+                let key = LineKey {
                     app: line.app,
                     process: line.process,
                     sku: line.sku,
@@ -542,8 +558,61 @@ impl World {
         }
     }
 
-    /// Work on all nodes until the cap refuses; what is left of it then, and how much may be.
+    /// Works on all nodes until the cap refuses: what is not spent then, and how much that may be,
+    /// both in pico-units.
     pub(crate) fn spend_all(&mut self) -> (i128, i128) {
-        unimplemented!()
+        let limit = i128::from(self.limit);
+        let mut favourite = 0;
+        for round in 0..100_000 {
+            self.true_ms += self.random.i64(1..=20);
+            if round % 100 == 0 {
+                favourite = self.random.usize(..self.nodes.len());
+            }
+            for _ in 0..4 {
+                let elsewhere = self.random.u32(..10) == 0;
+                let node = if elsewhere {
+                    self.random.usize(..self.nodes.len())
+                } else {
+                    favourite
+                };
+                let job = Job {
+                    environment: self.environments[self.random.usize(..self.environments.len())],
+                    app: self.random.usize(..2),
+                    sku: Sku::REQUESTS,
+                    units: 1,
+                    shard: self.random.usize(..2),
+                    urgency: Urgency::Request,
+                    ends: true,
+                };
+                let Node { process, name, .. } = &mut self.nodes[node];
+                let process = process.as_mut().expect("nothing is killed");
+                match process.work(job, name, &mut self.oracle) {
+                    Err(Some(NoMoney::Denied(reason))) if reason != DenialReason::Recalling => {
+                        let cost = self.oracle.cost_of(Scope::Account(self.account));
+                        if std::env::var("TRACE").is_ok() {
+                            println!("refused at {} on {node}: {reason:?}", self.true_ms);
+                            for lease in self.control.ledger().unwrap().leases() {
+                                println!("{lease:?}");
+                            }
+                            for node in &self.nodes {
+                                for env in &self.environments {
+                                    println!("{} {:?}", node.name, node.process.as_ref().unwrap().wallets.gauge(*env));
+                                }
+                            }
+                        }
+                        let smallest = limit * 1000 / 2000 * i128::try_from(self.nodes.len()).unwrap();
+                        return (limit * 1000 - cost, smallest.max(limit * 5));
+                    }
+                    Ok(()) => self.tally.worked += 1,
+                    Err(_) => self.tally.refused += 1,
+                }
+            }
+            self.control_turn();
+            for node in 0..self.nodes.len() {
+                self.node_turn(node);
+            }
+            self.deliver();
+        }
+        panic!("the cap never refuses");
     }
 }

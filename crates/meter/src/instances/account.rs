@@ -212,14 +212,21 @@ impl<P: Payer> Account<P> {
         } else {
             self.running(now_ms)
         };
-        if order.is_some() {
-            let again = self.ordered_ms.is_none_or(|at_ms| now_ms >= at_ms + ORDER_AGAIN_MS);
-            if !again {
-                return None;
-            }
+        order.filter(|_order| self.may_order(now_ms))
+    }
+
+    /// Its counters cannot be read: what is not known cannot be paid for.
+    pub(super) fn unread(&mut self, now_ms: u64) -> Option<Order> {
+        (!self.facts.stopping && self.may_order(now_ms)).then_some(Order::Freeze)
+    }
+
+    /// Whether an order would not only repeat one that is on its way.
+    fn may_order(&mut self, now_ms: u64) -> bool {
+        let may = self.ordered_ms.is_none_or(|at_ms| now_ms >= at_ms + ORDER_AGAIN_MS);
+        if may {
             self.ordered_ms = Some(now_ms);
         }
-        order
+        may
     }
 
     /// It was told to run, and may take a moment.
@@ -395,7 +402,9 @@ impl<P: Payer> Account<P> {
 
     /// Pays for a frozen instance that is to run again, if there is money.
     fn begin_again(&mut self, now_ms: u64) -> bool {
-        let Some(tail) = self.draw_tail(now_ms) else { return false };
+        let Some(tail) = self.draw_tail(now_ms) else {
+            return false;
+        };
         let Some(slice) = self.draw_slice(now_ms) else {
             tail.put_back();
             return false;
@@ -438,7 +447,10 @@ impl<P: Payer> Account<P> {
 
     fn draw_slice(&self, from_ms: u64) -> Option<Slice<P::Held>> {
         let cpu = self.draw(&Sku::CPU, self.cpu(SLICE_MS).saturating_add(self.owed_beyond().cpu))?;
-        let Some(memory) = self.draw(&Sku::MEMORY, self.memory(SLICE_MS).saturating_add(self.owed_beyond().memory)) else {
+        let Some(memory) = self.draw(
+            &Sku::MEMORY,
+            self.memory(SLICE_MS).saturating_add(self.owed_beyond().memory),
+        ) else {
             cpu.put_back();
             return None;
         };

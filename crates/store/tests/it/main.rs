@@ -12,6 +12,7 @@ mod deployments;
 mod failures;
 mod fixtures;
 mod money;
+mod notices;
 mod projects;
 mod releases;
 mod requests;

@@ -13,6 +13,8 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "notices",
+        "contacts",
         "usage_hours",
         "ledger_checkpoints",
         "ledger_journal",
@@ -185,7 +187,7 @@ async fn the_first_schema_grows_with_the_data_in_it() {
         drop(connection);
 
         let store = Store::open(&database.url).await.unwrap();
-        assert_eq!(store.project_list().await.unwrap(), [project.clone()]);
+        assert_eq!(store.project_list().await.unwrap(), std::slice::from_ref(&project));
         assert_eq!(project.account, weir_store::Account::default_id());
         assert_eq!(
             store.environment_list(project.id).await.unwrap(),

@@ -211,7 +211,11 @@ fn show(ui: &Ui, account: &Account) -> Result<()> {
         ],
         vec!["cash".into(), shown(&account.cash).into(), "".into()],
     ];
-    rows.push(vec![Cell::looking(Look::Faint, "held ahead"), shown(&account.held).into(), "".into()]);
+    rows.push(vec![
+        Cell::looking(Look::Faint, "held ahead"),
+        shown(&account.held).into(),
+        "".into(),
+    ]);
     if account.debt != "0.00" {
         rows.push(vec![
             Cell::looking(Look::Bad, "debt"),

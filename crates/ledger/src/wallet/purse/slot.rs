@@ -232,8 +232,10 @@ impl Slot {
         holding.until_ms = answer.until_ms;
         holding.turn_over |= answer.turn_over;
         holding.recall |= answer.recall;
-        // Without prices it cannot be drawn; asked again, the ledger tells them.
-        let granted = book.is_some_and(|book| {
+        // Without prices it cannot be drawn; asked again, the ledger tells them. Those of a lease
+        // that is only refused may be others by the time it is opened.
+        let news = book.filter(|_| answer.granted > Nano::ZERO);
+        let granted = news.is_some_and(|book| {
             holding.equip(book, shards, &bell);
             holding.hear(answer.granted, now_ms)
         });

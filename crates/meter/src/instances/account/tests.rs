@@ -123,7 +123,14 @@ fn what_was_used_is_charged_to_the_unit_and_the_rest_goes_back() {
     account.close(10_125);
     assert_eq!(bank.charged(&Sku::CPU), 84_000);
     assert_eq!(bank.charged(&Sku::MEMORY), MEMORY_BYTES * 10_125);
-    assert_eq!((bank.held(&Sku::CPU), bank.held(&Sku::MEMORY), bank.held(&Sku::MEMORY_FROZEN)), (0, 0, 0));
+    assert_eq!(
+        (
+            bank.held(&Sku::CPU),
+            bank.held(&Sku::MEMORY),
+            bank.held(&Sku::MEMORY_FROZEN)
+        ),
+        (0, 0, 0)
+    );
     assert_eq!(bank.total(), PLENTY);
 }
 
@@ -168,7 +175,11 @@ fn who_cannot_pay_the_next_slice_is_frozen_at_its_end_and_not_before() {
     account.tick(SLICE_MS + 500, stands((SLICE_MS + 500) * limit));
     assert!(account.is_paid(), "frozen, it costs nothing here");
     account.close(SLICE_MS + 500);
-    assert_eq!(bank.charged(&Sku::CPU), (SLICE_MS + 500) * limit, "its tail paid for the way to a standstill");
+    assert_eq!(
+        bank.charged(&Sku::CPU),
+        (SLICE_MS + 500) * limit,
+        "its tail paid for the way to a standstill"
+    );
     assert_eq!(bank.total(), money);
 }
 
@@ -177,7 +188,10 @@ fn an_instance_that_is_being_ended_is_never_frozen() {
     let bank = Shared::with((u64::from(CPU_MILLI) + MEMORY_BYTES) * (FREEZE_MS + STOP_MS + SLICE_MS));
     let mut account = account(&bank, Seen::Now);
     account.tick(0, runs(0));
-    let ending = MeteredInstance { stopping: true, ..facts() };
+    let ending = MeteredInstance {
+        stopping: true,
+        ..facts()
+    };
     account.update(&ending);
     for tick in 1..90 {
         assert_eq!(account.tick(tick * 125, runs(tick * 50_000)), None);
@@ -219,7 +233,10 @@ fn what_the_deadman_froze_runs_again_once_it_is_paid_for_and_nothing_else_does()
     assert!(!account.is_to_be_woken());
 
     // Frozen by control for a rollback: stays so.
-    account.update(&MeteredInstance { frozen: true, ..facts() });
+    account.update(&MeteredInstance {
+        frozen: true,
+        ..facts()
+    });
     account.tick(625, stands(7));
     account.wake();
     assert_eq!(account.tick(750, stands(7)), None);
@@ -263,15 +280,20 @@ struct Step {
 fn step() -> impl Strategy<Value = Step> {
     let passed_ms = prop_oneof![20 => 100..200_u64, 1 => 200..2_000_u64];
     let income = prop_oneof![4 => Just(0), 1 => 0..3_000_000_u64];
-    (passed_ms, 0..=105_u64, income, any::<bool>(), prop::bool::weighted(0.05)).prop_map(
-        |(passed_ms, busy, income, obeys, thaws)| Step {
+    (
+        passed_ms,
+        0..=105_u64,
+        income,
+        any::<bool>(),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(passed_ms, busy, income, obeys, thaws)| Step {
             passed_ms,
             busy,
             income,
             obeys,
             thaws,
-        },
-    )
+        })
 }
 
 proptest! {

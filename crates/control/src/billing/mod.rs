@@ -1,0 +1,21 @@
+//! What leaves the house about money: notices to people by mail, and to their systems by
+//! signed webhooks.
+//!
+//! News are handed in durably ([`NoticeSink`], [`guard_tripped`]) and sent from there ([`run`]):
+//! at least once, for each contact in order, again and again for three days when the receiver
+//! does not take them. A receiver tells repetitions by the notice's identity.
+//!
+//! Nothing here can hold up the ledger: what cannot be sent waits, and what is too much for a
+//! contact is noted and not sent.
+
+mod address;
+mod call;
+mod dispatch;
+mod mail;
+mod news;
+mod signature;
+
+pub use address::{check_email, check_url};
+pub use dispatch::run;
+pub use mail::Mailer;
+pub use news::{NoticeSink, guard_tripped, seal_secret, test};

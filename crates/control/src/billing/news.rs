@@ -1,0 +1,260 @@
+//! What contacts are told of, and in which words.
+
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+use serde_json::json;
+use weir_ledger::book::Scope;
+use weir_model::guard::GuardTrip;
+use weir_model::project::{Environment, Project};
+use weir_model::{AccountId, ContactId, NoticeId, ProjectId, UnixMillis};
+use weir_store::{Account, Channel, Contact, Notice, NoticeState, StoreError};
+
+use crate::api::present::instant;
+use crate::context::Context;
+use crate::money::{Alert, AlertSink};
+use crate::secrets::{Secret, SecretError, Sealer};
+
+/// The same app is told of for the same rule once in so long.
+const GUARD_QUIET_MS: i64 = 600_000;
+
+/// Hands alerts in for the contacts that they concern.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoticeSink;
+
+#[async_trait]
+impl AlertSink for NoticeSink {
+    async fn deliver(&self, context: &Context, alert: &Alert) -> Result<(), StoreError> {
+        let Some(about) = About::of(context, alert.scope).await? else {
+            return Ok(());
+        };
+        let news = News {
+            key: alert.id.clone(),
+            kind: alert.kind,
+            at_ms: alert.at_ms,
+            message: &alert.message,
+            next_step: next_step(alert.kind, &about),
+            about,
+        };
+        tell(context, &news).await
+    }
+}
+
+/// Hands in what the guard has caught, for the contacts of the project.
+pub async fn guard_tripped(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    trip: &GuardTrip,
+    message: &str,
+) {
+    let key = format!(
+        "guard-{}-{}-{}-{:?}-{}",
+        environment.id,
+        trip.app,
+        trip.process,
+        trip.rule,
+        trip.at_ms.div_euclid(GUARD_QUIET_MS)
+    );
+    let told = async {
+        let about = About::of(context, Scope::Environment(environment.id)).await?;
+        let Some(about) = about else {
+            return Ok(());
+        };
+        let news = News {
+            key,
+            kind: "guard.tripped",
+            at_ms: trip.at_ms,
+            message,
+            next_step: format!("weir guard {} {} --env {}", project.name, trip.app, environment.name),
+            about,
+        };
+        tell(context, &news).await
+    };
+    let told: Result<(), StoreError> = told.await;
+    if let Err(error) = told {
+        tracing::warn!(project.name = %project.name, %error, "what the guard caught could not be told to contacts");
+    }
+}
+
+/// Hands in a notice that only shows that a contact is reached.
+pub async fn test(context: &Context, contact: &Contact) -> Result<Notice, StoreError> {
+    let projects = context.store.project_list().await?;
+    let project = projects.into_iter().find(|project| Some(project.id) == contact.project);
+    let accounts = context.store.account_list().await?;
+    let account = accounts.into_iter().find(|account| account.id == contact.account);
+    let news = News {
+        key: format!("test-{:032x}", context.clock.random()),
+        kind: "test",
+        at_ms: context.clock.now_ms(),
+        message: "this is a test; notices about money arrive here",
+        next_step: "weir notify list".to_owned(),
+        about: About {
+            account_id: contact.account,
+            account: account.map(|account| account.name).unwrap_or_default(),
+            project_id: contact.project,
+            project: project.map(|project| project.name.to_string()),
+            environment: None,
+        },
+    };
+    let notice = notice_of(context, contact, &news);
+    context.store.notice_insert(&notice).await?;
+    Ok(notice)
+}
+
+/// Seals what the webhooks of a contact are signed with.
+pub fn seal_secret(sealer: &Sealer, contact: ContactId, secret: &Secret) -> Result<String, SecretError> {
+    sealer.seal_text(&place_of(contact), secret.expose())
+}
+
+pub(super) fn open_secret(sealer: &Sealer, contact: &Contact) -> Result<Secret, SecretError> {
+    sealer.open_text(&place_of(contact.id), &contact.secret)
+}
+
+fn place_of(contact: ContactId) -> String {
+    format!("{contact}\0webhook")
+}
+
+/// Whose money something is about.
+#[derive(Debug)]
+struct About {
+    account_id: AccountId,
+    account: String,
+    project_id: Option<ProjectId>,
+    project: Option<String>,
+    environment: Option<String>,
+}
+
+impl About {
+    /// `None` if it does not exist any more.
+    async fn of(context: &Context, scope: Scope) -> Result<Option<Self>, StoreError> {
+        let store = &context.store;
+        let mut environment = None;
+        let project = match scope {
+            Scope::Account(_) => None,
+            Scope::Project(id) => Some(store.project_by_id(id).await?),
+            Scope::Environment(id) => {
+                environment = store.environment_by_id(id).await?;
+                match &environment {
+                    Some(environment) => Some(store.project_by_id(environment.project).await?),
+                    None => Some(None),
+                }
+            }
+        };
+        let (account_id, project) = match (scope, project) {
+            (Scope::Account(id), _) => (id, None),
+            (_, Some(Some(project))) => (project.account, Some(project)),
+            _ => return Ok(None),
+        };
+        let accounts: Vec<Account> = store.account_list().await?;
+        let account = accounts.into_iter().find(|account| account.id == account_id);
+        Ok(account.map(|account| Self {
+            account_id,
+            account: account.name,
+            project_id: project.as_ref().map(|project| project.id),
+            project: project.map(|project| project.name.to_string()),
+            environment: environment.map(|environment| environment.name.to_string()),
+        }))
+    }
+
+    /// As `weir cap set` takes it.
+    fn scope(&self) -> String {
+        match (&self.project, &self.environment) {
+            (Some(project), Some(environment)) => format!("{project}/{environment}"),
+            (Some(project), None) => project.clone(),
+            _ => format!("account:{}", self.account),
+        }
+    }
+
+    fn concerns(&self, contact: &Contact) -> bool {
+        let same = |project| self.project_id.is_none_or(|about| about == project);
+        contact.account == self.account_id && contact.project.is_none_or(same)
+    }
+}
+
+/// Something to be told, before it is known to whom.
+#[derive(Debug)]
+struct News<'a> {
+    key: String,
+    kind: &'static str,
+    at_ms: UnixMillis,
+    message: &'a str,
+    /// A command.
+    next_step: String,
+    about: About,
+}
+
+fn next_step(kind: &str, about: &About) -> String {
+    match (kind, &about.project) {
+        ("money.resumed", Some(project)) => format!("weir status {project}"),
+        ("money.promise-broken", _) => format!("weir account {}", about.account),
+        _ => format!("weir cap set {} AMOUNT/month", about.scope()),
+    }
+}
+
+async fn tell(context: &Context, news: &News<'_>) -> Result<(), StoreError> {
+    let contacts = context.store.contact_list().await?;
+    for contact in contacts.iter().filter(|contact| news.about.concerns(contact)) {
+        match context.store.notice_insert(&notice_of(context, contact, news)).await {
+            // It was removed a moment ago.
+            Ok(_) | Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn notice_of(context: &Context, contact: &Contact, news: &News<'_>) -> Notice {
+    let now_ms = context.clock.now_ms();
+    let id = NoticeId::from_parts(now_ms, context.clock.random());
+    let subject = format!("{}: {}", news.about.scope(), news.message);
+    Notice {
+        sequence: 0,
+        id,
+        contact: contact.id,
+        key: news.key.clone(),
+        kind: news.kind.to_owned(),
+        body: match contact.channel {
+            Channel::Email => text_of(&subject, news),
+            Channel::Webhook => json_of(id, news),
+        },
+        subject,
+        created_ms: now_ms,
+        state: NoticeState::Waiting,
+        attempts: 0,
+        next_ms: now_ms,
+        problem: None,
+    }
+}
+
+fn text_of(subject: &str, news: &News<'_>) -> String {
+    let about = &news.about;
+    let mut text = format!("{subject}\n\nWhen:         {}\n", instant(news.at_ms));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<13} {value}");
+    };
+    line("Account:", &about.account);
+    if let Some(project) = &about.project {
+        line("Project:", project);
+    }
+    if let Some(environment) = &about.environment {
+        line("Environment:", environment);
+    }
+    line("Next step:", &news.next_step);
+    text + "\nThis address is a contact of Weir; `weir notify list` shows all of them.\n"
+}
+
+fn json_of(id: NoticeId, news: &News<'_>) -> String {
+    let about = &news.about;
+    json!({
+        "id": id,
+        "kind": news.kind,
+        "at": instant(news.at_ms),
+        "account": about.account,
+        "project": about.project,
+        "environment": about.environment,
+        "message": news.message,
+        "next_step": news.next_step,
+    })
+    .to_string()
+}
