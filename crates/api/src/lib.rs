@@ -5,6 +5,7 @@
 //! Errors are `application/problem+json` ([`Problem`]).
 
 mod money;
+mod notices;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use money::*;
+pub use notices::*;
 
 /// RFC 9457: what went wrong, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

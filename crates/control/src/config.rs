@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::secrets::Secret;
+
 /// What control needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,6 +32,8 @@ pub struct Config {
     pub releases_kept: i64,
     /// How long the release before stays frozen for a quick rollback, in seconds.
     pub keep_previous_s: u32,
+    /// The mail server, as `billing::Mailer` takes it; without one, no mail is sent.
+    pub smtp: Option<Secret>,
 }
 
 impl Config {

@@ -6,6 +6,7 @@
 //! reconciler acts on running instances, and a task is done when reality shows it (C3, C4).
 
 pub mod api;
+pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod configuration;

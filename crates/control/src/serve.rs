@@ -17,11 +17,12 @@ use weir_engine::{Engine, Meters};
 use weir_store::Store;
 
 use crate::api::{auth, spool_folder};
+use crate::billing::{self, Mailer, NoticeSink};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
 use crate::logs::Logs;
-use crate::money::{self, ChangeSink, Money};
+use crate::money::{self, AlertSink, ChangeSink, Money};
 use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
@@ -30,7 +31,7 @@ use crate::{api, git, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// Finished tasks, changes and kept answers live so long.
+/// Finished tasks and notices, changes and kept answers live so long.
 const KEEP_TASKS_MS: i64 = 30 * 86_400_000;
 const KEEP_ANSWERS_MS: i64 = 86_400_000;
 const KEEP_CHANGES: i64 = 10_000;
@@ -120,6 +121,9 @@ pub async fn open(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<Context> {
+    if let Some(url) = &config.smtp {
+        Mailer::open(url)?;
+    }
     auth::ensure_admin_token(&config, &store, &*clock).await?;
     let sealer = Sealer::open_or_create(&config.data.join("secret-key"))?;
     let logs = Logs::open(
@@ -230,9 +234,15 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("git maintenance", git::maintain(context.clone())),
         part("pruning", prune(context.clone())),
         part("ledger", ledger(context.clone())),
-        part("money alerts", money::tell(context.clone(), vec![Arc::new(ChangeSink)])),
+        part("money alerts", money::tell(context.clone(), sinks())),
+        part("notices", billing::run(context.clone())),
         part("storage", money::storage::run(context.clone())),
     ]
+}
+
+/// Who is told about money: those who watch the projects, and contacts.
+fn sinks() -> Vec<Arc<dyn AlertSink>> {
+    vec![Arc::new(ChangeSink), Arc::new(NoticeSink)]
 }
 
 fn part(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Part {
@@ -280,6 +290,7 @@ async fn prune(context: Context) {
             store.change_prune(KEEP_CHANGES).await.map(drop),
             store.idempotency_prune(now_ms - KEEP_ANSWERS_MS).await.map(drop),
             context.money.prune().await,
+            store.notice_prune(now_ms - KEEP_TASKS_MS).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

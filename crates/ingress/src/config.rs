@@ -1,8 +1,9 @@
 //! What a node is told at its start.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ pub struct NodeConfig {
     /// Where the ingress listens for HTTP. Port 0 takes a free one, see
     /// [`Node::http_address`](crate::Node::http_address).
     pub http: SocketAddr,
+    /// The socket for `http`, where somebody else holds it: connections then wait in it while a
+    /// node that died is started again.
+    pub listener: Option<Arc<TcpListener>>,
     /// The Unix socket on which control answers.
     pub control_socket: PathBuf,
     /// Where the last snapshot is kept, so that a node starts without control.
@@ -60,6 +64,7 @@ impl NodeConfig {
     pub fn new(http: SocketAddr, control_socket: PathBuf, snapshot_file: PathBuf) -> Self {
         Self {
             http,
+            listener: None,
             control_socket,
             snapshot_file,
             workers: 0,

@@ -55,6 +55,11 @@ impl Crew {
 /// A listening socket, not blocking.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<StdListener> {
     let listener = StdListener::bind(address)?;
+    adopt(listener)
+}
+
+/// A listening socket that somebody else has bound, made ready.
+pub(crate) fn adopt(listener: StdListener) -> io::Result<StdListener> {
     listener.set_nonblocking(true)?;
     // The standard library asks for a backlog of 128 only.
     listen(&listener, Backlog::new(BACKLOG)?)?;

@@ -92,7 +92,11 @@ impl Node {
             address: config.http,
             source,
         };
-        let listener = listen::bind(config.http).map_err(bind_error)?;
+        let listener = match &config.listener {
+            Some(listener) => listener.try_clone().and_then(listen::adopt),
+            None => listen::bind(config.http),
+        };
+        let listener = listener.map_err(bind_error)?;
         let http_address = listener.local_addr().map_err(bind_error)?;
         let workers = config.worker_count();
         let shared = Arc::new(Shared::new(&config)?);

@@ -22,6 +22,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
 pub(crate) mod node;
+pub(crate) mod notify;
 pub(crate) mod open;
 pub(crate) mod pause;
 pub(crate) mod prices;

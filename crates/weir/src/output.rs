@@ -41,8 +41,8 @@ impl Look {
     /// The look of a state of an instance, a task, a deployment or an environment.
     pub(crate) fn of_state(state: &str) -> Self {
         match state {
-            "ready" | "running" | "live" | "done" | "active" => Self::Good,
-            "crashed" | "failed" | "unhealthy" => Self::Bad,
+            "ready" | "running" | "live" | "done" | "active" | "sent" => Self::Good,
+            "crashed" | "failed" | "unhealthy" | "given-up" => Self::Bad,
             "retired" | "superseded" | "exited" | "frozen" | "draining" | "empty" => Self::Faint,
             _ => Self::Warning,
         }

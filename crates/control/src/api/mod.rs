@@ -16,6 +16,7 @@ mod guard_rules;
 mod idempotency;
 mod ledger;
 mod logs;
+mod notices;
 pub mod openapi;
 mod platform;
 pub mod present;
@@ -123,7 +124,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         router: Router::new(),
         endpoints: Vec::new(),
     };
-    let routes = environment_routes(money_routes(platform_routes(routes)));
+    let routes = notice_routes(environment_routes(money_routes(platform_routes(routes))));
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -224,6 +225,21 @@ fn money_routes(routes: Routes) -> Routes {
         )
         .add(Method::GET, "/v1/ledger/audit", Need::Admin, ledger::audit_ledger)
         .add(Method::GET, "/v1/ledger/journal", Need::Admin, ledger::read_journal)
+}
+
+fn notice_routes(routes: Routes) -> Routes {
+    const CONTACT: &str = "/v1/contacts/{contact}";
+    routes
+        .add(Method::GET, "/v1/contacts", Need::Admin, notices::list_contacts)
+        .add(Method::POST, "/v1/contacts", Need::Admin, notices::create_contact)
+        .add(Method::DELETE, CONTACT, Need::Admin, notices::delete_contact)
+        .add(
+            Method::POST,
+            "/v1/contacts/{contact}/test",
+            Need::Admin,
+            notices::test_contact,
+        )
+        .add(Method::GET, "/v1/notices", Need::Admin, notices::list_notices)
 }
 
 fn environment_routes(routes: Routes) -> Routes {

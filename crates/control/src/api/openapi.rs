@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    accounts, caps, costs, environments, guard_rules, ledger, logs, platform, prices, projects, sessions, source, tasks,
+    accounts, caps, costs, environments, guard_rules, ledger, logs, notices, platform, prices, projects, sessions, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -66,6 +66,11 @@ use super::{
         accounts::list_transfers,
         guard_rules::get_guard,
         guard_rules::update_guard,
+        notices::list_contacts,
+        notices::create_contact,
+        notices::delete_contact,
+        notices::test_contact,
+        notices::list_notices,
         ledger::audit_ledger,
         ledger::read_journal,
         source::upload_source,

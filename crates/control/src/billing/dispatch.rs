@@ -52,7 +52,8 @@ impl Sender {
     /// Tries what is due. Returns how much of it has arrived.
     async fn round(&self) -> Result<usize, StoreError> {
         let due = self.context.store.notice_due(self.context.clock.now_ms(), ROUND).await?;
-        let attempts = stream::iter(due.iter().map(|notice| self.attempt(notice))).buffer_unordered(AT_ONCE);
+        let attempts: Vec<_> = due.iter().map(|notice| self.attempt(notice)).collect();
+        let attempts = stream::iter(attempts).buffer_unordered(AT_ONCE);
         // A stop does not wait for receivers; what was not noted as sent is sent again.
         let results = attempts.take_until(self.context.stop.cancelled()).collect::<Vec<_>>();
         let results: Result<Vec<bool>, StoreError> = results.await.into_iter().collect();

@@ -12,6 +12,7 @@ use weir_model::{InstanceId, ProcessName, UnixMillis};
 use super::driver::{PassError, Wanted, Worker};
 use super::funds::{self, Size};
 use super::plan::{Fact, Observed, Unpaid};
+use crate::billing;
 
 /// Visitors are told to come back after so many seconds while money is let out slowly.
 const PACE_RETRY_S: u64 = 60;
@@ -183,6 +184,7 @@ impl Worker {
             tasks
                 .change(project, Some(environment), "guard.tripped", &message)
                 .await;
+            billing::guard_tripped(&self.context, &wanted.project, &wanted.environment, &trip, &message).await;
         }
     }
 }

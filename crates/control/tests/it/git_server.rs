@@ -150,11 +150,9 @@ impl Server {
                 },
             );
         }
-        let stop = CancellationToken::new();
-        let clock = Arc::new(EngineClock(engine.clone()));
-        let mut context = serve::open(config, store, Arc::new(engine.clone()), Arc::new(engine), clock, stop)
-            .await
-            .unwrap();
+        let (clock, engine) = (Arc::new(EngineClock(engine.clone())), Arc::new(engine));
+        let opened = serve::open(config, store, engine.clone(), engine, clock, CancellationToken::new()).await;
+        let mut context = opened.unwrap();
         let builder = Arc::new(TestBuilder {
             gate: Semaphore::new(0),
             begun: AtomicUsize::new(0),

@@ -38,6 +38,7 @@ pub(crate) fn config(data: PathBuf) -> Config {
         build_cache_bytes: 1 << 30,
         releases_kept: 10,
         keep_previous_s: 600,
+        smtp: None,
         data,
     }
 }

@@ -17,4 +17,5 @@ mod git_server;
 mod harness;
 mod logs;
 mod money;
+mod notices;
 mod serve;

@@ -133,11 +133,11 @@ impl Page {
                     thousandths(*measured),
                     thousandths(*limit)
                 ),
-                "--reproduction off".to_owned(),
+                "--no-reproduction".to_owned(),
             ),
             GuardRule::Growth => (
                 format!("calls double every {measured} s; not faster than every {limit} s is allowed"),
-                "--reproduction off".to_owned(),
+                "--no-reproduction".to_owned(),
             ),
         };
         let detail = format!(

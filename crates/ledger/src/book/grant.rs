@@ -5,6 +5,7 @@ use weir_model::{EnvironmentId, ProjectId, UnixMillis};
 
 use super::event::{Change, LeaseNumber, Opening};
 use super::handle::Desk;
+use super::live::Shortage;
 use super::{Funds, Scope};
 use crate::money::Nano;
 use crate::protocol::{Denial, DenialReason, Want};
@@ -83,12 +84,13 @@ impl Desk<'_> {
             funds,
             opens,
         });
+        self.ledger.live.granted(lease, path, self.now_ms);
         if is_new {
             let live = self.ledger.live.leases.entry(lease).or_default();
             live.journaled_ms = self.now_ms;
         }
         if bound.room.0 < bound.limit.0 / 2000 {
-            self.ledger.live.short(bound.pool, self.now_ms);
+            self.ledger.live.short(bound.pool, self.now_ms, Shortage::Near);
         }
         Outcome::Granted(lease)
     }
@@ -185,7 +187,7 @@ impl Desk<'_> {
             self.stop(bound.scope, bound.reason, needed);
             return self.wait_for_pace(bound.scope, needed);
         }
-        let recall = self.ledger.live.short(bound.pool, self.now_ms);
+        let recall = self.ledger.live.short(bound.pool, self.now_ms, Shortage::Here);
         let is_patient = self.now_ms.saturating_sub(recall.since_ms) < PATIENCE_MS;
         if is_patient && !recall.exhausted {
             if self.is_waiting(bound.pool, holder, recall.round) {

@@ -49,10 +49,21 @@ pub(super) struct LiveScope {
     burn: Burn,
 }
 
-/// Somebody needs money that others hold.
+/// How short money is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// There is little left.
+    Near,
+    /// There is not enough for somebody.
+    Here,
+}
+
+/// Somebody needs money that others hold, or will soon.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recall {
     pub(super) round: u64,
+    pub(super) shortage: Shortage,
+    /// When it began, or somebody was granted something last.
     pub(super) since_ms: UnixMillis,
     /// When somebody was short of money last.
     pub(super) short_ms: UnixMillis,
@@ -112,14 +123,17 @@ impl Live {
         recall.is_active(now_ms).then_some(recall)
     }
 
-    /// Somebody is short of money in this scope; begins a round of recalls, or goes on with it.
-    pub(super) fn short(&mut self, scope: Scope, now_ms: UnixMillis) -> Recall {
-        let active = self.recall(scope, now_ms);
+    /// Money is short in this scope; begins a round of recalls, or goes on with it. When it is
+    /// there, those who answered while it was near are asked anew: they may have got more since.
+    pub(super) fn short(&mut self, scope: Scope, now_ms: UnixMillis, shortage: Shortage) -> Recall {
+        let goes_on = |recall: &Recall| recall.shortage == Shortage::Here || shortage == Shortage::Near;
+        let active = self.recall(scope, now_ms).filter(goes_on);
         let recall = active.map_or_else(
             || {
                 self.rounds += 1;
                 Recall {
                     round: self.rounds,
+                    shortage,
                     since_ms: now_ms,
                     short_ms: now_ms,
                     exhausted: false,
@@ -132,6 +146,18 @@ impl Live {
         );
         self.scopes.entry(scope).or_default().recall = Some(recall);
         recall
+    }
+
+    /// A lease got more while others were short: it is to be asked again before anybody is denied.
+    pub(super) fn granted(&mut self, number: LeaseNumber, path: [Scope; 3], now_ms: UnixMillis) {
+        let lease = self.leases.entry(number).or_default();
+        (lease.told, lease.answered) = (0, 0);
+        for scope in path {
+            if let Some(recall) = self.scopes.get_mut(&scope).and_then(|scope| scope.recall.as_mut()) {
+                recall.since_ms = now_ms;
+                recall.exhausted = false;
+            }
+        }
     }
 
     /// Nobody holds idle money in this scope any more.

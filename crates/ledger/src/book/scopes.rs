@@ -2,6 +2,7 @@
 
 use super::event::{Change, Span};
 use super::handle::{Desk, in_range, invalid};
+use super::live::Shortage;
 use super::{Cap, Refusal, Scope};
 use crate::money::Nano;
 use crate::period::{self, Period};
@@ -83,7 +84,7 @@ impl Desk<'_> {
         if let (Some(cap), Some(book)) = (cap, book)
             && book.committed() > cap.limit
         {
-            self.ledger.live.short(scope, self.now_ms);
+            self.ledger.live.short(scope, self.now_ms, Shortage::Near);
         }
         self.tell(scope);
         self.resume(scope, Resume::AtOnce);

@@ -3,6 +3,7 @@
 use weir_model::{AccountId, EnvironmentId, UnixMillis};
 
 use super::event::{Change, Home};
+use super::live::Shortage;
 use super::handle::{Desk, body_hash, in_range, invalid};
 use super::scopes::{Resume, unknown};
 use super::state::{AccountBook, DocumentKind};
@@ -257,7 +258,7 @@ impl Desk<'_> {
         for (scope, reason) in path.into_iter().zip(reasons) {
             let room = self.books().scopes.get(&scope).and_then(super::state::ScopeBook::room);
             if room.is_some_and(|room| room < more) {
-                self.ledger.live.short(scope, self.now_ms);
+                self.ledger.live.short(scope, self.now_ms, Shortage::Near);
                 return Err(Refusal::NoRoom(reason));
             }
         }

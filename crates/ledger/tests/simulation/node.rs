@@ -183,10 +183,6 @@ impl Process {
             sku: sku.clone(),
         };
         let till = self.till(&line, environment);
-        if self.wallets.gauge(environment).is_none() {
-            // No money, though what is free could be had.
-            return Err(till.trouble());
-        }
         if ends {
             till.pay(shard, urgency, sku, units).map_err(|_| till.trouble())?;
             oracle.begin(&self.lease(environment, meter), line, units);
@@ -234,12 +230,14 @@ impl Process {
 
     /// Which lease an environment draws now: the one in the log that its wallet shows.
     fn lease(&self, environment: EnvironmentId, meter: &str) -> LeaseName {
-        let gauge = self.wallets.gauge(environment).expect("something was drawn just now");
+        let gauge = self.wallets.gauge(environment);
         let is_shown = |record: &LeaseRecord| {
             let facts = (record.price_version, record.granted, record.returned, record.drawn);
+            // Before the first look of a new process only what is free can be had.
+            let shown = gauge.as_ref();
             record.lease.environment == environment
                 && !record.closed
-                && facts == (gauge.price_version, gauge.granted, gauge.returned, gauge.drawn)
+                && shown.is_none_or(|gauge| facts == (gauge.price_version, gauge.granted, gauge.returned, gauge.drawn))
         };
         let records = self.purse.snapshot().into_iter();
         let shown = records.filter_map(|record| match record {

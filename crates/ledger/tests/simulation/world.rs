@@ -251,13 +251,8 @@ impl World {
         if self.mishap(300) {
             self.true_ms += self.random.i64(1..=40) * 3_600_000;
         }
-        let jump = self.random.i64(-5..=5) * 3_600_000;
         if self.mishap(100) {
-            self.control_clock_ms = jump;
-        }
-        if self.mishap(100) {
-            let node = self.random.usize(..self.nodes.len());
-            self.nodes[node].clock_ms = jump;
+            self.control_clock_ms = self.random.i64(-5..=5) * 3_600_000;
         }
     }
 
@@ -375,6 +370,10 @@ impl World {
 
     fn start(&mut self, node: usize) {
         let boot = self.next();
+        if self.mishap(4) {
+            // While a process runs, its clock is that of its start and what has passed since.
+            self.nodes[node].clock_ms = self.random.i64(-5..=5) * 3_600_000;
+        }
         self.nodes[node].start(boot, self.true_ms);
     }
 

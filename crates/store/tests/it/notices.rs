@@ -72,7 +72,7 @@ async fn a_contact_gets_its_notices_in_order_and_each_key_once() {
         assert!(store.notice_advance(late, NoticeState::Sent, 501, None).await.unwrap());
         let sent = store.notice_by_id(late.id).await.unwrap().unwrap();
         assert_eq!((sent.state, sent.attempts, sent.problem), (NoticeState::Sent, 2, None));
-        assert_eq!(due(store, 502).await[1].key, "journal-2");
+        assert_eq!(due(store, 502).await[0].key, "journal-2");
         store.notice_prune(10_000).await.unwrap();
         assert_eq!(store.notice_list(10).await.unwrap().len(), 2, "what waits stays");
     })

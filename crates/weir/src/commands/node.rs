@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +31,9 @@ const LOG_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Args {
     #[command(flatten)]
     options: PartOptions,
+    /// The listening socket is the standard input; `weir up` holds it over restarts.
+    #[arg(long, hide = true)]
+    socket_on_stdin: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
@@ -37,6 +42,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     prepare::data_folder(&config.data)?;
     let stop = stop_token(args.options.supervisor)?;
     let mut node = NodeConfig::new(config.http, config.node_socket(), config.data.join("routes.json"));
+    if args.socket_on_stdin {
+        let socket = std::io::stdin().as_fd().try_clone_to_owned();
+        let socket = socket.map_err(|error| Failure::failed(format!("cannot take the listening socket: {error}")))?;
+        node.listener = Some(Arc::new(TcpListener::from(socket)));
+    }
     let shard = node.worker_count();
     let link = Arc::new(SocketLink::new(config.node_socket()));
     let meter = MeterConfig {

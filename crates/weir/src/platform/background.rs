@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::lock::{self, Holder};
-use super::options::{DATABASE_VARIABLE, PlatformOptions};
+use super::options::{DATABASE_VARIABLE, PlatformOptions, SMTP_VARIABLE};
 use super::prepare;
 use super::ready::{Addresses, is_ready};
 use crate::failure::{Failure, Result};
@@ -72,6 +72,9 @@ fn spawn(options: &PlatformOptions, data: &Path) -> Result<Child> {
         .current_dir(data);
     if let Some(database) = options.database_variable() {
         command.env(DATABASE_VARIABLE, database);
+    }
+    if let Some(smtp) = options.smtp_variable() {
+        command.env(SMTP_VARIABLE, smtp);
     }
     command
         .stdin(Stdio::null())

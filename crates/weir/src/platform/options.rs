@@ -12,6 +12,9 @@ use crate::failure::{Failure, Result};
 /// the command lines of processes.
 pub(crate) const DATABASE_VARIABLE: &str = "WEIR_DATABASE";
 
+/// The mail server by environment, for the same reason.
+pub(crate) const SMTP_VARIABLE: &str = "WEIR_SMTP";
+
 /// Options that `up`, `control` and `node` share.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PlatformOptions {
@@ -30,6 +33,9 @@ pub(crate) struct PlatformOptions {
     /// `sqlite:PATH` or `postgres://…`; otherwise DIR/weir.db. Better given as WEIR_DATABASE where it holds a password.
     #[arg(long, value_name = "URL", env = DATABASE_VARIABLE, hide_env_values = true)]
     database: Option<String>,
+    /// The mail server for notices: smtp://USER:PASSWORD@HOST:587?from=ADDRESS. Better given as WEIR_SMTP, because it holds a password.
+    #[arg(long, value_name = "URL", env = SMTP_VARIABLE, hide_env_values = true)]
+    smtp: Option<String>,
     #[command(flatten)]
     bounds: Bounds,
 }
@@ -103,6 +109,11 @@ impl PlatformOptions {
         self.database.as_deref()
     }
 
+    /// The mail server as it is handed to a part, in its environment.
+    pub(crate) fn smtp_variable(&self) -> Option<&str> {
+        self.smtp.as_deref()
+    }
+
     /// Address of the API as clients on this machine reach it.
     pub(crate) fn url(&self) -> String {
         let mut address = self.control;
@@ -138,6 +149,7 @@ impl PlatformOptions {
             build_cache_bytes: u64::from(bounds.build_cache_mib) << 20,
             releases_kept: i64::from(bounds.releases_kept),
             keep_previous_s: bounds.keep_previous_s,
+            smtp: self.smtp.clone().map(weir_control::secrets::Secret::new),
             data,
         })
     }
