@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_api::{Accepted, SetScale, UpdateVariables};
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale, Variable};
 use weir_model::release::Release;
-use weir_model::task::{Task, TaskKind, TaskState};
+use weir_model::task::{LineKind, Task, TaskKind, TaskState};
 use weir_model::{AppName, ProcessName, VariableName};
 
 use crate::api::ApiError;
@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::deploy::{self, Wish};
 use crate::projects::ensure_alive;
 use crate::status::{live_release, newest_release};
+use crate::worst_case;
 
 /// Longest value of a variable, in bytes.
 const VALUE_BYTES: usize = 64 << 10;
@@ -289,6 +290,14 @@ pub async fn set_scale(
     if wanted.iter().all(|scale| count(scale) == scale.instances) {
         return Ok(nothing("nothing changed: the numbers are like this already"));
     }
+    let mut scales = present.clone();
+    scales.retain(|scale| {
+        !wanted
+            .iter()
+            .any(|new| (&new.app, &new.process) == (&scale.app, &scale.process))
+    });
+    scales.extend(wanted.iter().cloned());
+    let worst = worst_case::sentence(context, project, environment, &worst_case::loads(&release, &scales));
     context.store.scale_set(environment.id, &wanted).await?;
     let words: Vec<String> = wanted
         .iter()
@@ -307,7 +316,16 @@ pub async fn set_scale(
         return Ok(nothing("noted; it is paused, and `weir resume` starts it like that"));
     }
     let title = format!("scale {} ({}): {}", project.name, environment.name, words.join(" "));
-    task_for(context, project, environment, TaskKind::Scale, &title, "scaling").await
+    let task = context
+        .tasks
+        .create(TaskKind::Scale, project.id, Some(environment.id), &title)
+        .await?;
+    context.tasks.line(task.id, LineKind::Info, &worst).await;
+    context.reconciler.wake(environment.id);
+    Ok(Accepted {
+        task: Some(task.id.to_string()),
+        message: format!("scaling; {worst}"),
+    })
 }
 
 async fn task_for(

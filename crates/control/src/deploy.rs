@@ -13,6 +13,7 @@ use weir_store::StoreError;
 
 use crate::context::Context;
 use crate::hosts::platform_host;
+use crate::worst_case;
 
 /// How many deployments are looked through for the one to roll back to.
 const DEPLOYMENTS_LOOKED_AT: i64 = 200;
@@ -129,6 +130,11 @@ pub async fn deploy(
     let deployment = deployment(release.id, DeploymentKind::Release);
     release.number = context.store.release_insert(&release, Some(&deployment)).await?;
     name_apps(context, environment, &release, task).await?;
+    if let Some(project) = context.store.project_by_id(environment.project).await? {
+        let loads = worst_case::loads(&release, &context.store.scale_list(environment.id).await?);
+        let words = worst_case::sentence(context, &project, environment, &loads);
+        context.tasks.line(task, LineKind::Info, &words).await;
+    }
     context.reconciler.wake(environment.id);
     Ok((release, deployment))
 }

@@ -14,6 +14,7 @@ pub mod context;
 pub mod deploy;
 pub mod git;
 pub mod hosts;
+pub mod invoices;
 pub mod logs;
 pub mod money;
 pub mod node_link;
@@ -25,6 +26,7 @@ pub mod serve;
 pub mod status;
 pub mod tasks;
 pub mod tokens;
+mod worst_case;
 
 pub use config::Config;
 pub use context::Context;

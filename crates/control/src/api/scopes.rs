@@ -17,6 +17,7 @@ use super::present::instant;
 use crate::context::Context;
 use crate::money::MoneyError;
 use crate::status::newest_release;
+use crate::worst_case;
 
 impl From<MoneyError> for ApiError {
     fn from(error: MoneyError) -> Self {
@@ -111,26 +112,7 @@ pub(super) async fn loads(context: &Context, environment: &Environment) -> Resul
         return Ok(Vec::new());
     };
     let scales = context.store.scale_list(environment.id).await?;
-    let mut loads = Vec::new();
-    for (app, release_app) in &release.apps {
-        for (process, spec) in &release_app.spec.processes {
-            let scaled = scales
-                .iter()
-                .find(|scale| (&scale.app, &scale.process) == (app, process));
-            let instances = scaled.map_or(spec.instances, |scale| scale.instances);
-            loads.push(Load {
-                // A one-writer app never has two.
-                instances: if release_app.spec.is_exclusive() {
-                    instances.min(1)
-                } else {
-                    instances
-                },
-                cpu_milli: spec.cpu_milli,
-                memory_bytes: spec.memory_bytes,
-            });
-        }
-    }
-    Ok(loads)
+    Ok(worst_case::loads(&release, &scales))
 }
 
 /// When so much is spent at so much per hour, as text; `None` if not within the period, or in

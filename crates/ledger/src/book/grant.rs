@@ -54,7 +54,13 @@ impl Desk<'_> {
             .number()
             .and_then(|number| self.books().leases.get(&number))
             .map_or(0, |lease| lease.granted.0);
-        let amount = size(bound, needed, want.rate_per_s, self.competitors(bound.pool, holder));
+        let recall = self.ledger.live.recall(bound.pool, self.now_ms);
+        let amount = if recall.is_some_and(|recall| recall.shortage == Shortage::Here) {
+            // Others wait for every bit of it.
+            needed
+        } else {
+            size(bound, needed, want.rate_per_s, self.competitors(bound.pool, holder))
+        };
         let amount = Nano(amount.0.min(LEASE_MOST - granted));
         if amount < needed {
             return Outcome::Full;
@@ -84,7 +90,7 @@ impl Desk<'_> {
             funds,
             opens,
         });
-        self.ledger.live.granted(lease, path, self.now_ms);
+        self.ledger.live.granted(lease);
         if is_new {
             let live = self.ledger.live.leases.entry(lease).or_default();
             live.journaled_ms = self.now_ms;

@@ -63,7 +63,6 @@ pub(super) enum Shortage {
 pub(super) struct Recall {
     pub(super) round: u64,
     pub(super) shortage: Shortage,
-    /// When it began, or somebody was granted something last.
     pub(super) since_ms: UnixMillis,
     /// When somebody was short of money last.
     pub(super) short_ms: UnixMillis,
@@ -148,15 +147,10 @@ impl Live {
         recall
     }
 
-    /// A lease got more while others were short: it is to be asked again before anybody is denied.
-    pub(super) fn granted(&mut self, number: LeaseNumber, path: [Scope; 3], now_ms: UnixMillis) {
-        let lease = self.leases.entry(number).or_default();
-        (lease.told, lease.answered) = (0, 0);
-        for scope in path {
-            if let Some(recall) = self.scopes.get_mut(&scope).and_then(|scope| scope.recall.as_mut()) {
-                recall.since_ms = now_ms;
-                recall.exhausted = false;
-            }
+    /// A lease got more: it is to be asked again before anybody else is denied.
+    pub(super) fn granted(&mut self, number: LeaseNumber) {
+        if let Some(lease) = self.leases.get_mut(&number) {
+            (lease.told, lease.answered) = (0, 0);
         }
     }
 

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use world::{Tally, World};
 
 const SEEDS: u64 = 200;
-const STEPS: u32 = 400;
+const STEPS: u32 = 300;
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
@@ -26,9 +26,10 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-/// Runs all seeds; says how to repeat the one that fails.
-fn each_seed(test: &str, run: impl Fn(u64) -> Tally) -> Vec<Tally> {
+/// Runs one in so many seeds; says how to repeat the one that fails.
+fn each_seed(test: &str, one_in: usize, run: impl Fn(u64) -> Tally) -> Vec<Tally> {
     seeds()
+        .step_by(one_in)
         .map(|seed| match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(tally) => tally,
             Err(panic) => {
@@ -43,7 +44,7 @@ fn each_seed(test: &str, run: impl Fn(u64) -> Tally) -> Vec<Tally> {
 
 #[test]
 fn no_fault_makes_work_cost_more_than_was_allowed() {
-    let tallies = each_seed("no_fault_makes", |seed| {
+    let tallies = each_seed("no_fault_makes", 1, |seed| {
         let mut world = World::new(seed);
         (0..STEPS).for_each(|_| world.step());
         world.come_to_rest();
@@ -61,19 +62,22 @@ fn no_fault_makes_work_cost_more_than_was_allowed() {
         sum(|tally| tally.rows),
         sum(|tally| tally.lost.leases),
     );
+    // A simulation in which nothing happens proves nothing.
+    if tallies.len() >= 100 {
+        assert!(sum(|tally| tally.worked) > 10_000 && sum(|tally| tally.lost.leases) > 100);
+    }
 }
 
 #[test]
 fn little_is_stranded_when_the_cap_refuses() {
-    each_seed("little_is_stranded", |seed| {
+    let tallies = each_seed("little_is_stranded", 4, |seed| {
         let mut world = World::plain(seed);
         let (unspent, allowed) = world.spend_all();
-        println!("{seed}: {} of {allowed}", unspent);
         assert!(
             unspent <= allowed,
-            "{unspent} of {allowed} pico are left at the first refusal"
+            "{unspent} pico are left at the first refusal, {allowed} may be"
         );
-        world.come_to_rest();
         world.tally
     });
+    assert!(tallies.iter().all(|tally| tally.worked > 100));
 }

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use weir_ledger::book::{Cap, Command, Fund, Ledger, Reply, Scope, Settings};
 use weir_ledger::protocol::{Answer, DenialReason, Exchange, LineKey};
 use weir_ledger::wallet::{NoMoney, Urgency};
-use weir_ledger::{Nano, Period, Price, PriceBook, Sku};
+use weir_ledger::{Nano, Period, Pico, Price, PriceBook, Sku};
 use weir_model::{AccountId, EnvironmentId, ProjectId};
 
 use crate::control::Control;
@@ -336,6 +336,11 @@ impl World {
                 self.random.shuffle(&mut projects);
                 self.order(&Command::SetStopOrder { account, projects });
             }
+            _ if self.random.u32(..8) == 0 => {
+                let environment = self.environments[self.random.usize(..self.environments.len())];
+                let scope = Scope::Environment(environment);
+                self.order(&Command::Close { scope });
+            }
             _ => {}
         }
     }
@@ -344,7 +349,7 @@ impl World {
         let mut prices = BTreeMap::new();
         for sku in &SKUS[..4] {
             let price = Price {
-                pico: self.random.i64(0..=self.limit) * 10,
+                pico: self.random.i64(0..=self.limit) * 2,
                 per: self.random.u64(1..=10_000),
             };
             prices.insert(Sku::new(sku).unwrap(), price);
@@ -392,6 +397,10 @@ impl World {
         };
         let Node { process, name, .. } = &mut self.nodes[node];
         let Some(process) = process else { return };
+        if self.random.u32(..100) == 0 {
+            let floor = Pico(self.random.i64(0..=self.limit) * 20);
+            process.wallets.set_floor(job.environment, floor);
+        }
         match process.work(job, name, &mut self.oracle) {
             Ok(()) => self.tally.worked += 1,
             Err(_) => self.tally.refused += 1,
@@ -462,13 +471,7 @@ impl World {
             let Message { node, boot, number, .. } = message;
             match message.body {
                 Body::Question(question) => {
-                    if std::env::var("TRACE").is_ok() {
-                        println!("{} #{number} Q {question:?}", self.true_ms);
-                    }
                     let reply = self.order(&Command::Exchange(question));
-                    if std::env::var("TRACE").is_ok() {
-                        println!("{} #{number} A {reply:?}", self.true_ms);
-                    }
                     let body = match reply {
                         Some(Reply::Answer(answer)) => Body::Answer(answer),
                         _ => Body::Nothing,
@@ -494,8 +497,8 @@ impl World {
         self.weather = Weather::Calm;
         self.control.start();
         // Longer than any pause, and than any delay of the network.
-        for _ in 0..400 {
-            self.true_ms += 2_000;
+        for _ in 0..120 {
+            self.true_ms += 5_000;
             self.quiet_step();
         }
         self.check_shown();
@@ -588,17 +591,6 @@ impl World {
                 match process.work(job, name, &mut self.oracle) {
                     Err(Some(NoMoney::Denied(reason))) if reason != DenialReason::Recalling => {
                         let cost = self.oracle.cost_of(Scope::Account(self.account));
-                        if std::env::var("TRACE").is_ok() {
-                            println!("refused at {} on {node}: {reason:?}", self.true_ms);
-                            for lease in self.control.ledger().unwrap().leases() {
-                                println!("{lease:?}");
-                            }
-                            for node in &self.nodes {
-                                for env in &self.environments {
-                                    println!("{} {:?}", node.name, node.process.as_ref().unwrap().wallets.gauge(*env));
-                                }
-                            }
-                        }
                         let smallest = limit * 1000 / 2000 * i128::try_from(self.nodes.len()).unwrap();
                         return (limit * 1000 - cost, smallest.max(limit * 5));
                     }
