@@ -4,6 +4,7 @@
 //! Instants are RFC 3339 text in UTC with milliseconds. Names are those of the glossary.
 //! Errors are `application/problem+json` ([`Problem`]).
 
+mod invoices;
 mod money;
 mod notices;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use invoices::*;
 pub use money::*;
 pub use notices::*;
 

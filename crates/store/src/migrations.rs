@@ -31,6 +31,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "notices",
         sql: include_str!("../migrations/0003_notices.sql"),
     },
+    Migration {
+        version: 4,
+        name: "invoices",
+        sql: include_str!("../migrations/0004_invoices.sql"),
+    },
 ];
 
 /// Any number that nobody else uses on the same PostgreSQL database.

@@ -59,6 +59,7 @@ pub(crate) enum Verb {
     #[command(visible_alias = "accounts")]
     Account(verbs::account::Args),
     Prices(verbs::prices::Args),
+    Invoice(verbs::invoice::Args),
     Ledger(verbs::ledger::Args),
     Notify(verbs::notify::Args),
     Tasks(verbs::tasks::Args),
@@ -122,6 +123,7 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<ExitCode> {
         Verb::Guard(args) => verbs::guard::run(args, session).await?,
         Verb::Account(args) => verbs::account::run(args, session).await?,
         Verb::Prices(args) => verbs::prices::run(args, session).await?,
+        Verb::Invoice(args) => verbs::invoice::run(args, session).await?,
         Verb::Ledger(args) => return verbs::ledger::run(args, session).await,
         Verb::Notify(args) => verbs::notify::run(args, session).await?,
         Verb::Tasks(args) => verbs::tasks::run(args, session).await?,

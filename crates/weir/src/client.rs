@@ -116,6 +116,21 @@ impl Client {
         self.checked(response).await.map(drop)
     }
 
+    /// Replaces something, where the answer does not matter.
+    pub(crate) async fn put_quietly(&self, path: &str, body: &impl Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec(body).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+        let response = self.send_repeatedly(Method::PUT, path, &Body::Json(&bytes)).await?;
+        self.checked(response).await.map(drop)
+    }
+
+    /// Reads something that is no JSON.
+    pub(crate) async fn get_bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let response = self.send_repeatedly(Method::GET, path, &Body::None).await?;
+        let response = self.checked(response).await?;
+        let bytes = response.bytes().await.map_err(|error| self.transport(&error))?;
+        Ok(bytes.to_vec())
+    }
+
     async fn call_json<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> Result<T> {
         let bytes = serde_json::to_vec(body).map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
         self.call(method, path, &Body::Json(&bytes)).await

@@ -14,6 +14,7 @@ mod extract;
 mod guard;
 mod guard_rules;
 mod idempotency;
+mod invoices;
 mod ledger;
 mod logs;
 mod notices;
@@ -124,7 +125,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         router: Router::new(),
         endpoints: Vec::new(),
     };
-    let routes = notice_routes(environment_routes(money_routes(platform_routes(routes))));
+    let routes = invoice_routes(notice_routes(environment_routes(money_routes(platform_routes(routes)))));
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -225,6 +226,29 @@ fn money_routes(routes: Routes) -> Routes {
         )
         .add(Method::GET, "/v1/ledger/audit", Need::Admin, ledger::audit_ledger)
         .add(Method::GET, "/v1/ledger/journal", Need::Admin, ledger::read_journal)
+}
+
+fn invoice_routes(routes: Routes) -> Routes {
+    const INVOICES: &str = "/v1/invoices";
+    const INVOICE: &str = "/v1/invoices/{invoice}";
+    const SETTINGS: &str = "/v1/invoice-settings";
+    const HTML: &str = "/v1/invoices/{invoice}/html";
+    const PDF: &str = "/v1/invoices/{invoice}/pdf";
+    const FINALIZE: &str = "/v1/invoices/{invoice}/finalize";
+    const CREDIT: &str = "/v1/invoices/{invoice}/credit";
+    const ADDRESS: &str = "/v1/accounts/{account}/address";
+    routes
+        .add(Method::GET, INVOICES, Need::Read, invoices::list_invoices)
+        .add(Method::POST, INVOICES, Need::Admin, invoices::create_invoice)
+        .add(Method::GET, INVOICE, Need::Read, invoices::get_invoice)
+        .add(Method::DELETE, INVOICE, Need::Admin, invoices::discard_invoice)
+        .add(Method::GET, HTML, Need::Read, invoices::get_invoice_html)
+        .add(Method::GET, PDF, Need::Read, invoices::get_invoice_pdf)
+        .add(Method::POST, FINALIZE, Need::Admin, invoices::finalize_invoice)
+        .add(Method::POST, CREDIT, Need::Admin, invoices::credit_invoice)
+        .add(Method::GET, SETTINGS, Need::Read, invoices::get_invoice_settings)
+        .add(Method::PUT, SETTINGS, Need::Admin, invoices::set_invoice_settings)
+        .add(Method::PUT, ADDRESS, Need::Admin, invoices::set_customer)
 }
 
 fn notice_routes(routes: Routes) -> Routes {

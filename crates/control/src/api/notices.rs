@@ -113,7 +113,11 @@ async fn create(
     request: &CreateContact,
 ) -> Result<(Contact, Option<Secret>), ApiError> {
     let (account, project) = match (&request.project, &request.account) {
-        (Some(_), Some(_)) => return Err(ApiError::invalid("a contact is for a project or for an account, not both")),
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid(
+                "a contact is for a project or for an account, not both",
+            ));
+        }
         (Some(name), None) => {
             let missing = || crate::projects::no_such_project(name);
             let valid = ProjectName::new(name).map_err(|_| missing())?;
@@ -143,7 +147,10 @@ async fn create(
         ));
     }
     if contacts.len() >= CONTACTS {
-        return Err(ApiError::conflict("too-many", format!("one Weir has {CONTACTS} contacts at most")));
+        return Err(ApiError::conflict(
+            "too-many",
+            format!("one Weir has {CONTACTS} contacts at most"),
+        ));
     }
     let now_ms = context.clock.now_ms();
     let id = ContactId::from_parts(now_ms, context.clock.random());
@@ -151,7 +158,9 @@ async fn create(
         Channel::Email => None,
         Channel::Webhook => Some(Secret::new(format!("whsec_{}", hex(&random_bytes::<32>())))),
     };
-    let sealed = secret.as_ref().map(|secret| billing::seal_secret(&context.sealer, id, secret));
+    let sealed = secret
+        .as_ref()
+        .map(|secret| billing::seal_secret(&context.sealer, id, secret));
     let contact = Contact {
         id,
         account,

@@ -7,7 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    accounts, caps, costs, environments, guard_rules, ledger, logs, notices, platform, prices, projects, sessions, source, tasks,
+    accounts, caps, costs, environments, guard_rules, invoices, ledger, logs, notices, platform, prices, projects,
+    sessions, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -66,6 +67,17 @@ use super::{
         accounts::list_transfers,
         guard_rules::get_guard,
         guard_rules::update_guard,
+        invoices::list_invoices,
+        invoices::create_invoice,
+        invoices::get_invoice,
+        invoices::get_invoice_html,
+        invoices::get_invoice_pdf,
+        invoices::discard_invoice,
+        invoices::finalize_invoice,
+        invoices::credit_invoice,
+        invoices::get_invoice_settings,
+        invoices::set_invoice_settings,
+        invoices::set_customer,
         notices::list_contacts,
         notices::create_contact,
         notices::delete_contact,

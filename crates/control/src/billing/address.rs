@@ -103,7 +103,13 @@ mod tests {
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
-        for address in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "2a00:1450::1"] {
+        for address in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "2a00:1450::1",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }
@@ -122,7 +128,12 @@ mod tests {
             assert!(check_url(url, false).is_err(), "{url}");
             assert!(check_url(url, true).is_ok(), "{url}");
         }
-        for url in ["ftp://example.org/", "https://me:pw@example.org/", "https://example.org/#x", "hooks"] {
+        for url in [
+            "ftp://example.org/",
+            "https://me:pw@example.org/",
+            "https://example.org/#x",
+            "hooks",
+        ] {
             assert!(check_url(url, true).is_err(), "{url}");
         }
         assert!(check_url("https://hooks.example.org/weir?team=7", false).is_ok());

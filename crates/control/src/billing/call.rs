@@ -69,9 +69,7 @@ async fn connect(url: &Url, private: bool) -> Result<TcpStream, String> {
         Some(Host::Ipv6(address)) => vec![(address, port).into()],
         None => Vec::new(),
     };
-    let allowed = found
-        .iter()
-        .filter(|found| private || address::is_public(found.ip()));
+    let allowed = found.iter().filter(|found| private || address::is_public(found.ip()));
     let mut problem = "the name leads to this machine or to a private network".to_owned();
     for address in allowed {
         match TcpStream::connect(address).await {

@@ -51,7 +51,11 @@ struct Sender {
 impl Sender {
     /// Tries what is due. Returns how much of it has arrived.
     async fn round(&self) -> Result<usize, StoreError> {
-        let due = self.context.store.notice_due(self.context.clock.now_ms(), ROUND).await?;
+        let due = self
+            .context
+            .store
+            .notice_due(self.context.clock.now_ms(), ROUND)
+            .await?;
         let attempts: Vec<_> = due.iter().map(|notice| self.attempt(notice)).collect();
         let attempts = stream::iter(attempts).buffer_unordered(AT_ONCE);
         // A stop does not wait for receivers; what was not noted as sent is sent again.

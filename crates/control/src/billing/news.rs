@@ -13,7 +13,7 @@ use weir_store::{Account, Channel, Contact, Notice, NoticeState, StoreError};
 use crate::api::present::instant;
 use crate::context::Context;
 use crate::money::{Alert, AlertSink};
-use crate::secrets::{Secret, SecretError, Sealer};
+use crate::secrets::{Sealer, Secret, SecretError};
 
 /// The same app is told of for the same rule once in so long.
 const GUARD_QUIET_MS: i64 = 600_000;

@@ -29,6 +29,9 @@ mod tests {
     fn a_signature_is_what_other_programs_compute() {
         // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac whsec_test
         let signed = sign(&Secret::new("whsec_test".to_owned()), 1_700_000_000, b"{\"a\":1}");
-        assert_eq!(signed, "t=1700000000,v1=38877139021993b830af32feea6e18a8da83eb2f6e49ee50bd9e4cf4ca4d3789");
+        assert_eq!(
+            signed,
+            "t=1700000000,v1=38877139021993b830af32feea6e18a8da83eb2f6e49ee50bd9e4cf4ca4d3789"
+        );
     }
 }

@@ -15,6 +15,7 @@ mod api_streams;
 mod git;
 mod git_server;
 mod harness;
+mod invoices;
 mod logs;
 mod money;
 mod notices;

@@ -47,7 +47,9 @@ impl Receiver {
 
     fn bodies(&self) -> Vec<Value> {
         let got = self.got.lock().unwrap();
-        got.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
+        got.iter()
+            .map(|(_, body)| serde_json::from_str(body).unwrap())
+            .collect()
     }
 
     /// What was sent once it satisfies a condition.
@@ -101,7 +103,11 @@ async fn spend(context: &Context, environment: EnvironmentId, number: u32, reque
             lease,
             granted,
             returned: Nano::ZERO,
-            usage: if requests > 0 { vec![(line, requests)] } else { Vec::new() },
+            usage: if requests > 0 {
+                vec![(line, requests)]
+            } else {
+                Vec::new()
+            },
             want: needed.map(|needed| Want {
                 needed,
                 rate_per_s: Nano(1),
@@ -147,9 +153,16 @@ async fn a_webhook_learns_of_every_threshold_of_the_stop_and_that_it_goes_on() {
     let told = receiver.until(|bodies| kinds(bodies).contains(&"money.crossed")).await;
     let half = told.iter().find(|body| body["kind"] == "money.crossed").unwrap();
     assert!(half["message"].as_str().unwrap().starts_with("50 %"), "{half}");
-    assert_eq!((&half["account"], &half["project"]), (&json!("default"), &json!("shop")));
+    assert_eq!(
+        (&half["account"], &half["project"]),
+        (&json!("default"), &json!("shop"))
+    );
     assert_eq!(spend(&control.context, production.id, 2, 30_000).await, None);
-    let is_80 = |body: &Value| body["message"].as_str().is_some_and(|message| message.starts_with("80 %"));
+    let is_80 = |body: &Value| {
+        body["message"]
+            .as_str()
+            .is_some_and(|message| message.starts_with("80 %"))
+    };
     receiver.until(|bodies| bodies.iter().any(is_80)).await;
     assert_eq!(
         spend(&control.context, production.id, 3, 60_000).await,
@@ -170,7 +183,12 @@ async fn a_webhook_learns_of_every_threshold_of_the_stop_and_that_it_goes_on() {
         let (time, hash) = signed.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(format!("{time}.{body}").as_bytes());
-        let computed: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let computed: String = mac
+            .finalize()
+            .into_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(hash, computed);
         let id = serde_json::from_str::<Value>(body).unwrap()["id"].clone();
         assert_eq!(headers["idempotency-key"].to_str().unwrap(), id.as_str().unwrap());
@@ -254,7 +272,10 @@ async fn mail_goes_to_the_address_with_what_to_do_next() {
     add(&control, json!({"channel": "email", "address": "ops@example.org"})).await;
     set_cap(&control, "0.01").await;
     spend(&control.context, production.id, 1, 60_000).await;
-    let mail = tokio::time::timeout(Duration::from_secs(30), mails.recv()).await.unwrap().unwrap();
+    let mail = tokio::time::timeout(Duration::from_secs(30), mails.recv())
+        .await
+        .unwrap()
+        .unwrap();
     for part in [
         "MAIL FROM:<weir@example.org>",
         "RCPT TO:<ops@example.org>",
@@ -326,13 +347,13 @@ async fn contacts_lead_only_where_their_owner_may_go() {
     control.project("shop").await;
     control.project("other").await;
     let own = control.token("admin", Some("shop")).await;
-    let create = |token: String, body: Value| {
-        answer(control.request(Method::POST, CONTACTS).bearer_auth(token).json(&body))
-    };
+    let create =
+        |token: String, body: Value| answer(control.request(Method::POST, CONTACTS).bearer_auth(token).json(&body));
     let inside = json!({"channel": "webhook", "address": "http://127.0.0.1:8081/v1/tokens", "project": "shop"});
     let (status, problem) = create(control.admin.clone(), inside).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
-    let allowed = json!({"channel": "webhook", "address": "https://10.0.0.1/", "project": "shop", "allow_private": true});
+    let allowed =
+        json!({"channel": "webhook", "address": "https://10.0.0.1/", "project": "shop", "allow_private": true});
     assert_eq!(create(own.clone(), allowed.clone()).await.0, StatusCode::FORBIDDEN);
     let foreign = json!({"channel": "email", "address": "a@example.org", "project": "other"});
     assert_eq!(create(own.clone(), foreign.clone()).await.0, StatusCode::NOT_FOUND);
@@ -348,7 +369,12 @@ async fn contacts_lead_only_where_their_owner_may_go() {
     assert_eq!(seen.as_array().unwrap().len(), 2, "those of the project: {seen}");
     let (_, all) = control.call(Method::GET, CONTACTS, None).await;
     assert_eq!(all.as_array().unwrap().len(), 4);
-    let other = all.as_array().unwrap().iter().find(|contact| contact["project"] == "other").unwrap();
+    let other = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|contact| contact["project"] == "other")
+        .unwrap();
     let path = format!("{CONTACTS}/{}", other["id"].as_str().unwrap());
     let (status, _) = answer(control.request(Method::DELETE, &path).bearer_auth(&own)).await;
     assert_eq!(status, StatusCode::NOT_FOUND);

@@ -13,10 +13,10 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use world::{Tally, World};
+use world::{Cheat, Tally, World};
 
 const SEEDS: u64 = 200;
-const STEPS: u32 = 300;
+const STEPS: u32 = 400;
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
@@ -65,6 +65,24 @@ fn no_fault_makes_work_cost_more_than_was_allowed() {
     // A simulation in which nothing happens proves nothing.
     if tallies.len() >= 100 {
         assert!(sum(|tally| tally.worked) > 10_000 && sum(|tally| tally.lost.leases) > 100);
+    }
+}
+
+/// The oracle has eyes.
+#[test]
+fn what_is_not_written_before_it_counts_is_caught() {
+    for cheat in [Cheat::Log, Cheat::Journal] {
+        let is_caught = |seed: &u64| {
+            let run = || {
+                let mut world = World::cheating(*seed, cheat);
+                (0..STEPS).for_each(|_| world.step());
+                world.come_to_rest();
+            };
+            catch_unwind(AssertUnwindSafe(run)).is_err()
+        };
+        let seed = (0..50).find(is_caught);
+        println!("{cheat:?}: caught by seed {seed:?}");
+        assert!(seed.is_some(), "{cheat:?} is not caught");
     }
 }
 

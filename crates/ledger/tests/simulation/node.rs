@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) process: Option<Process>,
     /// What its clock shows more than the true time.
     pub(crate) clock_ms: i64,
+    /// It goes on as if its log were written, and leaves out most of it.
+    pub(crate) cheats: bool,
     /// Cut off until then, in true time.
     pub(crate) cut_off_ms: i64,
 }
@@ -50,6 +52,7 @@ impl Node {
             disk: Disk::default(),
             process: None,
             clock_ms: 0,
+            cheats: false,
             cut_off_ms: 0,
         }
     }
@@ -102,7 +105,8 @@ impl Node {
             if process.stale {
                 written = self.disk.rewrite(&process.purse.snapshot(), faults[0]);
             }
-            if written == Written::Yes && !plan.records().is_empty() {
+            let skips = self.cheats && random.u32(..4) > 0;
+            if written == Written::Yes && !plan.records().is_empty() && !skips {
                 written = self.disk.append(plan.records(), faults[1], random.usize(..));
             }
         }

@@ -40,6 +40,15 @@ pub(crate) enum Weather {
     Calm,
 }
 
+/// What a world may do wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cheat {
+    /// Meters work before their log is written.
+    Log,
+    /// The ledger answers before its journal is written.
+    Journal,
+}
+
 /// Whether the balance bounds the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Billing {
@@ -150,6 +159,16 @@ impl World {
             prices: BTreeMap::from([(Sku::REQUESTS, price)]),
         };
         assert_eq!(world.order(&Command::Publish { book }), Some(Reply::Done));
+        world
+    }
+
+    /// The same world with a fault in how it is driven, which has to be seen.
+    pub(crate) fn cheating(seed: u64, cheat: Cheat) -> Self {
+        let mut world = Self::new(seed);
+        match cheat {
+            Cheat::Log => world.nodes.iter_mut().for_each(|node| node.cheats = true),
+            Cheat::Journal => world.control.cheats = true,
+        }
         world
     }
 

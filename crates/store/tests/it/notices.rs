@@ -55,17 +55,40 @@ async fn a_contact_gets_its_notices_in_order_and_each_key_once() {
         };
         assert!(!store.notice_insert(&again).await.unwrap());
         assert!(store.notice_insert(&notice(&first, 2)).await.unwrap());
-        assert!(store.notice_insert(&Notice { id: NoticeId::from_parts(1, 3), ..notice(&second, 1) }).await.unwrap());
+        assert!(
+            store
+                .notice_insert(&Notice {
+                    id: NoticeId::from_parts(1, 3),
+                    ..notice(&second, 1)
+                })
+                .await
+                .unwrap()
+        );
         assert!(due(store, 9).await.is_empty(), "it is not their time");
         let now = due(store, 10).await;
-        assert_eq!(now.iter().map(|notice| notice.contact).collect::<Vec<_>>(), [first.id, second.id]);
-        assert!(store.notice_advance(&now[0], NoticeState::Waiting, 500, Some("no answer")).await.unwrap());
+        assert_eq!(
+            now.iter().map(|notice| notice.contact).collect::<Vec<_>>(),
+            [first.id, second.id]
+        );
         assert!(
-            !store.notice_advance(&now[0], NoticeState::Sent, 11, None).await.unwrap(),
+            store
+                .notice_advance(&now[0], NoticeState::Waiting, 500, Some("no answer"))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !store
+                .notice_advance(&now[0], NoticeState::Sent, 11, None)
+                .await
+                .unwrap(),
             "another has advanced it"
         );
         let now = due(store, 20).await;
-        assert_eq!(now.len(), 1, "what waits behind a failure of the first contact goes on waiting");
+        assert_eq!(
+            now.len(),
+            1,
+            "what waits behind a failure of the first contact goes on waiting"
+        );
         assert_eq!(now[0].contact, second.id);
         let late = &due(store, 500).await[1];
         assert_eq!((late.attempts, late.problem.as_deref()), (1, Some("no answer")));

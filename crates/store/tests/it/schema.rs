@@ -13,6 +13,7 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "invoices",
         "notices",
         "contacts",
         "usage_hours",
