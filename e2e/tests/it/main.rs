@@ -31,11 +31,9 @@ macro_rules! tests {
     };
 }
 
-fn main() -> std::process::ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Pushes build images: more at once than cores only makes each of them slower.
-    arguments.test_threads.get_or_insert(2);
-    let tests = tests! {
+/// Every test, by its module.
+fn trials() -> Vec<Trial> {
+    tests! {
         apps:
             python_app_with_pip_dependencies_is_live_after_one_push
             node_app_with_npm_dependencies_is_live_after_one_push
@@ -106,7 +104,14 @@ fn main() -> std::process::ExitCode {
             destroy_leaves_nothing
             two_weirs_run_side_by_side
             full_disk_is_said_and_survived;
-    };
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Pushes build images: more at once than cores only makes each of them slower.
+    arguments.test_threads.get_or_insert(2);
+    let tests = trials();
     let conclusion = libtest_mimic::run(&arguments, tests);
     let cleared = if arguments.list { Ok(()) } else { stage::clear() };
     if let Err(error) = cleared {

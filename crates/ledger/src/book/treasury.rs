@@ -3,8 +3,8 @@
 use weir_model::{AccountId, EnvironmentId, UnixMillis};
 
 use super::event::{Change, Home};
-use super::live::Shortage;
 use super::handle::{Desk, body_hash, in_range, invalid};
+use super::live::Shortage;
 use super::scopes::{Resume, unknown};
 use super::state::{AccountBook, DocumentKind};
 use super::{Command, Fund, Funds, Refusal, Scope};

@@ -91,6 +91,14 @@ impl Lease {
             })
             .collect()
     }
+
+    /// Whether somebody has a draw that is not finished. The pots know of those that cost
+    /// something; what is free is counted all the same.
+    pub(crate) fn is_in_hand(&self) -> bool {
+        let lines = lock(&self.lines);
+        let mut counters = lines.values().flat_map(|line| line.shards.iter());
+        counters.any(|counter| Arc::strong_count(counter) > 1)
+    }
 }
 
 impl Line {

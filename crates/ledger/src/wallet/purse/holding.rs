@@ -161,7 +161,7 @@ impl Holding {
 
     /// Nothing is in the pots, and nobody has a draw that is not finished.
     pub(super) fn is_quiet(&self) -> bool {
-        self.poured == self.spent()
+        self.poured == self.spent() && !self.lease.as_ref().is_some_and(|lease| lease.is_in_hand())
     }
 
     /// How long nothing was drawn, in milliseconds.
