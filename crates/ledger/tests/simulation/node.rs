@@ -1,6 +1,7 @@
 //! A node: the real wallets and the real purse, driven as the meter's client drives them, with
 //! its log on a disk that may fail.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -245,10 +246,17 @@ impl Process {
         };
         let records = self.purse.snapshot().into_iter();
         let shown = records.filter_map(|record| match record {
-            Record::Lease(record) if is_shown(&record) => Some((record.incarnation, record.lease)),
+            Record::Lease(record) if is_shown(&record) => Some(record),
             _ => None,
         });
-        let (incarnation, lease) = shown.max().expect("what is drawn is in the log");
+        // A process that starts goes on with the lease that has most in it.
+        let left = |record: &LeaseRecord| record.granted.0 * 1000 - record.returned.0 * 1000 - record.drawn.0;
+        let drawn = shown.reduce(|best, next| match left(&next).cmp(&left(&best)) {
+            Ordering::Greater => next,
+            Ordering::Equal if gauge.is_some() => next,
+            Ordering::Equal | Ordering::Less => best,
+        });
+        let LeaseRecord { incarnation, lease, .. } = drawn.expect("what is drawn is in the log");
         (meter.to_owned(), incarnation, lease)
     }
 }
