@@ -1,7 +1,6 @@
 //! A node: the real wallets and the real purse, driven as the meter's client drives them, with
 //! its log on a disk that may fail.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -244,19 +243,13 @@ impl Process {
                 && !record.closed
                 && shown.is_none_or(|gauge| facts == (gauge.price_version, gauge.granted, gauge.returned, gauge.drawn))
         };
-        let records = self.purse.snapshot().into_iter();
-        let shown = records.filter_map(|record| match record {
-            Record::Lease(record) if is_shown(&record) => Some(record),
+        // Of an environment, the lease that is drawn comes first.
+        let mut records = self.purse.snapshot().into_iter();
+        let drawn = records.find_map(|record| match record {
+            Record::Lease(record) if is_shown(&record) => Some((record.incarnation, record.lease)),
             _ => None,
         });
-        // A process that starts goes on with the lease that has most in it.
-        let left = |record: &LeaseRecord| record.granted.0 * 1000 - record.returned.0 * 1000 - record.drawn.0;
-        let drawn = shown.reduce(|best, next| match left(&next).cmp(&left(&best)) {
-            Ordering::Greater => next,
-            Ordering::Equal if gauge.is_some() => next,
-            Ordering::Equal | Ordering::Less => best,
-        });
-        let LeaseRecord { incarnation, lease, .. } = drawn.expect("what is drawn is in the log");
+        let (incarnation, lease) = drawn.expect("what is drawn is in the log");
         (meter.to_owned(), incarnation, lease)
     }
 }

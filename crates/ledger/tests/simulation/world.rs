@@ -181,13 +181,13 @@ impl World {
         self.order(&Command::Configure(settings));
         self.publish();
         let account = Scope::Account(self.account);
-        let caps = [self.cap(1.0), self.cap(0.8), self.cap(0.6)];
+        let caps = [self.cap(100), self.cap(80), self.cap(60)];
         let mut open = vec![(account, None, Some(caps[0]))];
         for (index, project) in self.projects.iter().enumerate() {
             open.push((Scope::Project(*project), Some(account), Some(caps[1 + index])));
         }
         for (index, environment) in self.environments.clone().into_iter().enumerate() {
-            let cap = self.random.bool().then(|| self.cap(0.5));
+            let cap = self.random.bool().then(|| self.cap(50));
             let project = Scope::Project(self.projects[index % 2]);
             open.push((Scope::Environment(environment), Some(project), cap));
         }
@@ -203,8 +203,8 @@ impl World {
         }
     }
 
-    fn cap(&mut self, share: f64) -> Cap {
-        let percent = (share * 100.0) as i64;
+    /// A cap of so many hundredths of the world's limit.
+    fn cap(&mut self, percent: i64) -> Cap {
         Cap {
             limit: Nano((self.limit / 100 * percent).max(1)),
             period: self.period,
@@ -305,9 +305,9 @@ impl World {
             0..=2 => {
                 // Lowered in a burst, or raised.
                 for _ in 0..self.random.u32(1..=4) {
-                    let share = f64::from(self.random.u32(..150)) / 100.0;
+                    let percent = self.random.i64(0..150);
                     let none = matches!(scope, Scope::Environment(_)) && self.random.bool();
-                    let cap = (!none).then(|| self.cap(share));
+                    let cap = (!none).then(|| self.cap(percent));
                     self.order(&Command::SetCap { scope, cap });
                 }
             }
