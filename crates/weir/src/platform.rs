@@ -1,6 +1,6 @@
 //! The platform on one machine: `weir up` watches over three processes of this binary: `control`,
-//! `node` and `deadman`. Each may die and is started again; when `weir up` itself dies, they end too,
-//! and the apps go on.
+//! `node` and `deadman`. Each may die and is started again; when `weir up` itself is killed, they
+//! end too, and the apps are frozen until the next one pays for them.
 
 pub(crate) mod background;
 pub(crate) mod engine_check;

@@ -37,7 +37,7 @@ pub(crate) fn stop_token(supervisor: Option<i32>) -> Result<CancellationToken> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = orphaned(supervisor) => tracing::warn!("`weir up` is gone; this part of it ends, the apps go on"),
+            () = orphaned(supervisor) => tracing::warn!("`weir up` is gone; this part of it ends"),
         }
         token.cancel();
     });
