@@ -95,7 +95,7 @@ impl Page {
             )
             .hint(format!(
                 "weir cap {environment}   shows what is left and what spends it\n\
-                 weir cap set {project} --no-pace   lets it spend up to its cap at any speed"
+                 weir cap set {project} AMOUNT/month --no-pace   lets it spend up to its cap at any speed"
             ))
             .retry_after(PACE_RETRY_SECONDS),
             DenialReason::Recalling => Self::new(
