@@ -322,10 +322,12 @@ impl Sentry {
         let trace = ask.traceparent.map_or(0, trace_id);
         let chance = inner.chance.fetch_add(1, Ordering::Relaxed);
         let parents = seat.map_or_else(Parents::none, |seat| seat.parents(now_us, trace, chance));
+        // A header never takes the place of what is seen: an instance that borrowed that of another
+        // request would spread its repeats over roots that are not its own.
         let descent = match (&parents.descent, lineage) {
             (Some(descent), _) => descent.clone(),
-            (None, Some(lineage)) => Descent::One(lineage.root),
-            (None, None) => Descent::One(background_root(target.number)),
+            (None, Some(lineage)) if seat.is_none() => Descent::One(lineage.root),
+            (None, _) => Descent::One(background_root(target.number)),
         };
         let told_depth = lineage.map_or(0, |lineage| lineage.depth);
         let traced_depth = parents.traced.map_or(0, |(_, depth)| depth);
@@ -341,7 +343,8 @@ impl Sentry {
         if depth > rules.depth {
             broken.push((GuardRule::Depth, u64::from(rules.depth), u64::from(depth)));
         }
-        self.charge(&parents, &descent, lineage, charge, &mut broken);
+        let attributed = seat.is_some().then_some(&descent);
+        self.charge(&parents, attributed, lineage, charge, &mut broken);
         let mut counted = false;
         if broken.is_empty() || !rules.enabled {
             let call = Call {
@@ -397,20 +400,18 @@ impl Sentry {
         })
     }
 
-    /// Charges a call by attribution, and besides to the root that it names itself.
+    /// Charges a call by attribution, if it is an instance's, and besides to the root that it
+    /// names itself.
     fn charge(
         &self,
         parents: &Parents,
-        descent: &Descent,
+        attributed: Option<&Descent>,
         lineage: Option<Lineage>,
         charge: Charge,
         broken: &mut Broken,
     ) {
         let roots = &self.inner.descents.roots;
-        let mut found = Found::default();
-        if parents.descent.is_some() || lineage.is_none() {
-            found = roots.charge(descent, charge);
-        }
+        let mut found = attributed.map_or_else(Found::default, |descent| roots.charge(descent, charge));
         let mut told = |root, budget| {
             let more = roots.charge_told(root, budget, charge);
             found.descendants = found.descendants.max(more);

@@ -319,13 +319,18 @@ fn play(moves: &[Move], help: impl Fn(usize, &[Passage]) -> (Option<String>, Opt
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    // Not of a header that was borrowed from another request in flight: that one can hide a trip.
     #[test]
-    fn no_header_however_made_up_loosens_anything(moves in moves(), text in "[0-9a-f;]{0,80}", pick in any::<u64>()) {
+    fn no_header_however_made_up_or_borrowed_loosens_anything(moves in moves(), text in "[0-9a-f;]{0,80}", pick in any::<u64>()) {
         let without = play(&moves, |_, _| (None, None));
         let forged = play(&moves, |_, _| (Some(text.clone()), Some(format!("00-{pick:032x}-0000000000000001-01"))));
+        let borrowed = play(&moves, |number, passages| {
+            let any = usize::try_from(pick).unwrap_or(0).wrapping_add(number * 7);
+            let lineage = passages.get(any % passages.len().max(1)).and_then(Passage::lineage);
+            (lineage, None)
+        });
         for (place, plain) in without.iter().enumerate() {
             prop_assert!(!plain || forged[place], "a forged header hides a trip at {place}");
+            prop_assert!(!plain || borrowed[place], "a borrowed header hides a trip at {place}");
         }
     }
 }
