@@ -17,6 +17,9 @@ const FEWEST_CALLS: u64 = 50;
 const LEAST_SHARE: f64 = 0.9;
 /// Calls a call from which it multiplies.
 const CRITICAL: f64 = 1.0;
+/// Calls a call from which there is a warning, and below which it is over.
+const NEAR: f64 = 0.8;
+const FAR: f64 = 0.5;
 /// Calls a call from which two windows are enough.
 const CERTAIN: f64 = 1.5;
 /// Generations that must be proven: calls of calls of calls.
@@ -70,6 +73,15 @@ enum State {
     },
 }
 
+/// Whether people are to be told that it comes close to multiplying: once, until it is far from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Warning {
+    None,
+    /// So many thousandths, and nobody was told yet.
+    Due(u64),
+    Told,
+}
+
 /// One circle.
 #[derive(Debug)]
 pub(crate) struct Circle {
@@ -85,6 +97,7 @@ pub(crate) struct Circle {
     certain: u32,
     /// Calls since it was last quiet.
     episode: u64,
+    warning: Warning,
     /// Calls in each bin, newest last.
     history: VecDeque<u64>,
 }
@@ -101,6 +114,7 @@ impl Circle {
             critical: 0,
             certain: 0,
             episode: 0,
+            warning: Warning::None,
             history: VecDeque::with_capacity(HISTORY),
         }
     }
@@ -141,6 +155,25 @@ impl Circle {
         }
     }
 
+    /// Calls a call, in thousandths, if that is to be warned of; once.
+    pub(crate) fn take_warning(&mut self) -> Option<u64> {
+        let Warning::Due(measured) = self.warning else {
+            return None;
+        };
+        self.warning = Warning::Told;
+        Some(measured)
+    }
+
+    /// Whether it comes close to multiplying, by the last window.
+    pub(crate) fn is_near(&self) -> bool {
+        self.last.radius >= NEAR
+    }
+
+    /// What is to be warned of, for the rule.
+    pub(crate) fn warning_limit() -> u64 {
+        milli(NEAR)
+    }
+
     /// Takes in the calls since the last look, which was so many bins ago.
     pub(crate) fn bin(&mut self, calls: u64, bins: u64) {
         for _ in 1..bins.min(HISTORY as u64) {
@@ -178,8 +211,16 @@ impl Circle {
             } else {
                 0
             };
-            if measured.calls < FEWEST_CALLS / 5 {
+            let quiet = measured.calls < FEWEST_CALLS / 5;
+            if quiet {
                 self.episode = 0;
+            }
+            match self.warning {
+                Warning::None if counts && measured.radius >= NEAR => {
+                    self.warning = Warning::Due(milli(measured.radius));
+                }
+                Warning::Due(_) | Warning::Told if quiet || measured.radius < FAR => self.warning = Warning::None,
+                _ => {}
             }
         }
         match &self.state {

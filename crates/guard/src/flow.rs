@@ -70,6 +70,14 @@ pub(crate) struct Call {
     pub(crate) background: bool,
 }
 
+/// What the flow says of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Judgement {
+    pub(crate) stop: Option<Stop>,
+    /// Calls a call, in thousandths, if that comes close to multiplying and nobody was told yet.
+    pub(crate) near_milli: Option<u64>,
+}
+
 /// Everything that is known about the calls among services.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
@@ -104,16 +112,20 @@ struct Edge {
 }
 
 impl Flow {
-    /// Why a call may not pass, if so. It is counted if it passes, or if the guard only watches.
-    pub(crate) fn arrive(&mut self, target: &Arc<Target>, rules: &GuardRules, call: Call) -> Option<Stop> {
+    /// Why a call may not pass, if so, and what is to be warned of. It is counted if it passes, or
+    /// if the guard only watches.
+    pub(crate) fn arrive(&mut self, target: &Arc<Target>, rules: &GuardRules, call: Call) -> Judgement {
         self.look(call.now_us);
         let key = (call.from, target.number);
         let circle = self.circle_of(key).filter(|_| rules.reproduction);
-        let stop = circle.and_then(|circle| circle.admit(call.internal));
-        if stop.is_none() || !rules.enabled {
+        let judgement = circle.map_or_else(Judgement::default, |circle| Judgement {
+            stop: circle.admit(call.internal),
+            near_milli: circle.take_warning(),
+        });
+        if judgement.stop.is_none() || !rules.enabled {
             self.count(target, key, call);
         }
-        stop
+        judgement
     }
 
     /// A call has ended. `served_us` is how long it took; none where it never reached an instance.
@@ -148,7 +160,7 @@ impl Flow {
             |circle| TargetState {
                 reproduction_milli: milli(circle.last.radius),
                 internal_milli: milli(circle.last.share),
-                warning: circle.last.radius >= 0.8,
+                warning: circle.is_near(),
                 gate: circle.gate(),
                 in_flight,
             },

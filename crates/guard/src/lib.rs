@@ -12,10 +12,9 @@
 //! is shared out among them, so sums are right on average, not one by one. With the app's help
 //! (the [`LINEAGE_HEADER`], or `traceparent`) it gets more exact, and only ever stricter.
 //!
-//! What it cannot tell without that help: whether a call belongs to a request that happens to be
-//! in flight or to a timer of the same process. An app that calls its own public address from
-//! timers, more than a thousand times in a burst or more than sixteen times in a row while it
-//! also serves, has to raise its rules, pass the header on, or use a worker. And a recursion that
+//! What it cannot tell without that help: whether a single call belongs to a request that happens
+//! to be in flight or to a timer of the same process. Of a timer that calls again and again it can:
+//! its calls go on right after one was answered whose possible makers have all ended. And a recursion that
 //! waits for every answer looks, at the instance where it began, like one request that makes many
 //! calls: there its budget stops it, not its depth.
 
@@ -32,7 +31,6 @@ mod target;
 mod trips;
 
 pub mod background;
-pub mod forecast;
 #[cfg(feature = "traces")]
 pub mod traces;
 
@@ -42,4 +40,4 @@ pub use repeats::ContentHash;
 pub use seat::Seat;
 pub use sentry::{Ask, Caller, Passage, Sentry, Start, Verdict};
 pub use target::Target;
-pub use weir_model::guard::{GuardRule, GuardRules, GuardTrip};
+pub use weir_model::guard::{BackgroundRule, GuardRule, GuardRules, GuardTrip};

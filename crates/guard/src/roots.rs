@@ -10,10 +10,10 @@ use crate::repeats::Repeats;
 const SHARDS: usize = 16;
 /// Roots kept at most, over all shards; those that were quiet for longest go first.
 pub(crate) const MOST_ROOTS: usize = 4096;
-/// A root's budget of descendants is whole again after so long, and repeats are forgotten: a
-/// websocket may last for days.
-const REFILL_US: u64 = 3_600_000_000;
-const FORGET_REPEATS_US: u64 = 600_000_000;
+/// A root's budget of descendants is whole again after so long, and repeats count half after so
+/// long: a websocket may last for days, and ask for news every other second.
+const REFILL_US: u64 = 1_200_000_000;
+const FORGET_REPEATS_US: u64 = 30_000_000;
 
 /// Roots that stand for what a process does of its own accord have this bit, and the number of
 /// the target in the lower half. They have no budget: a worker may call as often as it likes.
@@ -56,6 +56,13 @@ pub(crate) struct Charge {
     pub(crate) repeats: u32,
 }
 
+impl Charge {
+    /// From so many repeats on there is a warning: a quarter of what may be.
+    pub(crate) fn repeats_warned(&self) -> u32 {
+        (self.repeats / 4).max(2)
+    }
+}
+
 /// What a charge found, of the roots that have at least half of the call's weight between them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -63,6 +70,8 @@ pub(crate) struct Found {
     pub(crate) descendants: Option<(u64, u64)>,
     /// How often the content was asked for, if too often.
     pub(crate) repeats: Option<u32>,
+    /// The same, if so often that it comes close.
+    pub(crate) repeats_near: Option<u32>,
 }
 
 /// All roots.
@@ -81,7 +90,7 @@ impl Roots {
     /// Charges a call to the roots that it descends from.
     pub(crate) fn charge(&self, descent: &Descent, charge: Charge) -> Found {
         let mut over = (0, 0_u32);
-        let mut repeated = (0, 0_u32);
+        let (mut repeated, mut near) = ((0, 0_u32), (0, 0_u32));
         for (id, share) in descent.shares().filter(|(id, _)| has_budget(*id)) {
             let mut shard = self.shard(id);
             let root = entry(&mut shard, id, charge.now_us);
@@ -95,12 +104,15 @@ impl Roots {
                 let times = root.count(content, share, charge.now_us);
                 if charge.repeats > 0 && times > charge.repeats {
                     repeated = (times.max(repeated.0), repeated.1 + share);
+                } else if charge.repeats > 0 && times >= charge.repeats_warned() {
+                    near = (times.max(near.0), near.1 + share);
                 }
             }
         }
         Found {
             descendants: (over.1 >= WHOLE / 2).then_some((over.0, charge.limit)),
             repeats: (repeated.1 >= WHOLE / 2).then_some(repeated.0),
+            repeats_near: (near.1 >= WHOLE / 2).then_some(near.0),
         }
     }
 

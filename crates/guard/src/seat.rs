@@ -1,6 +1,6 @@
 //! What is in flight at an instance: the candidate parents of the calls that it makes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_model::{EnvironmentId, InstanceId};
@@ -20,6 +20,10 @@ const LAST_LABELS: usize = 7;
 const MOST_PARENTS: usize = 32;
 /// Roots remembered by each shard of an instance after they were served.
 const RECENT: usize = 4;
+/// A call so soon after another one was answered is made by the same hand.
+const GOES_ON_US: u64 = 2_000;
+/// So many in a row may look like it by chance.
+const BY_CHANCE: u32 = 3;
 /// Free places kept for the next requests, per shard of an instance.
 const SPARE_PLACES: usize = 64;
 
@@ -31,6 +35,10 @@ pub struct Seat {
     shards: Box<[Arc<SeatShard>]>,
     /// When it last called with nothing in flight, plus one; 0 for never.
     background_us: AtomicU64,
+    /// When a call of it was answered that outlived every request that may have made it, plus one.
+    outlived_us: AtomicU64,
+    /// How many calls in a row came right after such an answer.
+    going_on: AtomicU32,
 }
 
 /// The part of an instance's requests that one worker serves: its lock is hardly ever waited for.
@@ -136,8 +144,13 @@ pub(crate) struct Parents {
     pub(crate) trail: Option<Arc<Trail>>,
     /// The candidate that carries the same trace: its root and depth.
     pub(crate) traced: Option<(RootId, u32)>,
-    chosen: Vec<(usize, usize, u64)>,
+    chosen: Vec<Maker>,
+    /// All candidates, whoever asked for them.
+    pub(crate) makers: Vec<Maker>,
 }
+
+/// A request that may have made a call: shard, place and serial.
+pub(crate) type Maker = (usize, usize, u64);
 
 impl Seat {
     pub(crate) fn new(instance: InstanceId, target: Arc<Target>, shards: usize) -> Self {
@@ -146,12 +159,19 @@ impl Seat {
             target,
             shards: (0..shards.max(1)).map(|_| Arc::default()).collect(),
             background_us: AtomicU64::new(0),
+            outlived_us: AtomicU64::new(0),
+            going_on: AtomicU32::new(0),
         }
     }
 
     /// Which instance.
     pub fn instance(&self) -> InstanceId {
         self.instance
+    }
+
+    /// Of which process.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn board(&self, shard: usize, boarding: Boarding<'_>) -> Place {
@@ -207,7 +227,13 @@ impl Seat {
                     .filter(|served| now_us.saturating_sub(served.at_us) <= MEMORY_US),
             );
         }
-        if candidates.is_empty() {
+        let outlived_us = self.outlived_us.swap(0, Ordering::Relaxed);
+        let goes_on = outlived_us > 0 && now_us.saturating_sub(outlived_us) < GOES_ON_US;
+        let before = match goes_on {
+            true => self.going_on.fetch_add(1, Ordering::Relaxed),
+            false => self.going_on.swap(0, Ordering::Relaxed),
+        };
+        if candidates.is_empty() || goes_on && before >= BY_CHANCE {
             self.background_us.store(now_us.saturating_add(1), Ordering::Relaxed);
         }
         let since = self.background_us.load(Ordering::Relaxed);
@@ -226,6 +252,18 @@ impl Seat {
             if let Some(flight) = state.flights.get_mut(*index).filter(|flight| flight.serial == *serial) {
                 flight.add_child(target, share);
             }
+        }
+    }
+
+    /// A call of this instance was answered; those may have made it. If none of them is in flight
+    /// any more, whoever made it goes on without a request: a timer, or work after the answer.
+    pub(crate) fn answered(&self, makers: &[Maker], now_us: u64) {
+        let lasts = |(shard, index, serial): &Maker| {
+            let state = self.shards[*shard].lock();
+            state.flights.get(*index).is_some_and(|flight| flight.serial == *serial)
+        };
+        if !makers.iter().any(lasts) {
+            self.outlived_us.store(now_us.saturating_add(1), Ordering::Relaxed);
         }
     }
 
@@ -283,6 +321,7 @@ impl Parents {
             trail: None,
             traced: None,
             chosen: Vec::new(),
+            makers: Vec::new(),
         }
     }
 
@@ -322,6 +361,8 @@ impl Parents {
             .chain(own.as_ref().map(|own| &own.descent))
             .collect();
         self.descent = Descent::of_parents(all.into_iter(), chance);
+        let all = candidates.iter();
+        self.makers = all.map(|candidate| (candidate.0, candidate.1, candidate.2)).collect();
         let internal = candidates.iter().filter(|candidate| candidate.4 == Kind::Internal);
         self.chosen = internal
             .map(|candidate| (candidate.0, candidate.1, candidate.2))

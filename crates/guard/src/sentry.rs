@@ -11,14 +11,16 @@ use weir_model::guard::{GuardRule, GuardTrip};
 use weir_model::route::RouteSnapshot;
 use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
+use crate::background;
+use crate::circle::Circle;
 use crate::descent::{Descent, RootId, scatter};
-use crate::flow::{Call, Flow, TargetState, rule_limit};
+use crate::flow::{Call, Flow, Judgement, TargetState, rule_limit};
 use crate::lineage::{Lineage, LineageKey, trace_id};
 use crate::repeats::ContentHash;
 use crate::roots::{Charge, Found, Roots, background_root, has_budget};
-use crate::seat::{Boarding, Kind, Label, Parents, Place, Seat, Trail};
+use crate::seat::{Boarding, Kind, Label, Maker, Parents, Place, Seat, Trail};
 use crate::target::{Counter, Target};
-use crate::trips::{Finding, Trips};
+use crate::trips::{Finding, Outcome, Trips};
 
 /// Watches the calls that instances make to addresses of this Weir. Cheap to clone. Bounded:
 /// besides what is in flight, at most 4,096 roots (of up to 4.5 KiB), 1,024 services and 4,096
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     targets: Mutex<HashMap<TargetName, Arc<Target>>>,
     next_target: AtomicU32,
     seats: Mutex<HashMap<InstanceId, Arc<Seat>>>,
+    /// Those of the newest snapshot, whether they have an address of their own or not.
+    residents: Mutex<Vec<Arc<Seat>>>,
     addresses: ArcSwap<Addresses>,
     descents: Arc<Descents>,
     flow: Mutex<Flow>,
@@ -157,6 +161,8 @@ pub struct Passage {
 struct InternalCall {
     sentry: Sentry,
     target: u32,
+    /// Whose call it is, and the requests that may have made it.
+    maker: Option<(Arc<Seat>, Vec<Maker>)>,
     descent: Descent,
     depth: u32,
     direct_us: u64,
@@ -192,6 +198,7 @@ impl Sentry {
                 targets: Mutex::default(),
                 next_target: AtomicU32::new(1),
                 seats: Mutex::default(),
+                residents: Mutex::default(),
                 addresses: ArcSwap::default(),
                 descents,
                 flow: Mutex::default(),
@@ -222,7 +229,7 @@ impl Sentry {
             let text = format!("{}.{}", metered.app, metered.process);
             (metered.instance, metered.environment, text, metered.address)
         }));
-        let mut addresses = Addresses::default();
+        let (mut addresses, mut named) = (Addresses::default(), Vec::new());
         let mut seats = lock(&self.inner.seats);
         for (instance, environment, text, address) in residents {
             let seat = seats
@@ -232,12 +239,14 @@ impl Sentry {
                 // Somebody asked for it before it was known.
                 *seat = Arc::new(self.new_seat(instance, environment, &text));
             }
+            named.push(Arc::clone(seat));
             // Instances that share this machine's own address cannot be told from visitors.
             if let Some(address) = address.filter(|address| !is_own(address)) {
                 addresses.insert(address, Arc::clone(seat));
             }
         }
         self.inner.addresses.store(Arc::new(addresses));
+        *lock(&self.inner.residents) = named;
         drop_unused(&mut seats);
         drop(seats);
         drop_unused(&mut lock(&self.inner.targets));
@@ -281,7 +290,7 @@ impl Sentry {
             Caller::Address(address) => inner.addresses.load().get(&address).map(Arc::clone),
         };
         if seat.is_some() || lineage.is_some() {
-            return self.judge(shard, now_us, seat.as_deref(), target, ask, lineage);
+            return self.judge(shard, now_us, seat.as_ref(), target, ask, lineage);
         }
         target.count_visitor(shard);
         let count = lane.next_root.0.fetch_add(1, Ordering::Relaxed);
@@ -312,7 +321,7 @@ impl Sentry {
         &self,
         shard: usize,
         now_us: u64,
-        seat: Option<&Seat>,
+        seat: Option<&Arc<Seat>>,
         target: &Arc<Target>,
         ask: &Ask<'_>,
         lineage: Option<Lineage>,
@@ -332,7 +341,7 @@ impl Sentry {
         let told_depth = lineage.map_or(0, |lineage| lineage.depth);
         let traced_depth = parents.traced.map_or(0, |(_, depth)| depth);
         let depth = parents.depth.max(told_depth).max(traced_depth).saturating_add(1);
-        let trail = extended(&parents, seat, target, ask);
+        let trail = extended(&parents, seat.map(Arc::as_ref), target, ask);
         let charge = Charge {
             now_us,
             limit: rules.descendants,
@@ -341,12 +350,12 @@ impl Sentry {
         };
         let mut broken = Broken::new();
         if depth > rules.depth {
-            broken.push((GuardRule::Depth, u64::from(rules.depth), u64::from(depth)));
+            broken.push(Break::of(GuardRule::Depth, u64::from(rules.depth), u64::from(depth)));
         }
         let attributed = seat.is_some().then_some(&descent);
         self.charge(&parents, attributed, lineage, charge, &mut broken);
         let mut counted = false;
-        if broken.is_empty() || !rules.enabled {
+        if broken.iter().all(|one| one.warning) || !rules.enabled {
             let call = Call {
                 now_us,
                 from: seat.map_or(0, |seat| seat.target.number),
@@ -355,22 +364,16 @@ impl Sentry {
                 depth,
                 background: parents.background,
             };
-            let stop = lock(&inner.flow).arrive(target, &rules, call);
+            let Judgement { stop, near_milli } = lock(&inner.flow).arrive(target, &rules, call);
             counted = stop.is_none() || !rules.enabled;
-            broken.extend(stop.map(|stop| (stop.rule, rule_limit(stop.rule), stop.measured)));
+            broken.extend(stop.map(|stop| Break::of(stop.rule, rule_limit(stop.rule), stop.measured)));
+            broken.extend(near_milli.map(|near| Break {
+                warning: true,
+                ..Break::of(GuardRule::Reproduction, Circle::warning_limit(), near)
+            }));
         }
-        let at_ms = inner.unix_ms_at_zero + i64::try_from(now_us / 1000).unwrap_or(0);
-        for (rule, limit, measured) in broken {
-            let found = Finding {
-                rule,
-                limit,
-                measured,
-                at_ms,
-            };
-            let trip = lock(&inner.trips).record(target, found, rules.enabled, &trail);
-            if let Some(trip) = trip.filter(|_| rules.enabled) {
-                return Verdict::Refuse(trip);
-            }
+        if let Some(trip) = self.tell(target, rules.enabled, now_us, broken, &trail) {
+            return Verdict::Refuse(trip);
         }
         if let (Some(seat), true) = (seat, parents.has_chosen()) {
             seat.add_child(&parents, target.number, parents.internal);
@@ -385,6 +388,7 @@ impl Sentry {
             call: Some(Box::new(InternalCall {
                 sentry: self.clone(),
                 target: target.number,
+                maker: seat.map(|seat| (Arc::clone(seat), parents.makers)),
                 descent,
                 depth,
                 direct_us: parents.direct_us,
@@ -398,6 +402,55 @@ impl Sentry {
             lane: Arc::clone(&inner.lanes[shard]),
             descendants: rules.descendants,
         })
+    }
+
+    /// Records what was broken, and what comes close. Gives the first of it for which a call is to
+    /// be refused.
+    fn tell(
+        &self,
+        target: &Target,
+        enabled: bool,
+        now_us: u64,
+        broken: Broken,
+        trail: &Trail,
+    ) -> Option<Arc<GuardTrip>> {
+        for one in broken {
+            let outcome = match (one.warning, enabled) {
+                (true, _) => Outcome::Warned,
+                (false, true) => Outcome::Refused,
+                (false, false) => Outcome::Seen,
+            };
+            let found = Finding {
+                rule: one.rule,
+                limit: one.limit,
+                measured: one.measured,
+                at_ms: self.unix_ms(now_us),
+                outcome,
+            };
+            let trip = lock(&self.inner.trips).record(target, found, || trail.told_to(target.environment));
+            if let Some(trip) = trip.filter(|_| outcome == Outcome::Refused) {
+                return Some(trip);
+            }
+        }
+        None
+    }
+
+    /// Records that an instance works although nobody asked anything of it: so many thousandths of
+    /// a core. The evidence is the caller's.
+    pub fn note_background(&self, target: &Target, now_us: u64, milli: u64, evidence: Vec<String>) {
+        let found = Finding {
+            rule: GuardRule::Background,
+            limit: background::SHARE_MILLI,
+            measured: milli,
+            at_ms: self.unix_ms(now_us),
+            outcome: Outcome::Seen,
+        };
+        lock(&self.inner.trips).record(target, found, || evidence);
+    }
+
+    /// The wall clock at an instant of the callers' clock.
+    pub fn unix_ms(&self, now_us: u64) -> UnixMillis {
+        self.inner.unix_ms_at_zero + i64::try_from(now_us / 1000).unwrap_or(0)
     }
 
     /// Charges a call by attribution, if it is an instance's, and besides to the root that it
@@ -421,13 +474,17 @@ impl Sentry {
         } else if let Some((root, _)) = parents.traced {
             told(root, None);
         }
-        let repeats = found.repeats.map(u64::from);
-        broken.extend(repeats.map(|times| (GuardRule::Repeats, u64::from(charge.repeats), times)));
+        let repeats = |times: u32, limit: u32| Break::of(GuardRule::Repeats, u64::from(limit), u64::from(times));
+        broken.extend(found.repeats.map(|times| repeats(times, charge.repeats)));
         broken.extend(
             found
                 .descendants
-                .map(|(measured, limit)| (GuardRule::Descendants, limit, measured)),
+                .map(|(measured, limit)| Break::of(GuardRule::Descendants, limit, measured)),
         );
+        broken.extend(found.repeats_near.map(|times| Break {
+            warning: true,
+            ..repeats(times, charge.repeats_warned())
+        }));
     }
 
     /// Trips so far.
@@ -441,8 +498,29 @@ impl Sentry {
     }
 }
 
-/// Rules that a call breaks, each with its limit and what was measured. Hardly ever any.
-type Broken = Vec<(GuardRule, u64, u64)>;
+/// Rules that a call breaks or comes close to. Hardly ever any.
+type Broken = Vec<Break>;
+
+/// One of them, with its limit and what was measured.
+#[derive(Debug, Clone, Copy)]
+struct Break {
+    rule: GuardRule,
+    limit: u64,
+    measured: u64,
+    /// It only comes close.
+    warning: bool,
+}
+
+impl Break {
+    fn of(rule: GuardRule, limit: u64, measured: u64) -> Self {
+        Self {
+            rule,
+            limit,
+            measured,
+            warning: false,
+        }
+    }
+}
 
 /// The evidence of a call: that of the parent with the least depth, and the call itself.
 fn extended(parents: &Parents, seat: Option<&Seat>, target: &Target, ask: &Ask<'_>) -> Trail {
@@ -530,6 +608,9 @@ impl Passage {
     fn finish(&mut self, now_us: u64) {
         self.unbind(now_us);
         let Some(call) = self.call.take() else { return };
+        if let Some((seat, makers)) = &call.maker {
+            seat.answered(makers, now_us);
+        }
         if call.counted {
             let served_us = call.bound_us.map(|bound_us| now_us.saturating_sub(bound_us));
             lock(&call.sentry.inner.flow).finish(call.target, served_us, &call.children);
@@ -571,6 +652,7 @@ mod tests {
             process: ProcessName::new("web").unwrap(),
             memory_bytes: 1,
             cpu_milli: 1,
+            grace_s: 10,
             address: Some(address(number)),
             frozen: false,
             stopping: false,

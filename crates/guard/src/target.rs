@@ -1,8 +1,8 @@
 //! A process of an app, as the guard knows it: what is called, and by which rules.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use weir_model::guard::GuardRules;
+use weir_model::guard::{BackgroundRule, GuardRules};
 use weir_model::{AppName, EnvironmentId, ProcessName};
 
 /// What is called: one process of one app. Get it once per route and keep it.
@@ -31,7 +31,11 @@ struct SharedRules {
     descendants: AtomicU64,
     repeats: AtomicU32,
     reproduction: AtomicBool,
+    /// The position in [`BACKGROUND`].
+    background: AtomicU8,
 }
+
+const BACKGROUND: [BackgroundRule; 3] = [BackgroundRule::Allow, BackgroundRule::Tell, BackgroundRule::Slow];
 
 impl Target {
     pub(crate) fn new(number: u32, environment: EnvironmentId, text: &str, shards: usize) -> Self {
@@ -49,6 +53,7 @@ impl Target {
                 descendants: AtomicU64::new(0),
                 repeats: AtomicU32::new(0),
                 reproduction: AtomicBool::new(true),
+                background: AtomicU8::new(0),
             },
             visitors: (0..shards.max(1)).map(|_| Counter::default()).collect(),
         };
@@ -62,6 +67,10 @@ impl Target {
         self.rules.descendants.store(rules.descendants, Ordering::Relaxed);
         self.rules.repeats.store(rules.repeats, Ordering::Relaxed);
         self.rules.reproduction.store(rules.reproduction, Ordering::Relaxed);
+        let background = (0..).zip(BACKGROUND).find(|(_, rule)| *rule == rules.background);
+        self.rules
+            .background
+            .store(background.map_or(0, |(place, _)| place), Ordering::Relaxed);
     }
 
     /// The rules that hold now.
@@ -72,6 +81,7 @@ impl Target {
             descendants: self.rules.descendants.load(Ordering::Relaxed),
             repeats: self.rules.repeats.load(Ordering::Relaxed),
             reproduction: self.rules.reproduction.load(Ordering::Relaxed),
+            background: BACKGROUND[usize::from(self.rules.background.load(Ordering::Relaxed))],
         }
     }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use weir_model::UnixMillis;
 use weir_model::guard::{GuardRule, GuardTrip};
 
-use crate::seat::Trail;
 use crate::target::Target;
 
 /// Trips kept.
 const MOST: usize = 64;
 /// What is refused by the same rule at the same target within so long is one trip.
 const SAME_MS: i64 = 10_000;
+/// The same for warnings.
+const SAME_WARNING_MS: i64 = 600_000;
 
 /// What was found.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +22,27 @@ pub(crate) struct Finding {
     pub(crate) limit: u64,
     pub(crate) measured: u64,
     pub(crate) at_ms: UnixMillis,
+    pub(crate) outcome: Outcome,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Calls are refused.
+    Refused,
+    /// It is only told.
+    Seen,
+    /// It only comes close.
+    Warned,
+}
+
+impl Outcome {
+    fn same_ms(self) -> i64 {
+        match self {
+            Self::Refused | Self::Seen => SAME_MS,
+            Self::Warned => SAME_WARNING_MS,
+        }
+    }
 }
 
 /// The latest trips.
@@ -28,25 +50,24 @@ pub(crate) struct Finding {
 pub(crate) struct Trips {
     count: u64,
     latest: VecDeque<Arc<GuardTrip>>,
-    by_rule: BTreeMap<(u32, GuardRule), Arc<GuardTrip>>,
+    by_rule: BTreeMap<(u32, GuardRule, bool), Arc<GuardTrip>>,
 }
 
 impl Trips {
     /// Records a trip, unless it is the same as a moment ago, and returns what is recorded.
-    /// None for a target without a name.
+    /// None for a target without a name. `evidence` is asked for what is new.
     pub(crate) fn record(
         &mut self,
         target: &Target,
         found: Finding,
-        refused: bool,
-        trail: &Trail,
+        evidence: impl FnOnce() -> Vec<String>,
     ) -> Option<Arc<GuardTrip>> {
         let (app, process) = target.names.clone()?;
-        let key = (target.number, found.rule);
-        if let Some(known) = self
-            .by_rule
-            .get(&key)
-            .filter(|known| found.at_ms - known.at_ms < SAME_MS)
+        let warning = found.outcome == Outcome::Warned;
+        let key = (target.number, found.rule, warning);
+        let is_recent = |known: &GuardTrip, same_ms| found.at_ms - known.at_ms < same_ms;
+        if let Some(known) = self.by_rule.get(&key)
+            && is_recent(known, found.outcome.same_ms())
         {
             return Some(Arc::clone(known));
         }
@@ -60,10 +81,11 @@ impl Trips {
             rule: found.rule,
             limit: found.limit,
             measured: found.measured,
-            refused,
-            chain: trail.told_to(target.environment),
+            refused: found.outcome == Outcome::Refused,
+            warning,
+            chain: evidence(),
         });
-        self.by_rule.retain(|_, known| found.at_ms - known.at_ms < SAME_MS);
+        self.by_rule.retain(|_, known| is_recent(known, SAME_WARNING_MS));
         self.by_rule.insert(key, Arc::clone(&trip));
         if self.latest.len() == MOST {
             self.latest.pop_front();

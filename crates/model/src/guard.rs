@@ -20,6 +20,21 @@ pub struct GuardRules {
     pub repeats: u32,
     /// Whether a service whose own calls multiply is cut off before any of the limits.
     pub reproduction: bool,
+    /// What happens when an instance works although no request is in flight there.
+    pub background: BackgroundRule,
+}
+
+/// What happens when an instance works although nobody asked anything of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackgroundRule {
+    /// It is meant to be so: nothing.
+    Allow,
+    /// It is told, and has a line of its own in what was spent.
+    #[default]
+    Tell,
+    /// Besides, it gets only a hundredth of its CPU time until the next request.
+    Slow,
 }
 
 impl Default for GuardRules {
@@ -30,6 +45,7 @@ impl Default for GuardRules {
             descendants: 1_000,
             repeats: 64,
             reproduction: true,
+            background: BackgroundRule::Tell,
         }
     }
 }
@@ -48,9 +64,22 @@ pub enum GuardRule {
     Reproduction,
     /// Calls doubled several times within seconds.
     Growth,
+    /// An instance works although no request is in flight there.
+    Background,
 }
 
-/// The guard has refused calls (or would have, where it only watches).
+/// An instance that works although no request is in flight there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackgroundWork {
+    /// Since when.
+    pub since_ms: UnixMillis,
+    /// CPU time used since, in microseconds.
+    pub cpu_us: u64,
+    /// Whether it is slowed down for it.
+    pub slowed: bool,
+}
+
+/// The guard has refused calls (or would have, where it only watches), or warns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardTrip {
     /// Counts the trips of this incarnation of the node, from 1.
@@ -67,11 +96,34 @@ pub struct GuardTrip {
     pub rule: GuardRule,
     /// The limit.
     pub limit: u64,
-    /// What was measured; for reproduction in thousandths.
+    /// What was measured; for reproduction in thousandths, for background work in thousandths of
+    /// a core.
     pub measured: u64,
     /// Whether the calls were refused.
     pub refused: bool,
+    /// Whether it only comes close to what the rule refuses; `limit` is what it warns of.
+    #[serde(default)]
+    pub warning: bool,
     /// The evidence: the chain of calls, from the request from outside to the one that was
     /// refused, as `GET shop.example.com/path`; long ones have their middle left out.
     pub chain: Vec<String>,
+}
+
+/// How many calls a tenth of a cap pays for, at so much a call: the budget of descendants of one
+/// request, where the owner has not declared another. At least 1. Both in the same unit of money.
+pub fn calls_within_a_tenth(limit: i64, call: i64) -> u64 {
+    let calls = limit / 10 / call.max(1);
+    u64::try_from(calls).unwrap_or(0).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_seven_pays_for_331_calls_of_the_incident() {
+        assert_eq!(calls_within_a_tenth(7_000_000_000, 2_111_300), 331);
+        assert_eq!(calls_within_a_tenth(0, 0), 1);
+        assert_eq!(calls_within_a_tenth(-5, 1), 1);
+    }
 }

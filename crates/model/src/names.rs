@@ -138,6 +138,15 @@ impl EnvironmentName {
 }
 
 impl ProcessName {
+    /// Under which its work counts that no request asked for: `web-background`.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        const SUFFIX: &str = "-background";
+        let room = 30 - SUFFIX.len();
+        let kept = self.0[..self.0.len().min(room)].trim_end_matches('-');
+        Self(format!("{kept}{SUFFIX}"))
+    }
+
     /// The process that is routed.
     pub fn web() -> Self {
         Self("web".to_owned())
@@ -152,6 +161,15 @@ impl ProcessName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_in_the_background_has_a_valid_name() {
+        assert_eq!(ProcessName::web().in_background().as_str(), "web-background");
+        for long in ["a".repeat(30), format!("{}-b", "a".repeat(18))] {
+            let name = ProcessName::new(&long).unwrap().in_background();
+            assert_eq!(ProcessName::new(name.as_str()).as_ref(), Ok(&name));
+        }
+    }
 
     #[test]
     fn hostile_names_are_refused_with_the_rule() {

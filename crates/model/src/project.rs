@@ -59,6 +59,24 @@ pub enum EnvironmentMode {
     Destroying,
 }
 
+impl Environment {
+    /// An active one, in which nothing was ever deployed.
+    pub fn new(id: EnvironmentId, project: ProjectId, name: EnvironmentName, created_ms: UnixMillis) -> Self {
+        Self {
+            id,
+            project,
+            name,
+            branch: None,
+            mode: EnvironmentMode::Active,
+            live: None,
+            previous: None,
+            previous_until_ms: 0,
+            configuration_version: 0,
+            created_ms,
+        }
+    }
+}
+
 impl EnvironmentMode {
     /// The word in SQL and API.
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{GuardRules, GuardTrip};
+use crate::guard::{BackgroundWork, GuardRules, GuardTrip};
 use crate::{AppName, EnvironmentId, InstanceId, ProcessName};
 
 /// Everything that a node needs to serve. Whole, not a difference: a node that missed any
@@ -19,6 +19,9 @@ pub struct RouteSnapshot {
     /// Addresses of the environments' networks on this machine. The ingress listens on them
     /// too, so that instances reach public names, and answers their name lookups there.
     pub gateways: Vec<IpAddr>,
+    /// Whose network is behind each gateway: who pays for lookups of outside names there.
+    #[serde(default)]
+    pub networks: BTreeMap<IpAddr, EnvironmentId>,
     /// Private names of each network, by its gateway: where lookups from that network lead.
     /// Only what serves now is in it, so that nobody is led to an instance that is frozen.
     #[serde(default)]
@@ -28,8 +31,8 @@ pub struct RouteSnapshot {
     /// Instances that get no new requests but may finish what they have. An instance that is
     /// neither here nor in a pool has its connections cut.
     pub draining: Vec<Backend>,
-    /// Every instance on this node that uses CPU time or memory: the node pays for them, and
-    /// freezes what it cannot pay for.
+    /// Every instance on this node that uses CPU time or memory, or is about to: the node pays for
+    /// them, and freezes what it cannot pay for.
     #[serde(default)]
     pub metered: Vec<MeteredInstance>,
 }
@@ -49,6 +52,10 @@ pub struct MeteredInstance {
     pub memory_bytes: u64,
     /// Most CPU time that it gets, in thousandths of a core.
     pub cpu_milli: u32,
+    /// So long it may take to end, in seconds: held ahead, so that it can end gracefully without
+    /// money.
+    #[serde(default = "usual_grace_s")]
+    pub grace_s: u32,
     /// Its address on the environment's network, by which its calls are recognised.
     pub address: Option<IpAddr>,
     /// Whether it is frozen (kept for a quick rollback, or out of money).
@@ -56,6 +63,11 @@ pub struct MeteredInstance {
     /// Whether it is being ended: it gets the time for that, money or not.
     #[serde(default)]
     pub stopping: bool,
+}
+
+/// The grace of processes that name none; also of a snapshot that an earlier control wrote.
+fn usual_grace_s() -> u32 {
+    crate::spec::ProcessSpec::default().grace_s
 }
 
 /// What answers under one host name.
@@ -142,9 +154,49 @@ pub struct NodeReport {
     /// Instances that the node pays for.
     #[serde(default)]
     pub paying: BTreeSet<InstanceId>,
+    /// Environments that can send past the proxy, because their first bytes are bought; none where
+    /// the node does not meter that.
+    #[serde(default)]
+    pub sending: Option<BTreeSet<EnvironmentId>>,
     /// What the guard refused lately, oldest first; the same one may be told several times.
     #[serde(default)]
     pub trips: Vec<GuardTrip>,
+    /// Instances that work although no request is in flight there.
+    #[serde(default)]
+    pub background: BTreeMap<InstanceId, BackgroundWork>,
+    /// What was served of each environment, counted apart from what was paid; for the audit.
+    #[serde(default)]
+    pub access: BTreeMap<EnvironmentId, AccessCounts>,
+    /// Who pays for it; none where nothing is charged.
+    #[serde(default)]
+    pub meter: Option<MeterMark>,
+    /// The node has stopped serving: these are its last counts.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// What was served of one environment since the node started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessCounts {
+    /// Requests that were handed to an instance, each once.
+    pub requests: u64,
+    /// Of them, those whose answer has not ended.
+    pub open: u64,
+    /// Requests that were paid for and reached no instance.
+    pub turned_away: u64,
+    /// Bytes of answers that went to clients; of each open one up to 64 KiB are not counted yet.
+    pub egress_bytes: u64,
+}
+
+/// Whose leases a node pays from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterMark {
+    /// The meter's name in the ledger.
+    pub meter: String,
+    /// The earliest of its incarnations whose leases this process has drawn.
+    pub first: u64,
+    /// The present one.
+    pub incarnation: u64,
 }
 
 /// What goes on at one instance.

@@ -75,13 +75,17 @@ pub fn traces() -> Vec<Trace> {
         benign("gateway that queries itself", 20, gateway_of_itself),
         benign("poller of its own status page", 300, poller),
         benign("worker of a queue", 60, worker),
+        benign("streams to 150 clients that poll for news", 300, streams),
+        benign("batched queries, 250 calls each", 30, batched_queries),
+        benign("health checks of its own public address", 300, health_checks),
+        benign("sitemap made of its own pages", 120, sitemap),
         malign("incident, 2 links", 60, |seed, mode| incident(seed, mode, 2, None)),
         malign("incident, 3 links", 60, |seed, mode| incident(seed, mode, 3, None)),
         malign("incident, 10 links", 60, |seed, mode| incident(seed, mode, 10, None)),
         malign("incident, 50 links", 60, |seed, mode| incident(seed, mode, 50, None)),
         Trace {
             // Two of them at once, and the visitors cost as well.
-            most_nano: 1_800 * CALL_NANO,
+            most_nano: 2_700 * CALL_NANO,
             ..malign("incident, 2 links, among visitors", 60, incident_among_visitors)
         },
         malign("recursion that waits for the answer", 120, recursion),
@@ -89,7 +93,11 @@ pub fn traces() -> Vec<Trace> {
         malign("recursion that does not wait", 60, relay),
         malign("two services call each other forever", 60, mutual_forever),
         malign("two services multiply", 60, mutual_multiply),
-        malign("loop through a queue", 120, queue_loop),
+        Trace {
+            // Begun by three visitors.
+            most_nano: 3_060 * CALL_NANO,
+            ..malign("loop through a queue", 120, queue_loop)
+        },
         malign("retries without a bound", 60, retry_storm),
         malign("fork after the answer", 60, fork_after_answer),
     ]
@@ -272,7 +280,7 @@ fn cron_storm(seed: u64, mode: Mode) -> World {
                 minute * SECOND,
                 1,
                 0,
-                job(scatter(seed ^ (minute << 32) ^ number), 0, 10),
+                job(scatter(seed ^ (minute << 32) ^ number), 0, 20),
             );
         }
     }
@@ -289,7 +297,7 @@ fn cron_within(seed: u64, mode: Mode) -> World {
                 minute * SECOND,
                 0,
                 instance,
-                job(scatter(seed ^ (minute << 32) ^ number), 0, 10),
+                job(scatter(seed ^ (minute << 32) ^ number), 0, 20),
             );
         }
     }
@@ -379,6 +387,91 @@ fn worker(seed: u64, mode: Mode) -> World {
             ]
         };
         world.job(thread * MILLI, 1, 0, (0..1_000).flat_map(take).collect());
+    }
+    world
+}
+
+/// Server-sent events: every client's request lasts for minutes, and asks another service for the
+/// same news every other second.
+fn streams(seed: u64, mode: Mode) -> World {
+    let stream: Behaviour = Box::new(|_, random| {
+        let poll = |_| [Step::Work(2 * SECOND), Step::Call(vec![to(1, 9)]), Step::Await];
+        let began = Step::Work(scatter(random) % (2 * SECOND));
+        std::iter::once(began).chain((0..130).flat_map(poll)).collect()
+    });
+    let mut live = service("live", 2, mode);
+    live.concurrency = 100;
+    let mut world = World::new(seed, vec![(live, stream), (service("news", 2, mode), plain(5 * MILLI))]);
+    for client in 0..150 {
+        world.visit(scatter(seed ^ client) % (20 * SECOND), to(0, client));
+    }
+    world
+}
+
+/// A batch of ten queries, each in three waves of calls of the app itself, and each of them asks
+/// who its user is.
+fn batched_queries(seed: u64, mode: Mode) -> World {
+    let behaviour: Behaviour = Box::new(|ask, random| {
+        if ask.note == 0 {
+            return vec![Step::Work(about(8 * MILLI, random))];
+        }
+        let wave = |wave: u64| {
+            let field = |number| to(0, scatter(ask.content ^ (wave << 32) ^ number));
+            let user = (0..10).map(|_| to(0, ask.content | 1));
+            [Step::Call((0..73).map(field).chain(user).collect()), Step::Await]
+        };
+        (0..3).flat_map(wave).collect()
+    });
+    let mut world = World::new(seed, vec![(service("graph", 4, mode), behaviour)]);
+    visitors(&mut world, seed, 4, 25, 0, 1);
+    world
+}
+
+/// Every instance asks for its own public address every five seconds, and every service for that
+/// of the next.
+fn health_checks(seed: u64, mode: Mode) -> World {
+    let services = ["shop", "cart", "stock"].map(|name| (service(name, 3, mode), plain(15 * MILLI)));
+    let mut world = World::new(seed, services.into());
+    for service in 0..3 {
+        visitors(&mut world, seed ^ (service as u64) << 40, 3, 280, service, 0);
+        for instance in 0..3 {
+            let check = |_| {
+                let own_and_next = vec![to(service, 1), to((service + 1) % 3, 1)];
+                [Step::Call(own_and_next), Step::Await, Step::Work(5 * SECOND)]
+            };
+            world.job(
+                scatter(seed) % SECOND,
+                service,
+                instance,
+                (0..56).flat_map(check).collect(),
+            );
+        }
+    }
+    world
+}
+
+/// One request has 300 pages of the app rendered, eight at a time, and each page two fragments.
+fn sitemap(seed: u64, mode: Mode) -> World {
+    let behaviour: Behaviour = Box::new(|ask, random| match ask.note {
+        0 => vec![Step::Work(about(20 * MILLI, random))],
+        1 => {
+            let fragments = (0..2).map(|part| to(0, scatter(ask.content ^ (part << 20)))).collect();
+            vec![
+                Step::Work(about(20 * MILLI, random)),
+                Step::Call(fragments),
+                Step::Await,
+            ]
+        }
+        _ => {
+            let page = |number: u64| noted(0, scatter(ask.content ^ (number << 8)), 1);
+            let eight = |first: u64| [Step::Call((first..first + 8).map(page).collect()), Step::Await];
+            (0..38).flat_map(|round| eight(round * 8)).collect()
+        }
+    });
+    let mut world = World::new(seed, vec![(service("site", 3, mode), behaviour)]);
+    visitors(&mut world, seed, 6, 100, 0, 1);
+    for number in 0..4 {
+        world.visit((10 + number * 25) * SECOND, noted(0, scatter(seed + number), 2));
     }
     world
 }

@@ -417,7 +417,7 @@ impl World {
         }
         self.trips_seen = self.sentry.trip_count();
         let requests = self.outcome.visitors + self.outcome.calls;
-        for trip in self.sentry.trips() {
+        for trip in self.sentry.trips().into_iter().filter(|trip| !trip.warning) {
             self.outcome.trips.entry(trip.rule).or_insert_with(|| FirstTrip {
                 requests,
                 at_us: self.now_us,
@@ -642,6 +642,7 @@ impl World {
                     process: process.clone(),
                     memory_bytes: 1 << 28,
                     cpu_milli: 1000,
+                    grace_s: 10,
                     address: Some(instance.address),
                     frozen: false,
                     stopping: false,

@@ -287,6 +287,7 @@ fn play(moves: &[Move], help: impl Fn(usize, &[Passage]) -> (Option<String>, Opt
         descendants: 6,
         repeats: 3,
         reproduction: false,
+        ..Rules::default()
     });
     let mut passages: Vec<Passage> = Vec::new();
     let mut now_us = 0;
@@ -332,5 +333,63 @@ proptest! {
             prop_assert!(!plain || forged[place], "a forged header hides a trip at {place}");
             prop_assert!(!plain || borrowed[place], "a borrowed header hides a trip at {place}");
         }
+    }
+}
+
+#[test]
+fn sixteen_repeats_are_warned_of_once_and_refuse_nothing() {
+    let bench = Bench::new(&only(|rules| rules.repeats = 64));
+    let _page = bench.bound(0, None, 1, &ASK).unwrap();
+    let same = Ask {
+        content: Some(ContentHash::of("GET", "/", None, b"")),
+        ..ASK
+    };
+    for call in 1..=40 {
+        assert!(bench.ask(call, Some(1), &same).is_ok(), "{call}");
+        let told = usize::from(call >= 16);
+        assert_eq!(bench.sentry.trips().len(), told, "{call}");
+    }
+    let trip = &bench.sentry.trips()[0];
+    assert_eq!((trip.rule, trip.limit, trip.measured), (GuardRule::Repeats, 16, 16));
+    assert!(trip.warning && !trip.refused);
+}
+
+#[test]
+fn what_comes_close_to_multiplying_is_warned_of_once() {
+    let bench = Bench::new(&only(|rules| rules.reproduction = true));
+    let mut flights = vec![bench.bound(0, None, 1, &ASK).unwrap()];
+    // Chains that go on at nine of ten steps: begun by one request, kept up by what it left behind.
+    for step in 1..200_u64 {
+        let now_us = step * 100_000;
+        let calls = match flights.len() {
+            0 | 1 => 20,
+            many => many * 9 / 10,
+        };
+        let next: Vec<Passage> = (0..calls)
+            .filter_map(|_| bench.bound(now_us, Some(1), 1, &ASK).ok())
+            .collect();
+        for flight in std::mem::replace(&mut flights, next) {
+            flight.end(now_us + 1);
+        }
+    }
+    let trips = bench.sentry.trips();
+    let warnings: Vec<&GuardTrip> = trips.iter().filter(|trip| trip.warning).collect();
+    assert_eq!(warnings.len(), 1, "{trips:?}");
+    assert_eq!((warnings[0].rule, warnings[0].limit), (GuardRule::Reproduction, 800));
+    assert!(warnings[0].measured >= 800 && !warnings[0].refused, "{warnings:?}");
+}
+
+#[test]
+fn timers_that_began_during_a_request_are_told_from_it() {
+    let bench = Bench::new(&only(|rules| rules.depth = 16));
+    let visitor = bench.bound(0, None, 1, &ASK).unwrap();
+    let mut jobs: Vec<Passage> = (1..=3).map(|_| bench.bound(1, Some(1), 1, &ASK).unwrap()).collect();
+    visitor.end(2_000);
+    // Three timers, each of which calls as soon as its last call was answered, so that calls of the
+    // two others are always in flight.
+    for call in 1..200_u64 {
+        let now_us = call * 10_000;
+        jobs.remove(0).end(now_us);
+        jobs.push(bench.bound(now_us + 600, Some(1), 1, &ASK).unwrap());
     }
 }
