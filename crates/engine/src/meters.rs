@@ -41,6 +41,10 @@ pub trait Meters: Send + Sync + std::fmt::Debug {
     async fn freeze(&self, instance: InstanceId) -> Result<(), EngineError>;
     /// Gives it back, whoever took it. Fine if it runs.
     async fn thaw(&self, instance: InstanceId) -> Result<(), EngineError>;
+    /// Gives it at most so many thousandths of a core from now on, until it is started anew or told
+    /// otherwise. The engine is not asked: for it the limit stays that of the start. Fine if it
+    /// does not run.
+    async fn limit_cpu(&self, instance: InstanceId, cpu_milli: u32) -> Result<(), EngineError>;
     /// Where it can be frozen by another process; `None` if it does not run.
     async fn freeze_point(&self, instance: InstanceId) -> Option<FreezePoint>;
     /// Freezes an instance at a place that was told before. Fine if it is gone; a place that is

@@ -310,12 +310,22 @@ impl Tally {
     fn lease_event(&mut self, event: &Event) -> Vec<String> {
         let (lease, settled, held) = match &event.change {
             Change::Granted {
-                lease, funds, opens, ..
+                lease,
+                funds,
+                opens,
+                from_tail,
+                ..
             } => {
                 if let Some(opening) = opens {
                     let path = self.path(Scope::Environment(opening.key.environment));
                     if self.leases.insert(*lease, Tallied { path }).is_some() {
                         return vec![format!("lease {lease} was opened twice")];
+                    }
+                }
+                let path = self.leases.get(lease).map(|tallied| tallied.path.as_slice());
+                for (scope, _) in path.unwrap_or_default().iter().filter(|_| *from_tail) {
+                    if let Some(book) = self.scopes.get_mut(scope) {
+                        book.reserved -= i128::from(funds.total().0);
                     }
                 }
                 (lease, 0, i128::from(funds.total().0))

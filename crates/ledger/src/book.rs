@@ -30,6 +30,8 @@ mod state;
 mod treasury;
 mod view;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_model::{AccountId, EnvironmentId, ProjectId, UnixMillis};
 
@@ -216,6 +218,15 @@ pub enum Command {
     },
     /// A meter's question.
     Exchange(Exchange),
+    /// The same of a meter that pays for storage: where caps and balance leave no room for what it
+    /// wants, it may have so much of the tail of what an environment stores. That is held already,
+    /// so it is there also after a cap was lowered.
+    ExchangeOnTail {
+        /// The question.
+        exchange: Exchange,
+        /// By environment.
+        tails: BTreeMap<EnvironmentId, Nano>,
+    },
     /// A node is proven off for good: its leases count as spent to the end, the invoice shows
     /// only what was reported.
     Fence {

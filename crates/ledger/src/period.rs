@@ -77,52 +77,83 @@ mod tests {
         text.parse::<Timestamp>().unwrap().as_millisecond()
     }
 
-    fn around(period: Period, at: &str, zone: &str) -> (String, String) {
-        let (from, until) = period.around(ms(at), &time_zone(zone).unwrap());
-        let text = |at| Timestamp::from_millisecond(at).unwrap().to_string();
-        (text(from), text(until.unwrap()))
-    }
+    /// Around this instant, in this zone, it lasts from then until then.
+    type Case = (Period, &'static str, &'static str, &'static str, &'static str);
 
-    fn pair(from: &str, until: &str) -> (String, String) {
-        (from.to_owned(), until.to_owned())
+    fn check(cases: &[Case]) {
+        for (period, at, zone, from, until) in cases {
+            let expected = (ms(from), Some(ms(until)));
+            assert_eq!(
+                period.around(ms(at), &time_zone(zone).unwrap()),
+                expected,
+                "{at} {zone}"
+            );
+        }
     }
 
     #[test]
     fn periods_begin_at_civil_midnight() {
-        assert_eq!(
-            around(Period::Month, "2026-11-21T13:00:00Z", "UTC"),
-            pair("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
-        );
-        assert_eq!(
-            around(Period::Month, "2024-02-29T23:59:59.999Z", "UTC"),
-            pair("2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
-        );
-        assert_eq!(
-            around(Period::Week, "2026-11-22T13:00:00Z", "UTC"),
-            pair("2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z")
-        );
-        assert_eq!(
-            around(Period::Month, "2026-11-30T23:30:00Z", "Europe/Berlin"),
-            pair("2026-11-30T23:00:00Z", "2026-12-31T23:00:00Z")
-        );
+        use Period::{Month, Week};
+        check(&[
+            (
+                Month,
+                "2026-11-21T13:00:00Z",
+                "UTC",
+                "2026-11-01T00:00:00Z",
+                "2026-12-01T00:00:00Z",
+            ),
+            (
+                Month,
+                "2024-02-29T23:59:59.999Z",
+                "UTC",
+                "2024-02-01T00:00:00Z",
+                "2024-03-01T00:00:00Z",
+            ),
+            (
+                Week,
+                "2026-11-22T13:00:00Z",
+                "UTC",
+                "2026-11-16T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+            ),
+            (
+                Month,
+                "2026-11-30T23:30:00Z",
+                "Europe/Berlin",
+                "2026-11-30T23:00:00Z",
+                "2026-12-31T23:00:00Z",
+            ),
+        ]);
         assert_eq!(Period::Total.around(5, &TimeZone::UTC), (5, None));
     }
 
     #[test]
     fn days_on_which_clocks_change_are_shorter_and_longer() {
-        assert_eq!(
-            around(Period::Day, "2026-03-29T10:00:00Z", "Europe/Berlin"),
-            pair("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")
-        );
-        assert_eq!(
-            around(Period::Day, "2026-10-25T10:00:00Z", "Europe/Berlin"),
-            pair("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z")
-        );
-        // In Santiago midnight itself is skipped: the day begins at one.
-        assert_eq!(
-            around(Period::Day, "2026-09-06T12:00:00Z", "America/Santiago"),
-            pair("2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z")
-        );
+        use Period::Day;
+        check(&[
+            (
+                Day,
+                "2026-03-29T10:00:00Z",
+                "Europe/Berlin",
+                "2026-03-28T23:00:00Z",
+                "2026-03-29T22:00:00Z",
+            ),
+            (
+                Day,
+                "2026-10-25T10:00:00Z",
+                "Europe/Berlin",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
+            // In Santiago midnight itself is skipped: the day begins at one.
+            (
+                Day,
+                "2026-09-06T12:00:00Z",
+                "America/Santiago",
+                "2026-09-06T04:00:00Z",
+                "2026-09-07T03:00:00Z",
+            ),
+        ]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use weir_model::route::MeterMark;
 use weir_model::{AppName, EnvironmentId, ProcessName};
 
 use self::bell::{Bell, Switchboard};
@@ -30,7 +31,7 @@ pub use self::pots::Urgency;
 use self::waiting::{Queue, Waiting};
 use crate::money::{Nano, Pico};
 use crate::price::Sku;
-use crate::protocol::{DenialReason, LineKey, Usage};
+use crate::protocol::{DenialReason, Incarnation, LineKey, Usage};
 
 /// The numbers that [`pots`] is made of; its test under loom brings others.
 mod atomic {
@@ -103,6 +104,8 @@ struct Inner {
     shards: usize,
     wallets: RwLock<BTreeMap<EnvironmentId, Arc<Wallet>>>,
     switchboard: Arc<Switchboard>,
+    /// Who refills.
+    meter: Mutex<Option<MeterMark>>,
 }
 
 /// What is held for one environment: the lease that is drawn now, and who waits for more.
@@ -208,6 +211,22 @@ impl Wallets {
         })
     }
 
+    /// From whose leases is drawn; `None` while there are none.
+    pub fn meter(&self) -> Option<MeterMark> {
+        lock(&self.inner.meter).clone()
+    }
+
+    /// Leases of this incarnation are drawn from now on.
+    fn drawn_by(&self, meter: &str, incarnation: Incarnation) {
+        let mut mark = lock(&self.inner.meter);
+        let first = mark.as_ref().map_or(incarnation, |mark| mark.first.min(incarnation));
+        *mark = Some(MeterMark {
+            meter: meter.to_owned(),
+            first,
+            incarnation,
+        });
+    }
+
     /// Ready as soon as some wallet needs its refiller.
     pub async fn rung(&self) {
         std::future::poll_fn(|context: &mut Context<'_>| self.inner.switchboard.poll_ring(context)).await;
@@ -234,18 +253,37 @@ impl Wallets {
 impl Till {
     /// Pays for so many units of finished or certain use: the warm path of a request.
     pub fn pay(&self, shard: usize, urgency: Urgency, sku: &Sku, units: u64) -> Result<(), Dry> {
-        self.with_counter(shard, urgency, sku, units, |counter, cost| {
+        let paid = self.with_counter(shard, urgency, sku, units, |counter, cost| {
             counter.settle(units, cost.0, 0);
-        })
+        });
+        paid.map_err(|lacking| self.dry(urgency, lacking))
     }
 
     /// Draws for work of which only the most is known.
     pub fn draw(&self, shard: usize, urgency: Urgency, sku: &Sku, units: u64) -> Result<Draw, Dry> {
-        self.with_counter(shard, urgency, sku, units, |counter, cost| Draw {
-            counter: Arc::clone(counter),
-            units,
-            cost,
-            finished: false,
+        let drawn = self.take(shard, urgency, sku, units);
+        drawn.map_err(|lacking| self.dry(urgency, lacking))
+    }
+
+    /// Draws for work that uses several things, all or nothing. Whoever drew one after the other
+    /// and put them back would never be given the whole: each alone is there already.
+    pub fn draw_together<const N: usize>(
+        &self,
+        shard: usize,
+        urgency: Urgency,
+        wanted: [(&Sku, u64); N],
+    ) -> Result<[Draw; N], Dry> {
+        let mut drawn = Vec::with_capacity(N);
+        for (sku, units) in wanted {
+            match self.take(shard, urgency, sku, units) {
+                Ok(draw) => drawn.push(draw),
+                Err(_lacking) => break,
+            }
+        }
+        drawn.try_into().map_err(|drawn: Vec<Draw>| {
+            drawn.into_iter().for_each(|draw| draw.finish(0));
+            let costs = wanted.map(|(sku, units)| self.cost(sku, units).map_or(0, |cost| cost.0));
+            self.dry(urgency, Pico(costs.into_iter().fold(0, i64::saturating_add)))
         })
     }
 
@@ -253,7 +291,18 @@ impl Till {
     /// Fails at once where the ledger has refused and asking again makes no sense yet. Time is
     /// measured by who refills; where nobody does, it fails at once.
     pub async fn wait(&self, urgency: Urgency, sku: &Sku, units: u64, at_most: Duration) -> Result<(), NoMoney> {
-        Waiting::new(&self.wallet, urgency, sku.clone(), units, at_most).await
+        self.wait_together(urgency, [(sku, units)], at_most).await
+    }
+
+    /// Waits until all of it could be drawn together, like [`Till::wait`].
+    pub async fn wait_together<const N: usize>(
+        &self,
+        urgency: Urgency,
+        wanted: [(&Sku, u64); N],
+        at_most: Duration,
+    ) -> Result<(), NoMoney> {
+        let wanted = wanted.map(|(sku, units)| (sku.clone(), units));
+        Waiting::new(&self.wallet, urgency, wanted.into(), at_most).await
     }
 
     /// Why draws fail at present, if they do; for pages.
@@ -268,6 +317,16 @@ impl Till {
         desk.lease.as_ref()?.prices.price(sku).cost_up(units)
     }
 
+    fn take(&self, shard: usize, urgency: Urgency, sku: &Sku, units: u64) -> Result<Draw, Pico> {
+        self.with_counter(shard, urgency, sku, units, |counter, cost| Draw {
+            counter: Arc::clone(counter),
+            units,
+            cost,
+            finished: false,
+        })
+    }
+
+    /// Where there is not enough, tells what would have been.
     fn with_counter<T>(
         &self,
         shard: usize,
@@ -275,7 +334,7 @@ impl Till {
         sku: &Sku,
         units: u64,
         then: impl FnOnce(&Arc<Counter>, Pico) -> T,
-    ) -> Result<T, Dry> {
+    ) -> Result<T, Pico> {
         let desk = self.desk.load();
         let opened;
         let known = KNOWN.iter().position(|name| *name == sku.as_str());
@@ -284,14 +343,14 @@ impl Till {
             None => {
                 opened = self
                     .open_line(&desk, known, shard, urgency, sku)
-                    .ok_or_else(|| self.dry(urgency, Pico(crate::money::PICO_PER_NANO)))?;
+                    .ok_or(Pico(crate::money::PICO_PER_NANO))?;
                 &opened
             }
         };
         let counter = line.counter(shard);
         let cost = counter.price.cost_up(units).unwrap_or(Pico(i64::MAX));
         if cost.0 > 0 && !counter.take(urgency, cost.0) {
-            return Err(self.dry(urgency, cost));
+            return Err(cost);
         }
         Ok(then(counter, cost))
     }

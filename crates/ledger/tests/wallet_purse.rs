@@ -65,6 +65,24 @@ fn all_of_the_limit_can_be_spent_and_no_more() {
 }
 
 #[test]
+fn what_is_drawn_together_is_asked_for_together() {
+    // 28,000 and 25,000 nano: whoever has the one has enough for the other, and never for both.
+    let mut world = World::new(60_000);
+    let paid = (0..20).any(|_| {
+        let paid = world.pay_together(0, 40_000, 180_000);
+        world.step();
+        paid
+    });
+    assert!(paid);
+    // No money is left for it once more, and what was drawn of it went back.
+    assert!((0..20).all(|_| {
+        world.step();
+        !world.pay_together(0, 40_000, 180_000)
+    }));
+    world.end();
+}
+
+#[test]
 fn after_a_crash_with_the_ledger_away_the_old_lease_is_drawn_on() {
     let mut world = World::new(1_000_000);
     assert!(world.pay_patiently(0, 10));

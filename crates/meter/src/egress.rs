@@ -16,11 +16,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use weir_engine::{EngineError, Meters};
+use weir_engine::EngineError;
 use weir_ledger::Sku;
-use weir_ledger::wallet::{Draw, Till, Urgency, Wallets};
+use weir_ledger::wallet::{Draw, Till, Urgency};
 use weir_model::EnvironmentId;
-use weir_model::route::MeteredInstance;
+
+use crate::Payroll;
 
 /// How often the kernel is asked.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,17 +35,14 @@ const IDLE_MS: u64 = 30_000;
 /// What is sent while Weir is stopped on purpose is not counted.
 const EVERYTHING: u64 = 1 << 62;
 
-/// With what, and for whom.
+/// With what, for whom, and who is told.
 #[derive(Debug)]
 pub struct EgressConfig {
-    /// The kernel's counters and allowances.
-    pub meters: Arc<dyn Meters>,
-    /// Where the money is.
-    pub wallets: Wallets,
-    /// The number of the thread in draws.
-    pub shard: usize,
-    /// What runs on this node: its environments may send.
-    pub metered: watch::Receiver<Vec<MeteredInstance>>,
+    /// With what, and for whom.
+    pub payroll: Payroll,
+    /// Is told which environments can send: control waits for that before it starts the first
+    /// instance of one, whose first packets would be lost otherwise.
+    pub sending: watch::Sender<BTreeSet<EnvironmentId>>,
 }
 
 /// Fills allowances until `stop`. Then everything that was not used goes back; if `let_run`
@@ -59,7 +57,7 @@ pub async fn run(config: EgressConfig, stop: CancellationToken, let_run: impl Fn
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
             // Whoever is new does not wait.
-            _ = gates.config.metered.changed() => {}
+            _ = gates.config.payroll.metered.changed() => {}
         }
         if let Err(error) = gates.tick().await {
             gates.complain(&error);
@@ -206,14 +204,30 @@ impl Gates {
 
     async fn tick(&mut self) -> Result<(), EngineError> {
         let wanted: BTreeSet<EnvironmentId> = {
-            let metered = self.config.metered.borrow_and_update();
+            let metered = self.config.payroll.metered.borrow_and_update();
             metered.iter().map(|instance| instance.environment).collect()
         };
+        let filled = self.fill(&wanted).await;
+        // Where nothing can be counted, nothing is to be waited for.
+        let gates = self.gates.iter().filter(|(_, gate)| gate.held.is_some());
+        let sending = match &filled {
+            Ok(()) => gates.map(|(environment, _)| *environment).collect(),
+            Err(_) => wanted,
+        };
+        self.config.sending.send_if_modified(|before| {
+            let changed = *before != sending;
+            *before = sending;
+            changed
+        });
+        filled
+    }
+
+    async fn fill(&mut self, wanted: &BTreeSet<EnvironmentId>) -> Result<(), EngineError> {
         if wanted.is_empty() && self.gates.is_empty() {
             return Ok(());
         }
-        self.welcome(&wanted).await?;
-        let sent = self.config.meters.egress(&BTreeMap::new()).await?;
+        self.welcome(wanted).await?;
+        let sent = self.config.payroll.meters.egress(&BTreeMap::new()).await?;
         let now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut raise = BTreeMap::new();
         let mut shut = BTreeSet::new();
@@ -225,11 +239,11 @@ impl Gates {
             }
         }
         if !raise.is_empty() {
-            self.config.meters.egress(&raise).await?;
+            self.config.payroll.meters.egress(&raise).await?;
         }
         self.shut(&shut, now_ms).await?;
-        for environment in shut.difference(&wanted) {
-            self.config.meters.egress_forget(*environment).await?;
+        for environment in shut.difference(wanted) {
+            self.config.payroll.meters.egress_forget(*environment).await?;
             self.gates.remove(environment);
         }
         self.complained = false;
@@ -247,12 +261,12 @@ impl Gates {
         if new.is_empty() {
             return Ok(());
         }
-        let sent = self.config.meters.egress(&new).await?;
+        let sent = self.config.payroll.meters.egress(&new).await?;
         let now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         for environment in new.into_keys() {
             let purse = Purse {
-                till: self.config.wallets.till(environment, None, None),
-                shard: self.config.shard,
+                till: self.config.payroll.wallets.till(environment, None, None),
+                shard: self.config.payroll.shard,
             };
             let before = sent.get(&environment).copied().unwrap_or(0);
             self.gates.insert(environment, Gate::new(purse, before, now_ms));
@@ -266,7 +280,7 @@ impl Gates {
             return Ok(());
         }
         let nothing = which.iter().map(|environment| (*environment, 0)).collect();
-        let sent = self.config.meters.egress(&nothing).await?;
+        let sent = self.config.payroll.meters.egress(&nothing).await?;
         for environment in which {
             if let Some(gate) = self.gates.get_mut(environment) {
                 gate.shut(sent.get(environment).copied().unwrap_or(0), now_ms);
@@ -280,7 +294,7 @@ impl Gates {
         self.shut(&all, 0).await?;
         if let_run {
             let everything = all.into_iter().map(|environment| (environment, EVERYTHING)).collect();
-            self.config.meters.egress(&everything).await?;
+            self.config.payroll.meters.egress(&everything).await?;
         }
         Ok(())
     }

@@ -17,19 +17,22 @@ mod account;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use weir_engine::{EngineError, FreezePoint, Meters};
-use weir_ledger::wallet::{Draw, Till, Urgency, Wallets};
+use weir_engine::{EngineError, FreezePoint};
+use weir_ledger::wallet::{Draw, Till, Urgency};
 use weir_ledger::{Pico, Sku};
+use weir_model::guard::BackgroundWork;
 use weir_model::route::MeteredInstance;
-use weir_model::{EnvironmentId, InstanceId};
+use weir_model::{EnvironmentId, InstanceId, ProcessName};
 
 use self::account::{Account, Held, Order, Payer, Seen};
+use crate::Payroll;
 use crate::deadman::{self, Line};
 
 /// How often counters are read.
@@ -39,21 +42,27 @@ const FLOOR_MS: u64 = 2_000;
 /// An instance that does not run yet is looked for again after this time.
 const LOOK_AGAIN_MS: u64 = 500;
 
-/// With what, and for whom.
+/// With what, for whom, and who is told.
 #[derive(Debug)]
 pub struct InstancesConfig {
-    /// Meters and brakes.
-    pub meters: Arc<dyn Meters>,
-    /// Where the money is.
-    pub wallets: Wallets,
-    /// The number of the thread in draws.
-    pub shard: usize,
-    /// What runs on this node, as control tells it.
-    pub metered: watch::Receiver<Vec<MeteredInstance>>,
+    /// With what, and for whom.
+    pub payroll: Payroll,
     /// Is told which instances are paid for.
     pub paying: watch::Sender<BTreeSet<InstanceId>>,
+    /// Who finds work that nobody asked for; `None`: nobody.
+    pub cpu: Option<CpuUse>,
     /// Who freezes them should this process die; `None`: nobody.
     pub deadman: Option<Deadman>,
+}
+
+/// What those who see requests and those who see CPU time tell each other.
+#[derive(Debug)]
+pub struct CpuUse {
+    /// Gets the CPU time that each instance has used since its start, in microseconds.
+    pub used: watch::Sender<BTreeMap<InstanceId, u64>>,
+    /// Those that work although no request is in flight there: what they use has a line of its own,
+    /// and some are slowed down.
+    pub working: watch::Receiver<BTreeMap<InstanceId, BackgroundWork>>,
 }
 
 /// Where the deadman is reached, and what it froze.
@@ -76,7 +85,7 @@ pub enum Farewell {
 
 /// Pays for instances until `stop`; `farewell` is asked then.
 pub async fn run(config: InstancesConfig, stop: CancellationToken, farewell: impl FnOnce() -> Farewell) {
-    let mut payroll = Payroll::new(config);
+    let mut accounts = Accounts::new(config);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -85,13 +94,32 @@ pub async fn run(config: InstancesConfig, stop: CancellationToken, farewell: imp
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        payroll.tick().await;
+        accounts.tick().await;
     }
-    payroll.end(farewell());
+    accounts.free().await;
+    accounts.end(farewell());
+}
+
+/// How much of its CPU time an instance may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    Whole,
+    /// A hundredth.
+    Little,
+}
+
+impl Share {
+    /// In thousandths of a core.
+    fn of(self, facts: &MeteredInstance) -> u32 {
+        match self {
+            Self::Whole => facts.cpu_milli,
+            Self::Little => facts.cpu_milli / 100,
+        }
+    }
 }
 
 /// Everybody who is paid for.
-struct Payroll {
+struct Accounts {
     config: InstancesConfig,
     line: Option<Line>,
     begin: Instant,
@@ -103,12 +131,16 @@ struct Payroll {
     orders: JoinSet<(InstanceId, Order, Result<(), EngineError>)>,
     /// Environments that have a floor.
     floors: BTreeSet<EnvironmentId>,
+    /// The newest counters.
+    used: BTreeMap<InstanceId, u64>,
+    /// How much of its CPU time each may use, as the kernel was told last.
+    shares: BTreeMap<InstanceId, Share>,
     /// Whether the first list of instances was seen.
     started: bool,
     renewed_ms: Option<u64>,
 }
 
-impl Payroll {
+impl Accounts {
     fn new(config: InstancesConfig) -> Self {
         Self {
             line: config.deadman.as_ref().map(|deadman| Line::new(deadman.socket.clone())),
@@ -119,6 +151,8 @@ impl Payroll {
             places: JoinSet::new(),
             orders: JoinSet::new(),
             floors: BTreeSet::new(),
+            used: BTreeMap::new(),
+            shares: BTreeMap::new(),
             started: false,
             renewed_ms: None,
             config,
@@ -136,6 +170,7 @@ impl Payroll {
         for id in known {
             self.read(id).await;
         }
+        self.heed_work().await;
         self.settle_orders();
         let paid = |(id, account): (&InstanceId, &Account<Purse>)| account.is_paid().then_some(*id);
         let paying: BTreeSet<InstanceId> = self.accounts.iter().filter_map(paid).collect();
@@ -151,13 +186,16 @@ impl Payroll {
             self.wake();
             self.set_floors();
             self.renew();
+            if let Some(cpu) = &self.config.cpu {
+                cpu.used.send_replace(self.used.clone());
+            }
         }
     }
 
     /// Opens accounts for those that are new, and closes those of nobody's concern.
     fn heed(&mut self) {
         let now_ms = self.now_ms();
-        let metered = self.config.metered.borrow_and_update().clone();
+        let metered = self.config.payroll.metered.borrow_and_update().clone();
         let seen = if self.started { Seen::Now } else { Seen::Before };
         self.started |= !metered.is_empty();
         let wanted: BTreeSet<InstanceId> = metered.iter().map(|facts| facts.instance).collect();
@@ -193,20 +231,23 @@ impl Payroll {
         let now_ms = self.now_ms();
         for (id, at_ms) in self.looking.iter_mut().filter(|(_id, at_ms)| **at_ms <= now_ms) {
             *at_ms = now_ms + LOOK_AGAIN_MS;
-            let (id, meters) = (*id, Arc::clone(&self.config.meters));
+            let (id, meters) = (*id, Arc::clone(&self.config.payroll.meters));
             self.places.spawn(async move { (id, meters.freeze_point(id).await) });
         }
     }
 
     /// Reads one instance's counter and does what its account says.
     async fn read(&mut self, id: InstanceId) {
-        let usage = self.config.meters.usage(id).await;
+        let usage = self.config.payroll.meters.usage(id).await;
         let now_ms = self.now_ms();
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
         let order = match usage {
-            Ok(Some(usage)) => account.tick(now_ms, usage),
+            Ok(Some(usage)) => {
+                self.used.insert(id, usage.cpu_us);
+                account.tick(now_ms, usage)
+            }
             Ok(None) => {
                 // Control still lists it: it does not know yet, or it was too early.
                 let facts = account.facts().clone();
@@ -228,7 +269,7 @@ impl Payroll {
             ),
             Order::Thaw => tracing::info!(instance.id = %id, "an instance is paid for again; it goes on"),
         }
-        let meters = Arc::clone(&self.config.meters);
+        let meters = Arc::clone(&self.config.payroll.meters);
         self.orders.spawn(async move {
             let done = match order {
                 Order::Freeze => meters.freeze(id).await,
@@ -238,14 +279,55 @@ impl Payroll {
         });
     }
 
+    /// What is used by those that work although nobody asked goes on a line of its own, and some are
+    /// slowed down until they are asked. That an instance has its whole share is said once as well:
+    /// the process before this one may have slowed it down.
+    async fn heed_work(&mut self) {
+        let Some(cpu) = &mut self.config.cpu else { return };
+        let working = cpu.working.borrow_and_update().clone();
+        for (id, account) in &self.accounts {
+            let work = working.get(id);
+            account.payer().works.store(work.is_some(), Ordering::Relaxed);
+            let share = match work.is_some_and(|work| work.slowed) {
+                true => Share::Little,
+                false => Share::Whole,
+            };
+            if !self.points.contains_key(id) || self.shares.get(id) == Some(&share) {
+                continue;
+            }
+            let limit = self.config.payroll.meters.limit_cpu(*id, share.of(account.facts()));
+            match limit.await {
+                Ok(()) => drop(self.shares.insert(*id, share)),
+                Err(error) => {
+                    tracing::warn!(%error, instance.id = %id, "the CPU time of an instance stays as it was; trying again")
+                }
+            }
+        }
+    }
+
+    /// Nobody stays slowed down without this loop.
+    async fn free(&mut self) {
+        for (id, share) in std::mem::take(&mut self.shares) {
+            if let (Share::Little, Some(account)) = (share, self.accounts.get(&id)) {
+                let whole = Share::Whole.of(account.facts());
+                if let Err(error) = self.config.payroll.meters.limit_cpu(id, whole).await {
+                    tracing::warn!(%error, instance.id = %id, "an instance stays slowed down");
+                }
+            }
+        }
+    }
+
     /// Opens an account. Its place is looked for from that instant on.
     fn open(&mut self, facts: MeteredInstance, seen: Seen, look_ms: u64) {
+        let till = |process: &ProcessName| {
+            let wallets = &self.config.payroll.wallets;
+            wallets.till(facts.environment, Some(&facts.app), Some(process))
+        };
         let purse = Purse {
-            till: self
-                .config
-                .wallets
-                .till(facts.environment, Some(&facts.app), Some(&facts.process)),
-            shard: self.config.shard,
+            till: till(&facts.process),
+            background: till(&facts.process.in_background()),
+            works: AtomicBool::new(false),
+            shard: self.config.payroll.shard,
         };
         let (id, now_ms) = (facts.instance, self.now_ms());
         self.looking.insert(id, look_ms);
@@ -266,6 +348,8 @@ impl Payroll {
 
     fn close(&mut self, id: InstanceId) {
         self.points.remove(&id);
+        self.used.remove(&id);
+        self.shares.remove(&id);
         let now_ms = self.now_ms();
         if let Some(account) = self.accounts.remove(&id) {
             account.close(now_ms);
@@ -305,7 +389,7 @@ impl Payroll {
             *floor = costs.iter().fold(*floor, |sum, cost| sum.saturating_add(*cost));
         }
         for (environment, floor) in floors {
-            self.config.wallets.set_floor(environment, Pico(floor));
+            self.config.payroll.wallets.set_floor(environment, Pico(floor));
             if floor > 0 {
                 self.floors.insert(environment);
             }
@@ -338,14 +422,37 @@ impl Payroll {
 #[derive(Debug)]
 struct Purse {
     till: Arc<Till>,
+    /// For CPU time that nobody asked for.
+    background: Arc<Till>,
+    /// Whether it is that at present.
+    works: AtomicBool,
     shard: usize,
 }
 
 impl Payer for Purse {
     type Held = Draw;
 
-    fn draw(&self, sku: &Sku, units: u64) -> Option<Draw> {
-        self.till.draw(self.shard, Urgency::Instance, sku, units).ok()
+    fn draw<const N: usize>(&self, wanted: [(Sku, u64); N]) -> Option<[Draw; N]> {
+        let all = wanted.each_ref().map(|(sku, units)| (sku, *units));
+        // Also where it is drawn from two lines, the whole is asked for at once: whoever asks for
+        // one after the other is not given what both take.
+        let drawn = self.till.draw_together(self.shard, Urgency::Instance, all).ok()?;
+        if !self.works.load(Ordering::Relaxed) {
+            return Some(drawn);
+        }
+        drawn.into_iter().for_each(|draw| draw.finish(0));
+        let mut drawn = Vec::with_capacity(N);
+        for (sku, units) in all {
+            let till = if *sku == Sku::CPU { &self.background } else { &self.till };
+            match till.draw(self.shard, Urgency::Instance, sku, units) {
+                Ok(draw) => drawn.push(draw),
+                Err(_dry) => break,
+            }
+        }
+        drawn
+            .try_into()
+            .map_err(|part: Vec<Draw>| part.into_iter().for_each(|draw| draw.finish(0)))
+            .ok()
     }
 
     fn is_refused(&self) -> bool {

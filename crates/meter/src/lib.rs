@@ -13,6 +13,26 @@ pub mod instances;
 mod link;
 mod log;
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use weir_engine::Meters;
+use weir_ledger::wallet::Wallets;
+use weir_model::route::MeteredInstance;
+
 pub use client::{Meter, MeterConfig};
 pub use link::{LedgerLink, LinkError, SocketLink};
 pub use log::LogError;
+
+/// What it takes to pay for instances and for what they send: with what, and for whom.
+#[derive(Debug, Clone)]
+pub struct Payroll {
+    /// The kernel's counters, brakes and allowances.
+    pub meters: Arc<dyn Meters>,
+    /// Where the money is.
+    pub wallets: Wallets,
+    /// The number of the thread in draws.
+    pub shard: usize,
+    /// What runs on this node or is about to, as control tells it.
+    pub metered: watch::Receiver<Vec<MeteredInstance>>,
+}

@@ -6,16 +6,21 @@
 //! every group in which commands of builds can be: before the build where it can exist before,
 //! and while the build goes on where it appears only then. They hold for all builds together,
 //! except with systemd and an old engine, where they hold for each command.
+//!
+//! Where several Weirs on one machine share a group, the strictest limits hold (`claims`).
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 
+use self::claims::{Claim, Turn};
 use super::DockerOptions;
+
+mod claims;
 
 /// Where the kernel's control groups are.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -23,6 +28,10 @@ const ROOT: &str = "/sys/fs/cgroup";
 const CPU_SHARES: u32 = 102;
 /// The same in the second version, where 100 is usual.
 const CPU_WEIGHT: u32 = 10;
+/// Where older engines put the builds of everybody, if they manage groups themselves.
+const COMMON_GROUP: &str = "docker/buildkit";
+/// Where the Weirs of this machine tell each other their limits.
+const CLAIMS: &str = "/run/weir-builds";
 /// Microseconds in which a quota of CPU time is dealt out.
 const CPU_PERIOD_US: u64 = 100_000;
 /// Pause between two looks for groups that a build has made.
@@ -37,9 +46,17 @@ pub(super) struct BuildLimits {
     warned: AtomicBool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Limits {
     installation: String,
+    bounds: Bounds,
+    /// Made with the first build; holds as long as this Weir lives.
+    claim: Mutex<Option<Claim>>,
+}
+
+/// What all builds of a group may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
     memory_bytes: u64,
     cpu_milli: u32,
     max_processes: u32,
@@ -69,9 +86,12 @@ impl BuildLimits {
         Self {
             limits: Arc::new(Limits {
                 installation: options.installation.clone(),
-                memory_bytes: options.build_memory_bytes,
-                cpu_milli: options.build_cpu_milli,
-                max_processes: options.build_max_processes,
+                bounds: Bounds {
+                    memory_bytes: options.build_memory_bytes,
+                    cpu_milli: options.build_cpu_milli,
+                    max_processes: options.build_max_processes,
+                },
+                claim: Mutex::default(),
             }),
             warned: AtomicBool::new(false),
         }
@@ -88,16 +108,17 @@ impl BuildLimits {
         if driver == Driver::Systemd {
             return self.limits.slice();
         }
-        for group in ["docker/buildkit".to_owned(), self.limits.group()] {
-            if let Err(error) = self.limits.apply(Path::new(ROOT), Path::new(&group))
-                && !self.warned.swap(true, Ordering::Relaxed)
-            {
-                tracing::warn!(
-                    %error,
-                    "builds run without limits of memory and CPU: the control group {group} cannot be set; \
-                     run Weir as root to keep builds from slowing apps"
-                );
-            }
+        let limits = Arc::clone(&self.limits);
+        let applied = tokio::task::spawn_blocking(move || limits.apply_to_groups()).await;
+        let applied = applied.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+        if let Err(error) = applied
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %error,
+                "builds run without limits of memory and CPU: a control group cannot be set; run Weir as root to \
+                 keep builds from slowing apps"
+            );
         }
         format!("/{}", self.limits.group())
     }
@@ -125,8 +146,63 @@ impl Limits {
         format!("weir{}build.slice", self.installation)
     }
 
+    /// Makes the groups that builds can be in, with their limits.
+    fn apply_to_groups(&self) -> io::Result<()> {
+        let root = Path::new(ROOT);
+        let (bounds, _turn) = self.strictest();
+        bounds.apply(root, Path::new(COMMON_GROUP))?;
+        self.bounds.apply(root, Path::new(&self.group()))
+    }
+
+    /// The strictest limits of all Weirs on this machine, and the turn to set them. Where they
+    /// cannot be told each other, one's own.
+    fn strictest(&self) -> (Bounds, Option<Turn>) {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.is_none() {
+            *claim = Claim::new(Path::new(CLAIMS), &self.installation, self.bounds).ok();
+        }
+        match claim.as_ref().map(|claim| claim.strictest(self.bounds)) {
+            Some(Ok((bounds, turn))) => (bounds, Some(turn)),
+            _ => (self.bounds, None),
+        }
+    }
+
+    /// Sets the limits on what systemd made for builds: the slice that newer engines honour, and
+    /// the scopes of commands of older ones. A group that vanishes meanwhile is no failure.
+    fn apply_to_scopes(&self, root: &Path) {
+        let slice = root.join(self.slice());
+        if slice.join("memory.max").exists() {
+            let _gone_meanwhile = self.bounds.write_second(&slice);
+        }
+        let Ok(entries) = std::fs::read_dir(root.join("system.slice")) else {
+            return;
+        };
+        let mut scopes = entries
+            .flatten()
+            .filter(|entry| is_scope_of_build(&entry.file_name().to_string_lossy()))
+            .peekable();
+        if scopes.peek().is_none() {
+            return;
+        }
+        let (bounds, _turn) = self.strictest();
+        for scope in scopes {
+            let _gone_meanwhile = bounds.write_second(&scope.path());
+        }
+    }
+}
+
+impl Bounds {
+    /// Of each bound the lower one.
+    fn stricter(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+            cpu_milli: self.cpu_milli.min(other.cpu_milli),
+            max_processes: self.max_processes.min(other.max_processes),
+        }
+    }
+
     /// Makes a group with the limits, in either version of control groups.
-    fn apply(&self, root: &Path, group: &Path) -> io::Result<()> {
+    fn apply(self, root: &Path, group: &Path) -> io::Result<()> {
         if root.join("cgroup.controllers").exists() {
             let folder = root.join(group);
             std::fs::create_dir_all(&folder)?;
@@ -155,7 +231,7 @@ impl Limits {
         write(&folder("pids")?, "pids.max", &self.max_processes.to_string())
     }
 
-    fn write_second(&self, folder: &Path) -> io::Result<()> {
+    fn write_second(self, folder: &Path) -> io::Result<()> {
         write(folder, "memory.max", &self.memory_bytes.to_string())?;
         let _not_counted = write(folder, "memory.swap.max", "0");
         write(folder, "cpu.max", &format!("{} {CPU_PERIOD_US}", self.quota_us()))?;
@@ -164,25 +240,8 @@ impl Limits {
     }
 
     /// CPU time in a period, in microseconds; the kernel takes no less than one millisecond.
-    fn quota_us(&self) -> u64 {
+    fn quota_us(self) -> u64 {
         (u64::from(self.cpu_milli) * CPU_PERIOD_US / 1000).max(1000)
-    }
-
-    /// Sets the limits on what systemd made for builds: the slice that newer engines honour, and
-    /// the scopes of commands of older ones. A group that vanishes meanwhile is no failure.
-    fn apply_to_scopes(&self, root: &Path) {
-        let slice = root.join(self.slice());
-        if slice.join("memory.max").exists() {
-            let _gone_meanwhile = self.write_second(&slice);
-        }
-        let Ok(entries) = std::fs::read_dir(root.join("system.slice")) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            if is_scope_of_build(&entry.file_name().to_string_lossy()) {
-                let _gone_meanwhile = self.write_second(&entry.path());
-            }
-        }
     }
 }
 
@@ -208,15 +267,6 @@ fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn limits() -> Limits {
-        Limits {
-            installation: "ab12".to_owned(),
-            memory_bytes: 1 << 30,
-            cpu_milli: 1500,
-            max_processes: 99,
-        }
-    }
-
     #[test]
     fn scopes_of_builds_are_told_from_those_of_containers() {
         assert!(is_scope_of_build("docker-r8latdiev9xctvj017oqbtk2r.scope"));
@@ -226,6 +276,11 @@ mod tests {
 
     #[test]
     fn limits_are_written_in_the_second_version() {
+        let bounds = Bounds {
+            memory_bytes: 1 << 30,
+            cpu_milli: 1500,
+            max_processes: 99,
+        };
         let root = std::env::temp_dir().join(format!("weir-cgroup-{}", std::process::id()));
         let group = root.join("docker/buildkit");
         std::fs::create_dir_all(&group).unwrap();
@@ -236,7 +291,7 @@ mod tests {
         for file in ["memory.max", "cpu.max", "cpu.weight", "pids.max"] {
             std::fs::write(group.join(file), "").unwrap();
         }
-        limits().apply(&root, Path::new("docker/buildkit")).unwrap();
+        bounds.apply(&root, Path::new("docker/buildkit")).unwrap();
         assert_eq!(std::fs::read_to_string(group.join("cpu.max")).unwrap(), "150000 100000");
         assert_eq!(std::fs::read_to_string(group.join("memory.max")).unwrap(), "1073741824");
         let controllers = std::fs::read_to_string(root.join("docker/cgroup.subtree_control")).unwrap();

@@ -188,6 +188,19 @@ impl Meters for DockerMeters {
         }
     }
 
+    async fn limit_cpu(&self, instance: InstanceId, cpu_milli: u32) -> Result<(), EngineError> {
+        let Some(group) = self.place(instance).await? else {
+            return Ok(());
+        };
+        match group.limit_cpu(cpu_milli) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(EngineError::Refused(format!(
+                "the CPU limit of the instance {instance} cannot be set: {error}"
+            ))),
+        }
+    }
+
     async fn freeze_point(&self, instance: InstanceId) -> Option<FreezePoint> {
         let group = self.place(instance).await.ok()??;
         Some(FreezePoint {

@@ -53,6 +53,15 @@ impl Meters for SimEngine {
         self.call(|world| world.thaw(instance)).await
     }
 
+    async fn limit_cpu(&self, instance: InstanceId, cpu_milli: u32) -> Result<(), EngineError> {
+        let mut world = self.world();
+        let now_ms = world.now_ms;
+        if let Some(found) = world.instances.get_mut(&instance) {
+            found.limit_cpu(cpu_milli, now_ms);
+        }
+        Ok(())
+    }
+
     async fn freeze_point(&self, instance: InstanceId) -> Option<FreezePoint> {
         let usage = self.usage(instance).await.ok()?;
         usage.map(|_runs| FreezePoint {

@@ -36,6 +36,9 @@ pub(super) struct SimInstance {
     runs_since_ms: u64,
     /// How long it ran before that.
     ran_ms: u64,
+    /// What it may use since it was limited, in thousandths of a core: at which age that was, and
+    /// the CPU time used until then.
+    limited: Option<(u32, u64, u64)>,
     /// When it ends after SIGTERM, and with which status.
     stops_at: Option<(u64, i64)>,
     /// It ends with its start.
@@ -53,7 +56,14 @@ impl SimInstance {
 
     /// CPU time used since its start, in microseconds.
     pub(super) fn cpu_us(&self, now_ms: u64) -> u64 {
-        self.age_ms(now_ms) * u64::from(self.behaviour.busy_milli)
+        let busy_milli = self.behaviour.busy_milli;
+        let (cpu_milli, from_age_ms, before_us) = self.limited.unwrap_or((busy_milli, 0, 0));
+        before_us + (self.age_ms(now_ms) - from_age_ms) * u64::from(busy_milli.min(cpu_milli))
+    }
+
+    /// It gets at most so many thousandths of a core from now on.
+    pub(super) fn limit_cpu(&mut self, cpu_milli: u32, now_ms: u64) {
+        self.limited = Some((cpu_milli, self.age_ms(now_ms), self.cpu_us(now_ms)));
     }
 
     /// When something happens to it by itself.
@@ -238,6 +248,7 @@ impl World {
             started_ms: 0,
             runs_since_ms: 0,
             ran_ms: 0,
+            limited: None,
             stops_at: None,
             doomed: false,
         };

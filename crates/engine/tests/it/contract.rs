@@ -10,24 +10,6 @@ use weir_model::{InstanceId, VolumeName};
 
 use crate::fixture::{Fixture, Scenario, environment, on_docker, unique};
 
-/// Makes a test on each engine of each promise.
-macro_rules! promises {
-    ($($name:ident)*) => {
-        mod on_sim {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::fixture::Fixture::sim()).await;
-            })*
-        }
-        mod on_docker {
-            $(#[tokio::test]
-            async fn $name() {
-                super::on_docker(|fixture, _engine| super::$name(fixture)).await;
-            })*
-        }
-    };
-}
-
 promises! {
     an_instance_runs_and_is_observed
     starting_twice_makes_one_instance

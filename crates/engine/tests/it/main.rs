@@ -11,9 +11,28 @@
     reason = "a test that cannot go on ends with the place and the reason, and says what it leaves out"
 )]
 
+/// Makes a test on each engine of each promise.
+macro_rules! promises {
+    ($($name:ident)*) => {
+        mod on_sim {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::fixture::Fixture::sim()).await;
+            })*
+        }
+        mod on_docker {
+            $(#[tokio::test]
+            async fn $name() {
+                super::on_docker(|fixture, _engine| super::$name(fixture)).await;
+            })*
+        }
+    };
+}
+
 mod build;
 mod contract;
 mod docker;
 mod fixture;
 mod meters;
 mod sim;
+mod world;

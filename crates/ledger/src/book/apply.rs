@@ -35,10 +35,17 @@ impl Books {
                 self.meters.entry(meter.clone()).or_default().fenced = *incarnation;
             }
             Change::Granted {
-                lease, funds, opens, ..
+                lease,
+                funds,
+                opens,
+                from_tail,
+                ..
             } => {
                 if let Some(opening) = opens {
                     self.open_lease(*lease, opening, event);
+                }
+                if *from_tail {
+                    self.tail_taken(*lease, *funds);
                 }
                 self.granted(*lease, *funds, at_ms);
             }
@@ -208,6 +215,22 @@ impl Books {
         *highest = (*highest).max(opening.key.number);
         self.last_lease = self.last_lease.max(number);
         self.leases.insert(number, lease);
+    }
+
+    /// What is granted next comes out of the tail of what is stored.
+    fn tail_taken(&mut self, number: LeaseNumber, funds: Funds) {
+        let Some(lease) = self.leases.get(&number) else {
+            return;
+        };
+        for (scope, _) in lease.path() {
+            if let Some(book) = self.scopes.get_mut(&scope) {
+                book.reserved -= funds.total();
+            }
+        }
+        self.environments.entry(lease.key.environment).or_default().reserve -= funds;
+        let account = self.accounts.entry(lease.account).or_default();
+        account.reserved -= funds;
+        account.free += super::account::of_wallets(funds);
     }
 
     fn granted(&mut self, number: LeaseNumber, funds: Funds, at_ms: UnixMillis) {

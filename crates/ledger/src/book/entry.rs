@@ -212,6 +212,9 @@ impl Event {
                 moved.spend(*added, &Pot::Reserve);
                 moved.home(&Pot::Reserve, *home);
             }
+            Change::Granted {
+                funds, from_tail: true, ..
+            } => moved.push(Pot::Reserve, Pot::Held, funds.total()),
             Change::Granted { funds, .. } => moved.spend(*funds, &Pot::Held),
             Change::Returned { home, .. } => moved.home(&Pot::Held, *home),
             Change::Settled { lines, .. } => {

@@ -234,6 +234,9 @@ pub enum Change {
         funds: Funds,
         /// For the first grant: what the lease is.
         opens: Option<Opening>,
+        /// It comes out of the tail of what is stored: what is held stays the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        from_tail: bool,
     },
     /// Money that was not needed came back.
     Returned {

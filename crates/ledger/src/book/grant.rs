@@ -28,6 +28,15 @@ struct Bound {
     limit: Nano,
 }
 
+/// Where a grant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// What caps and balance leave.
+    Room,
+    /// What is held already for the tail of what is stored.
+    Tail,
+}
+
 /// What came of a want.
 pub(super) enum Outcome {
     Granted(LeaseNumber),
@@ -42,18 +51,20 @@ impl Desk<'_> {
         let Some(path) = self.path(holder.environment()) else {
             return Outcome::Denied(gone());
         };
-        let Some(price_version) = self.prices().map(|book| book.version) else {
-            return Outcome::Denied(gone());
-        };
         let needed = Nano(want.needed.0.max(1));
         let bound = self.tightest(path, needed);
-        if bound.room < needed {
-            return Outcome::Denied(self.short(holder, bound, needed));
-        }
         let granted = holder
             .number()
             .and_then(|number| self.books().leases.get(&number))
             .map_or(0, |lease| lease.granted.0);
+        if bound.room < needed {
+            if let Some(funds) = self.of_tail(holder.environment(), needed)
+                && granted <= LEASE_MOST - needed.0
+            {
+                return self.grant(holder, path, funds, Source::Tail);
+            }
+            return Outcome::Denied(self.short(holder, bound, needed));
+        }
         let recall = self.ledger.live.recall(bound.pool, self.now_ms);
         let amount = if recall.is_some_and(|recall| recall.shortage == Shortage::Here) {
             // Others wait for every bit of it.
@@ -65,12 +76,30 @@ impl Desk<'_> {
         if amount < needed {
             return Outcome::Full;
         }
-        let [_, Scope::Project(project), Scope::Account(account)] = path else {
-            return Outcome::Denied(gone());
+        let funds = match path[2] {
+            Scope::Account(account) => match self.books().accounts.get(&account) {
+                Some(book) if book.billing => book.free.first(amount),
+                _ => Funds::own(amount),
+            },
+            _ => return Outcome::Denied(gone()),
         };
-        let funds = match self.books().accounts.get(&account) {
-            Some(book) if book.billing => book.free.first(amount),
-            _ => Funds::own(amount),
+        if bound.room.0 < bound.limit.0 / 2000 {
+            self.ledger.live.short(bound.pool, self.now_ms, Shortage::Near);
+        }
+        self.grant(holder, path, funds, Source::Room)
+    }
+
+    /// What of the tail may pay for what is needed, if it is said to.
+    fn of_tail(&self, environment: EnvironmentId, needed: Nano) -> Option<Funds> {
+        let allowed = self.tails.get(&environment).is_some_and(|most| *most >= needed);
+        let reserve = self.books().environments.get(&environment)?.reserve;
+        (allowed && reserve.total() >= needed).then(|| reserve.first(needed))
+    }
+
+    fn grant(&mut self, holder: &Holder, path: [Scope; 3], funds: Funds, source: Source) -> Outcome {
+        let prices = self.prices().map(|book| book.version);
+        let (Some(price_version), [_, Scope::Project(project), Scope::Account(account)]) = (prices, path) else {
+            return Outcome::Denied(gone());
         };
         let (lease, opens) = match holder {
             Holder::Open(number, _) => (*number, None),
@@ -89,14 +118,12 @@ impl Desk<'_> {
             account,
             funds,
             opens,
+            from_tail: source == Source::Tail,
         });
         self.ledger.live.granted(lease);
         if is_new {
             let live = self.ledger.live.leases.entry(lease).or_default();
             live.journaled_ms = self.now_ms;
-        }
-        if bound.room.0 < bound.limit.0 / 2000 {
-            self.ledger.live.short(bound.pool, self.now_ms, Shortage::Near);
         }
         Outcome::Granted(lease)
     }

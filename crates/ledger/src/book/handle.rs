@@ -1,5 +1,7 @@
 //! From commands to events: the one door through which the state changes.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use weir_model::{EnvironmentId, UnixMillis};
@@ -16,6 +18,9 @@ use crate::price::PriceBook;
 pub(super) struct Desk<'a> {
     pub(super) ledger: &'a mut Ledger,
     pub(super) now_ms: UnixMillis,
+    /// Most that a want may take out of the tail of what an environment stores, where there is no
+    /// room for it.
+    pub(super) tails: BTreeMap<EnvironmentId, Nano>,
     events: Vec<Event>,
 }
 
@@ -33,6 +38,7 @@ impl Ledger {
         let mut desk = Desk {
             ledger: self,
             now_ms,
+            tails: BTreeMap::new(),
             events: Vec::new(),
         };
         let reply = match desk.command(command) {
@@ -85,6 +91,10 @@ impl Desk<'_> {
             | Command::Invoice { .. }
             | Command::Reserve { .. } => self.treasury(command)?,
             Command::Exchange(exchange) => return Ok(Reply::Answer(self.exchange(exchange))),
+            Command::ExchangeOnTail { exchange, tails } => {
+                self.tails.clone_from(tails);
+                return Ok(Reply::Answer(self.exchange(exchange)));
+            }
             Command::Fence { meter, incarnation } => self.fence(meter, *incarnation),
             Command::Tick => self.tick(),
         }

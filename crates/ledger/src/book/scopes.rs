@@ -150,9 +150,31 @@ impl Desk<'_> {
     }
 
     fn span(&self, period: Period) -> Span {
-        let zone = period::time_zone(&self.books().settings.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
-        let (from_ms, until_ms) = period.around(self.now_ms, &zone);
+        let (from_ms, until_ms) = period.around(self.now_ms, &self.zone());
         Span { from_ms, until_ms }
+    }
+
+    fn zone(&self) -> jiff::tz::TimeZone {
+        period::time_zone(&self.books().settings.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+
+    /// The period that runs, behind one that ended. After a change of the time zone the first one
+    /// may have begun before: then it begins where the last one ended, and what little is left of
+    /// it is one with the next, or each change would bring hours with a cap of their own.
+    fn span_behind(&self, ended_ms: i64, period: Period) -> Span {
+        let span = self.span(period);
+        let (Some(until_ms), true) = (span.until_ms, span.from_ms < ended_ms) else {
+            return span;
+        };
+        let is_little = until_ms - ended_ms < ended_ms - span.from_ms;
+        Span {
+            from_ms: ended_ms,
+            until_ms: if is_little {
+                period.around(until_ms, &self.zone()).1
+            } else {
+                span.until_ms
+            },
+        }
     }
 
     pub(super) fn roll_all(&mut self) {
@@ -176,10 +198,10 @@ impl Desk<'_> {
             .scopes
             .get(&scope)
             .and_then(|book| book.window.span.until_ms);
-        if until.is_none_or(|until| until > self.now_ms) {
+        let Some(ended_ms) = until.filter(|until| *until <= self.now_ms) else {
             return;
-        }
-        let span = self.span(self.period(scope));
+        };
+        let span = self.span_behind(ended_ms, self.period(scope));
         self.emit(Change::Rolled { scope, span });
         if let Some(live) = self.ledger.live.scopes.get_mut(&scope) {
             live.pending = Nano::ZERO;

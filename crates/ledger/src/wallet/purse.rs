@@ -187,6 +187,7 @@ impl Purse {
         self.recording = true;
         if let Some(incarnation) = plan.starts {
             self.incarnation = incarnation;
+            self.wallets.drawn_by(&self.name, incarnation);
             self.phase = Phase::Current { known: false };
             self.exchange_ms = now_ms;
             // Those who were told that the ledger is away look again.
@@ -365,6 +366,7 @@ impl Purse {
             .entry(environment)
             .or_insert_with(|| Slot::new(Arc::clone(&wallet)));
         holding.equip(book, self.wallets.inner.shards.max(1), &wallet.bell);
+        self.wallets.drawn_by(&self.name, holding.incarnation);
         self.closings.extend(slot.take_over(holding));
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use weir_model::UnixMillis;
 
+use super::lease::Lease;
 use super::pots::Urgency;
 use super::{NoMoney, Wallet, lock};
 use crate::money::PICO_PER_NANO;
@@ -28,8 +29,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Waiter {
     urgency: Urgency,
-    sku: Sku,
-    units: u64,
+    wanted: Vec<(Sku, u64)>,
     at_most_ms: i64,
     deadline_ms: Option<UnixMillis>,
     waker: Option<Waker>,
@@ -47,29 +47,32 @@ pub(super) struct Needs {
     pub(super) deadline_ms: Option<UnixMillis>,
 }
 
+/// How urgent it is, what is wanted, and for how long it is waited, in milliseconds.
+type Asked = (Urgency, Vec<(Sku, u64)>, i64);
+
 /// Ready when the refiller has given its verdict.
 #[derive(Debug)]
 pub(super) struct Waiting<'a> {
     wallet: &'a Wallet,
-    asked: Option<(Urgency, Sku, u64, i64)>,
+    asked: Option<Asked>,
     number: Option<u64>,
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(wallet: &'a Arc<Wallet>, urgency: Urgency, sku: Sku, units: u64, at_most: Duration) -> Self {
+    pub(super) fn new(wallet: &'a Arc<Wallet>, urgency: Urgency, wanted: Vec<(Sku, u64)>, at_most: Duration) -> Self {
         let at_most_ms = i64::try_from(at_most.as_millis()).unwrap_or(i64::MAX / 2);
         Self {
             wallet,
-            asked: Some((urgency, sku, units, at_most_ms)),
+            asked: Some((urgency, wanted, at_most_ms)),
             number: None,
         }
     }
 
     fn register(&mut self, context: &Context<'_>) -> Poll<Result<(), NoMoney>> {
-        let Some((urgency, sku, units, at_most_ms)) = self.asked.take() else {
+        let Some((urgency, wanted, at_most_ms)) = self.asked.take() else {
             return Poll::Ready(Err(NoMoney::CutOff));
         };
-        if self.wallet.could_draw(urgency, &sku, units) {
+        if self.wallet.could_draw(urgency, &wanted) {
             return Poll::Ready(Ok(()));
         }
         match self.wallet.trouble() {
@@ -88,8 +91,7 @@ impl<'a> Waiting<'a> {
         queue.next += 1;
         let waiter = Waiter {
             urgency,
-            sku,
-            units,
+            wanted,
             at_most_ms,
             deadline_ms: None,
             waker: Some(context.waker().clone()),
@@ -136,16 +138,11 @@ impl Drop for Waiting<'_> {
 
 impl Wallet {
     /// Whether a draw would find enough now.
-    fn could_draw(&self, urgency: Urgency, sku: &Sku, units: u64) -> bool {
+    fn could_draw(&self, urgency: Urgency, wanted: &[(Sku, u64)]) -> bool {
         let Some(lease) = lock(&self.counter).lease.clone() else {
             return false;
         };
-        let Some(cost) = lease.prices.price(sku).cost_up(units) else {
-            return false;
-        };
-        // A first use draws a nano more; to ask for it always costs nothing but a little patience.
-        let extra = if cost.0 > 0 { PICO_PER_NANO } else { 0 };
-        lease.pots.available(urgency) >= cost.0.saturating_add(extra)
+        lease.pots.available(urgency) >= cost(&lease, wanted)
     }
 
     /// Lets go, first come first, those for whom there is enough, those whose time is up, and,
@@ -161,12 +158,7 @@ impl Wallet {
             let deadline = *waiter
                 .deadline_ms
                 .get_or_insert(now_ms.saturating_add(waiter.at_most_ms));
-            let cost = lease.as_ref().map(|lease| {
-                let cost = lease.prices.price(&waiter.sku).cost_up(waiter.units);
-                cost.map_or(i64::MAX, |cost| {
-                    cost.0.saturating_add(if cost.0 > 0 { PICO_PER_NANO } else { 0 })
-                })
-            });
+            let cost = lease.as_ref().map(|lease| cost(lease, &waiter.wanted));
             let there = lease.as_ref().map_or(0, |lease| lease.pots.available(waiter.urgency));
             let verdict = match (cost, refused) {
                 (Some(cost), _) if promised.saturating_add(cost) <= there => {
@@ -198,4 +190,14 @@ impl Wallet {
         }
         needs
     }
+}
+
+/// What a draw takes at most, in pico-units. A first use draws a nano more; to ask for it always
+/// costs nothing but a little patience.
+fn cost(lease: &Lease, wanted: &[(Sku, u64)]) -> i64 {
+    let costs = wanted.iter().map(|(sku, units)| {
+        let cost = lease.prices.price(sku).cost_up(*units).map_or(i64::MAX, |cost| cost.0);
+        cost.saturating_add(if cost > 0 { PICO_PER_NANO } else { 0 })
+    });
+    costs.fold(0, i64::saturating_add)
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod caps;
+mod journal;
 mod leases;
 mod meter;
 mod periods;

@@ -45,6 +45,8 @@ pub(crate) struct Meter {
     pub(crate) superseded: bool,
     pub(crate) denied: Option<DenialReason>,
     pub(crate) recalled: bool,
+    /// What it may have of tails.
+    pub(crate) tails: BTreeMap<EnvironmentId, Nano>,
 }
 
 impl Meter {
@@ -61,6 +63,7 @@ impl Meter {
             superseded: false,
             denied: None,
             recalled: false,
+            tails: BTreeMap::new(),
         }
     }
 
@@ -175,7 +178,7 @@ impl Meter {
     /// One question and its answer.
     pub(crate) fn talk(&mut self, world: &mut World, want: Option<(EnvironmentId, i64)>) -> Answer {
         let question = self.question(want);
-        let answer = world.exchange(question);
+        let answer = world.exchange_on_tail(question, &self.tails);
         self.hear(&answer);
         answer
     }

@@ -85,6 +85,40 @@ fn a_day_on_which_clocks_change_has_one_cap() {
 }
 
 #[test]
+fn a_change_of_the_time_zone_brings_no_period_of_hours() {
+    for (first, zone) in [
+        ("UTC", "Asia/Tokyo"),
+        ("America/New_York", "UTC"),
+        ("Asia/Tokyo", "America/New_York"),
+    ] {
+        let mut world = World::new(month(10_000));
+        let configure = |world: &mut World, time_zone: &str| {
+            world.done(Command::Configure(Settings {
+                time_zone: time_zone.to_owned(),
+                ..Settings::default()
+            }));
+        };
+        configure(&mut world, first);
+        world.now_ms = FEBRUARY + 35 * DAY;
+        world.pass(0);
+        let march = world.project();
+        configure(&mut world, zone);
+        let end = march.until_ms.unwrap();
+        for hour in -2..20 {
+            world.now_ms = end + hour * HOUR;
+            world.pass(0);
+            let standing = world.project();
+            let length = standing.until_ms.unwrap() - standing.from_ms;
+            assert!(
+                length > 27 * DAY,
+                "{first} to {zone}: {length} ms, {hour} h behind the end"
+            );
+        }
+        assert_eq!(world.project().from_ms, end, "no instant is left out or twice");
+    }
+}
+
+#[test]
 fn a_clock_that_jumps_begins_no_period_twice() {
     let mut world = World::new(month(10_000));
     let mut meter = Meter::new("node:a");

@@ -1,5 +1,7 @@
 //! Money in: payments, promises, corrections, invoices, reserves, and what stops first.
 
+use std::collections::BTreeMap;
+
 use weir_ledger::book::{AccountStanding, Change, Command, Fund, Refusal, Scope};
 use weir_ledger::protocol::DenialReason;
 use weir_ledger::{Nano, Sku};
@@ -325,5 +327,36 @@ fn projects_stop_in_the_order_that_the_owner_declared() {
         _ => None,
     });
     assert_eq!(order[0], Scope::Project(project(1)));
+    world.audit();
+}
+
+#[test]
+fn the_tail_pays_for_storage_also_after_the_cap_was_lowered_below_it() {
+    let mut world = World::new(month(100_000));
+    let environment = environment(10);
+    world.done(Command::Reserve {
+        environment,
+        total: Nano(60_000),
+    });
+    world.done(Command::SetCap {
+        scope: Scope::Project(project(1)),
+        cap: Some(month(1_000)),
+    });
+    let mut meter = Meter::new("node:a");
+    // Without being said to be for the tail, nothing is granted.
+    assert!(!meter.spend(&mut world, environment, &line("shop", REQUESTS), 5));
+    meter.tails = BTreeMap::from([(environment, Nano(501))]);
+    assert!(
+        !meter.spend(&mut world, environment, &line("shop", REQUESTS), 6),
+        "more than is allowed"
+    );
+    assert!(meter.spend(&mut world, environment, &line("shop", REQUESTS), 5));
+    let standing = world.project();
+    assert_eq!(standing.reserved, Nano(60_000 - 501));
+    assert_eq!(
+        standing.settled.0 + standing.held.0,
+        60_000,
+        "what is committed has not grown"
+    );
     world.audit();
 }

@@ -1,5 +1,7 @@
 //! A ledger, its journal, and an auditor who reads every row as it is written.
 
+use std::collections::BTreeMap;
+
 use weir_ledger::audit::{Auditor, Entry, GENESIS, chain_hash};
 use weir_ledger::book::{Cap, Change, Command, Event, Ledger, Refusal, Reply, Scope, Standing};
 use weir_ledger::protocol::{Answer, Exchange, LineKey};
@@ -137,7 +139,18 @@ impl World {
     }
 
     pub(crate) fn exchange(&mut self, exchange: Exchange) -> Answer {
-        match self.command(&Command::Exchange(exchange)) {
+        self.exchange_on_tail(exchange, &BTreeMap::new())
+    }
+
+    pub(crate) fn exchange_on_tail(&mut self, exchange: Exchange, tails: &BTreeMap<EnvironmentId, Nano>) -> Answer {
+        let command = match tails.is_empty() {
+            true => Command::Exchange(exchange),
+            false => Command::ExchangeOnTail {
+                exchange,
+                tails: tails.clone(),
+            },
+        };
+        match self.command(&command) {
             Reply::Answer(answer) => answer,
             reply => panic!("a meter was answered with {reply:?}"),
         }

@@ -313,6 +313,19 @@ impl World {
         })
     }
 
+    /// Requests and CPU time, all or nothing.
+    pub(crate) fn pay_together(&mut self, environment: usize, requests: u64, cpu: u64) -> bool {
+        let wanted = [(&Sku::REQUESTS, requests), (&Sku::CPU, cpu)];
+        let Ok([request, work]) = self.tills[environment].draw_together(0, Urgency::Request, wanted) else {
+            return false;
+        };
+        request.finish(requests);
+        work.finish(cpu);
+        self.requests += requests;
+        self.cpu += cpu;
+        true
+    }
+
     /// True if it was paid, where it was to be.
     pub(crate) fn apply(&mut self, op: &Op) -> bool {
         match op {

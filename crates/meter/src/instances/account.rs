@@ -4,8 +4,8 @@
 //! What holds at every instant: what the instance has used and was not charged yet is at most
 //! what is drawn for it. A *slice* is drawn before it begins, for the most that the instance can
 //! use in it. The *tail*, drawn when the instance is first seen and kept while it lives, pays for
-//! what it can use until it surely stands still after the last slice, whoever has to see to that,
-//! for being ended gracefully, and for the memory of a frozen instance until control ends it.
+//! the way to a standstill after the last slice, whoever has to see to that, for the memory of a
+//! frozen instance until control ends it, and for its end, as long as its process may take for it.
 
 use weir_engine::InstanceUsage;
 use weir_ledger::Sku;
@@ -20,8 +20,6 @@ const LEAD_MS: u64 = 500;
 /// Longest time from the end of the last slice until the instance surely stands still: the
 /// deadman's deadline, the kernel's patience, and as much again for a busy machine.
 pub(super) const FREEZE_MS: u64 = 4_000;
-/// Time to end gracefully, paid in any case.
-const STOP_MS: u64 = 10_000;
 /// Control ends a frozen instance that nobody pays for after this time.
 const UNPAID_MS: u64 = 600_000;
 /// The tail is drawn anew so often, so that no lease is kept open by it.
@@ -40,8 +38,9 @@ const KNOWN_START_MS: u64 = 20_000;
 pub(super) trait Payer {
     /// Money drawn ahead.
     type Held: Held;
-    /// Draws for the most that will be used; `None` if there is too little at present.
-    fn draw(&self, sku: &Sku, units: u64) -> Option<Self::Held>;
+    /// Draws for the most that will be used of several things, all or nothing; `None` if there is
+    /// too little at present.
+    fn draw<const N: usize>(&self, wanted: [(Sku, u64); N]) -> Option<[Self::Held; N]>;
     /// Whether the ledger has refused, so that waiting does not help.
     fn is_refused(&self) -> bool;
 }
@@ -75,19 +74,25 @@ struct Drawn<H> {
     units: u64,
 }
 
+/// CPU time and memory of a stretch of time at the limits.
+#[derive(Debug)]
+struct Stretch<H> {
+    cpu: Drawn<H>,
+    memory: Drawn<H>,
+}
+
 /// A slice of a running instance.
 #[derive(Debug)]
 struct Slice<H> {
-    cpu: Drawn<H>,
-    memory: Drawn<H>,
+    stretch: Stretch<H>,
     until_ms: u64,
 }
 
 /// See the top of the file.
 #[derive(Debug)]
 struct Tail<H> {
-    cpu: Drawn<H>,
-    memory: Drawn<H>,
+    way: Stretch<H>,
+    end: Stretch<H>,
     frozen: Drawn<H>,
     since_ms: u64,
 }
@@ -95,8 +100,8 @@ struct Tail<H> {
 /// What is paid for at present.
 #[derive(Debug)]
 enum Paid<H> {
-    /// Nothing yet, since that instant.
-    Nothing { since_ms: u64 },
+    /// Nothing yet, since that instant; or only its end, after it stood still.
+    Nothing { since_ms: u64, end: Option<Stretch<H>> },
     /// It runs. Without a slice it lives on its tail until it stands still or has ended.
     Running {
         tail: Tail<H>,
@@ -105,6 +110,7 @@ enum Paid<H> {
     },
     /// It stands still.
     Frozen {
+        end: Option<Stretch<H>>,
         tail: Option<Drawn<H>>,
         slice: Option<Drawn<H>>,
         until_ms: u64,
@@ -139,7 +145,10 @@ impl<P: Payer> Account<P> {
         Self {
             payer,
             facts,
-            paid: Paid::Nothing { since_ms: now_ms },
+            paid: Paid::Nothing {
+                since_ms: now_ms,
+                end: None,
+            },
             owed: Owed::default(),
             read: None,
             seen,
@@ -174,9 +183,9 @@ impl<P: Payer> Account<P> {
     /// Whether everything that it can use at present is drawn.
     pub(super) fn is_paid(&self) -> bool {
         match &self.paid {
-            Paid::Nothing { .. } => false,
+            Paid::Nothing { end, .. } => self.facts.stopping && end.is_some(),
             Paid::Running { slice, .. } => slice.is_some(),
-            Paid::Frozen { tail, slice, .. } => tail.is_some() && slice.is_some(),
+            Paid::Frozen { end, tail, slice, .. } => end.is_some() && tail.is_some() && slice.is_some(),
         }
     }
 
@@ -201,6 +210,11 @@ impl<P: Payer> Account<P> {
     /// Memory for so many milliseconds, in byte-milliseconds.
     fn memory(&self, ms: u64) -> u64 {
         self.facts.memory_bytes.saturating_mul(ms)
+    }
+
+    /// Time to end gracefully.
+    fn grace_ms(&self) -> u64 {
+        u64::from(self.facts.grace_s) * 1_000
     }
 
     /// A new reading. Gives what is to be done.
@@ -238,6 +252,10 @@ impl<P: Payer> Account<P> {
 
     /// Adds what was used since the last reading to what is owed.
     fn count(&mut self, now_ms: u64, cpu_us: u64) {
+        if let (None, Paid::Nothing { since_ms, .. }) = (self.read, &mut self.paid) {
+            // It may have been announced long before it ran.
+            *since_ms = now_ms;
+        }
         let (before_ms, before_us) = match (self.read, self.seen) {
             (Some(read), _) => read,
             (None, Seen::Before) => (now_ms, cpu_us),
@@ -257,10 +275,11 @@ impl<P: Payer> Account<P> {
 
     fn running(&mut self, now_ms: u64) -> Option<Order> {
         if let Paid::Frozen { .. } = self.paid {
-            self.settle_frozen();
-            self.paid = Paid::Nothing { since_ms: now_ms };
+            // Until it is paid for, or has ended, it lives on what is kept for its end.
+            let end = self.settle_frozen();
+            self.paid = Paid::Nothing { since_ms: now_ms, end };
         }
-        if let Paid::Nothing { since_ms } = self.paid {
+        if let Paid::Nothing { since_ms, .. } = self.paid {
             return self.begin(now_ms, since_ms);
         }
         let Paid::Running { slice, next, .. } = &self.paid else {
@@ -284,19 +303,18 @@ impl<P: Payer> Account<P> {
 
     /// Draws the tail and the first slice.
     fn begin(&mut self, now_ms: u64, since_ms: u64) -> Option<Order> {
-        let drawn = self.draw_tail(now_ms).and_then(|tail| match self.draw_slice(now_ms) {
-            Some(slice) => Some((tail, slice)),
-            None => {
-                tail.put_back();
-                None
+        if let Some((tail, slice)) = self.draw_tail_and_slice(now_ms) {
+            let before = std::mem::replace(
+                &mut self.paid,
+                Paid::Running {
+                    tail,
+                    slice: Some(slice),
+                    next: None,
+                },
+            );
+            if let Paid::Nothing { end: Some(end), .. } = before {
+                end.charge(&mut self.owed);
             }
-        });
-        if let Some((tail, slice)) = drawn {
-            self.paid = Paid::Running {
-                tail,
-                slice: Some(slice),
-                next: None,
-            };
             return None;
         }
         let patience_ms = match self.seen {
@@ -313,8 +331,7 @@ impl<P: Payer> Account<P> {
             return;
         };
         if let Some(slice) = std::mem::replace(slice, next.take()) {
-            slice.cpu.charge(&mut self.owed.cpu);
-            slice.memory.charge(&mut self.owed.memory);
+            slice.stretch.charge(&mut self.owed);
         }
     }
 
@@ -343,17 +360,30 @@ impl<P: Payer> Account<P> {
         if self.wake && self.begin_again(now_ms) {
             return Some(Order::Thaw);
         }
-        let Paid::Frozen { tail, slice, until_ms } = &self.paid else {
+        let Paid::Frozen {
+            end,
+            tail,
+            slice,
+            until_ms,
+        } = &self.paid
+        else {
             return None;
         };
-        let (has_tail, has_slice, ends) = (tail.is_some(), slice.is_some(), now_ms + LEAD_MS >= *until_ms);
-        if !has_tail {
-            let drawn = self.draw(&Sku::MEMORY_FROZEN, self.memory(UNPAID_MS));
+        let (lacks_end, lacks_tail) = (end.is_none(), tail.is_none());
+        let lacks_slice = slice.is_none() || now_ms + LEAD_MS >= *until_ms;
+        if lacks_tail {
+            let drawn = self.draw([self.standing(UNPAID_MS, 0)]);
             if let Paid::Frozen { tail, .. } = &mut self.paid {
-                *tail = drawn;
+                *tail = drawn.map(|[tail]| tail);
             }
         }
-        if !has_slice || ends {
+        if lacks_end {
+            let drawn = self.draw(self.at_limits(self.grace_ms(), Owed::default()));
+            if let Paid::Frozen { end, .. } = &mut self.paid {
+                *end = drawn.map(Stretch::new);
+            }
+        }
+        if lacks_slice {
             self.turn_frozen(now_ms);
         }
         None
@@ -362,8 +392,8 @@ impl<P: Payer> Account<P> {
     /// Draws the next slice of a frozen instance and ends the one before. What cannot be drawn is
     /// owed, and its tail pays for it.
     fn turn_frozen(&mut self, now_ms: u64) {
-        let units = self.memory(FROZEN_SLICE_MS).saturating_add(self.owed.frozen);
-        let drawn = self.draw(&Sku::MEMORY_FROZEN, units);
+        let drawn = self.draw([self.standing(FROZEN_SLICE_MS, self.owed.frozen)]);
+        let drawn = drawn.map(|[slice]| slice);
         let Paid::Frozen { slice, until_ms, .. } = &mut self.paid else {
             return;
         };
@@ -376,40 +406,44 @@ impl<P: Payer> Account<P> {
         *until_ms = now_ms + FROZEN_SLICE_MS;
     }
 
-    /// It stands still: everything that was drawn for running ends.
+    /// It stands still: everything that was drawn for running ends, but for what its end takes.
     fn stand_still(&mut self, now_ms: u64) {
-        let paid = std::mem::replace(
-            &mut self.paid,
-            Paid::Frozen {
-                tail: None,
-                slice: None,
-                until_ms: now_ms,
-            },
-        );
-        let Paid::Running { tail, slice, next } = paid else {
-            return;
+        let (slices, way, end, tail) = match std::mem::replace(&mut self.paid, Paid::nothing()) {
+            Paid::Running { tail, slice, next } => ([slice, next], Some(tail.way), Some(tail.end), Some(tail.frozen)),
+            Paid::Nothing { end, .. } => ([None, None], None, end, None),
+            frozen @ Paid::Frozen { .. } => {
+                self.paid = frozen;
+                return;
+            }
         };
-        for slice in [slice, next].into_iter().flatten() {
-            slice.cpu.charge(&mut self.owed.cpu);
-            slice.memory.charge(&mut self.owed.memory);
+        let slices = slices.into_iter().flatten().map(|slice| slice.stretch);
+        slices.chain(way).for_each(|stretch| stretch.charge(&mut self.owed));
+        let end = end.and_then(|end| self.spare(end));
+        self.paid = Paid::Frozen {
+            end,
+            tail,
+            slice: None,
+            until_ms: now_ms,
+        };
+    }
+
+    /// Keeps what is drawn for the end of an instance, unless it has to pay for what was used.
+    fn spare(&mut self, end: Stretch<P::Held>) -> Option<Stretch<P::Held>> {
+        if self.owed.cpu == 0 && self.owed.memory == 0 {
+            return Some(end);
         }
-        tail.cpu.charge(&mut self.owed.cpu);
-        tail.memory.charge(&mut self.owed.memory);
-        if let Paid::Frozen { tail: kept, .. } = &mut self.paid {
-            *kept = Some(tail.frozen);
-        }
+        end.charge(&mut self.owed);
+        None
     }
 
     /// Pays for a frozen instance that is to run again, if there is money.
     fn begin_again(&mut self, now_ms: u64) -> bool {
-        let Some(tail) = self.draw_tail(now_ms) else {
+        let Some((tail, slice)) = self.draw_tail_and_slice(now_ms) else {
             return false;
         };
-        let Some(slice) = self.draw_slice(now_ms) else {
-            tail.put_back();
-            return false;
-        };
-        self.settle_frozen();
+        if let Some(end) = self.settle_frozen() {
+            end.charge(&mut self.owed);
+        }
         self.paid = Paid::Running {
             tail,
             slice: Some(slice),
@@ -418,15 +452,17 @@ impl<P: Payer> Account<P> {
         true
     }
 
-    fn settle_frozen(&mut self) {
-        let paid = std::mem::replace(&mut self.paid, Paid::Nothing { since_ms: 0 });
-        let Paid::Frozen { tail, slice, .. } = paid else {
+    /// It does not stand still any more. Gives what was kept for its end.
+    fn settle_frozen(&mut self) -> Option<Stretch<P::Held>> {
+        let paid = std::mem::replace(&mut self.paid, Paid::nothing());
+        let Paid::Frozen { end, tail, slice, .. } = paid else {
             self.paid = paid;
-            return;
+            return None;
         };
         for drawn in [slice, tail].into_iter().flatten() {
             drawn.charge(&mut self.owed.frozen);
         }
+        end
     }
 
     /// It has ended, or is nobody's concern any more. What it used since the last reading nobody
@@ -435,37 +471,43 @@ impl<P: Payer> Account<P> {
         let passed_ms = self.read.map_or(0, |(at_ms, _cpu_us)| now_ms.saturating_sub(at_ms));
         if let Some((_at_ms, cpu_us)) = self.read {
             let most_us = match self.paid {
-                Paid::Running { .. } => self.cpu(passed_ms),
+                Paid::Running { .. } | Paid::Nothing { end: Some(_), .. } => self.cpu(passed_ms),
                 _ => 0,
             };
             self.count(now_ms, cpu_us.saturating_add(most_us));
         }
-        self.settle_frozen();
         self.stand_still(now_ms);
-        self.settle_frozen();
+        if let Some(end) = self.settle_frozen() {
+            end.charge(&mut self.owed);
+        }
     }
 
     fn draw_slice(&self, from_ms: u64) -> Option<Slice<P::Held>> {
-        let cpu = self.draw(&Sku::CPU, self.cpu(SLICE_MS).saturating_add(self.owed_beyond().cpu))?;
-        let Some(memory) = self.draw(
-            &Sku::MEMORY,
-            self.memory(SLICE_MS).saturating_add(self.owed_beyond().memory),
-        ) else {
-            cpu.put_back();
-            return None;
-        };
+        let drawn = self.draw(self.at_limits(SLICE_MS, self.owed_beyond()))?;
         Some(Slice {
-            cpu,
-            memory,
+            stretch: Stretch::new(drawn),
             until_ms: from_ms + SLICE_MS,
         })
+    }
+
+    /// What it takes to run for so long at the limits, and what is owed beside.
+    fn at_limits(&self, ms: u64, owed: Owed) -> [(Sku, u64); 2] {
+        [
+            (Sku::CPU, self.cpu(ms).saturating_add(owed.cpu)),
+            (Sku::MEMORY, self.memory(ms).saturating_add(owed.memory)),
+        ]
+    }
+
+    /// What it takes to stand still for so long, and what is owed beside.
+    fn standing(&self, ms: u64, owed: u64) -> (Sku, u64) {
+        (Sku::MEMORY_FROZEN, self.memory(ms).saturating_add(owed))
     }
 
     /// What is owed and not covered by the slice that goes on: it was used out of the tail, and
     /// the next slice pays it back.
     fn owed_beyond(&self) -> Owed {
         let (cpu, memory) = match &self.paid {
-            Paid::Running { slice: Some(slice), .. } => (slice.cpu.units, slice.memory.units),
+            Paid::Running { slice: Some(slice), .. } => (slice.stretch.cpu.units, slice.stretch.memory.units),
             _ => (0, 0),
         };
         Owed {
@@ -476,29 +518,41 @@ impl<P: Payer> Account<P> {
     }
 
     fn draw_tail(&self, now_ms: u64) -> Option<Tail<P::Held>> {
-        let cpu = self.draw(&Sku::CPU, self.cpu(FREEZE_MS + STOP_MS))?;
-        let Some(memory) = self.draw(&Sku::MEMORY, self.memory(FREEZE_MS + STOP_MS)) else {
-            cpu.put_back();
-            return None;
-        };
-        let Some(frozen) = self.draw(&Sku::MEMORY_FROZEN, self.memory(UNPAID_MS)) else {
-            cpu.put_back();
-            memory.put_back();
-            return None;
-        };
-        Some(Tail {
-            cpu,
-            memory,
-            frozen,
-            since_ms: now_ms,
-        })
+        let [way_cpu, way_memory] = self.at_limits(FREEZE_MS, Owed::default());
+        let [end_cpu, end_memory] = self.at_limits(self.grace_ms(), Owed::default());
+        let frozen = self.standing(UNPAID_MS, 0);
+        let drawn = self.draw([way_cpu, way_memory, end_cpu, end_memory, frozen])?;
+        Some(Tail::new(drawn, now_ms))
     }
 
-    fn draw(&self, sku: &Sku, units: u64) -> Option<Drawn<P::Held>> {
-        let held = self.payer.draw(sku, units)?;
-        Some(Drawn { held, units })
+    /// Both, or neither.
+    fn draw_tail_and_slice(&self, now_ms: u64) -> Option<TailAndSlice<P::Held>> {
+        let [way_cpu, way_memory] = self.at_limits(FREEZE_MS, Owed::default());
+        let [end_cpu, end_memory] = self.at_limits(self.grace_ms(), Owed::default());
+        let frozen = self.standing(UNPAID_MS, 0);
+        let [cpu, memory] = self.at_limits(SLICE_MS, self.owed_beyond());
+        let drawn = self.draw([way_cpu, way_memory, end_cpu, end_memory, frozen, cpu, memory])?;
+        let [way_cpu, way_memory, end_cpu, end_memory, frozen, cpu, memory] = drawn;
+        let slice = Slice {
+            stretch: Stretch { cpu, memory },
+            until_ms: now_ms + SLICE_MS,
+        };
+        let tail = Tail::new([way_cpu, way_memory, end_cpu, end_memory, frozen], now_ms);
+        Some((tail, slice))
+    }
+
+    fn draw<const N: usize>(&self, wanted: [(Sku, u64); N]) -> Option<[Drawn<P::Held>; N]> {
+        let mut units = wanted.each_ref().map(|(_sku, units)| *units).into_iter();
+        let held = self.payer.draw(wanted)?;
+        Some(held.map(|held| Drawn {
+            held,
+            units: units.next().unwrap_or(0),
+        }))
     }
 }
+
+/// What an instance that starts, or goes on, needs held.
+type TailAndSlice<H> = (Tail<H>, Slice<H>);
 
 impl<H: Held> Drawn<H> {
     /// Pays as much of what is owed as it can; the rest of it goes back.
@@ -513,11 +567,44 @@ impl<H: Held> Drawn<H> {
     }
 }
 
-impl<H: Held> Tail<H> {
+impl<H: Held> Stretch<H> {
+    fn new([cpu, memory]: [Drawn<H>; 2]) -> Self {
+        Self { cpu, memory }
+    }
+
+    /// Pays as much of what is owed as it can; the rest of it goes back.
+    fn charge(self, owed: &mut Owed) {
+        self.cpu.charge(&mut owed.cpu);
+        self.memory.charge(&mut owed.memory);
+    }
+
     fn put_back(self) {
         self.cpu.put_back();
         self.memory.put_back();
+    }
+}
+
+impl<H: Held> Tail<H> {
+    fn new([way_cpu, way_memory, end_cpu, end_memory, frozen]: [Drawn<H>; 5], since_ms: u64) -> Self {
+        Self {
+            way: Stretch::new([way_cpu, way_memory]),
+            end: Stretch::new([end_cpu, end_memory]),
+            frozen,
+            since_ms,
+        }
+    }
+
+    fn put_back(self) {
+        self.way.put_back();
+        self.end.put_back();
         self.frozen.put_back();
+    }
+}
+
+impl<H> Paid<H> {
+    /// While something is moved out.
+    fn nothing() -> Self {
+        Self::Nothing { since_ms: 0, end: None }
     }
 }
 

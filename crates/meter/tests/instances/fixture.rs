@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use weir_engine::docker::{DockerEngine, DockerMeters, DockerOptions};
 use weir_engine::sim::{Behaviour, SimEngine};
 use weir_engine::{Engine, InstanceLabels, InstanceRole, InstanceSpec, Meters};
-use weir_ledger::protocol::{Answer, Denial, DenialReason, Exchange, LeaseAnswer, LeaseKey, Standing};
+use weir_ledger::protocol::{Answer, Denial, DenialReason, Exchange, LeaseAnswer, LeaseKey, LineKey, Standing};
 use weir_ledger::{Nano, Price, PriceBook, Sku};
-use weir_meter::instances::{self, Deadman, Farewell, InstancesConfig};
-use weir_meter::{LedgerLink, LinkError, Meter, MeterConfig};
+use weir_meter::instances::{self, CpuUse, Deadman, Farewell, InstancesConfig};
+use weir_meter::{LedgerLink, LinkError, Meter, MeterConfig, Payroll};
+use weir_model::guard::BackgroundWork;
 use weir_model::route::MeteredInstance;
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId};
 
@@ -36,6 +37,8 @@ struct State {
     limit: i64,
     granted: BTreeMap<LeaseKey, i64>,
     cpu_us: BTreeMap<LeaseKey, u64>,
+    /// Of it, what is on lines of background work.
+    background_us: BTreeMap<LeaseKey, u64>,
 }
 
 impl TinyLedger {
@@ -62,6 +65,13 @@ impl TinyLedger {
     }
 }
 
+impl TinyLedger {
+    /// Of the CPU time that was told, that on lines of background work.
+    pub(crate) fn background_us(&self) -> u64 {
+        self.0.lock().unwrap().background_us.values().sum()
+    }
+}
+
 #[async_trait]
 impl LedgerLink for TinyLedger {
     async fn exchange(&self, question: Exchange) -> Result<Answer, LinkError> {
@@ -80,6 +90,15 @@ impl LedgerLink for TinyLedger {
             let used = report.usage.iter().filter(|(line, _units)| line.sku == Sku::CPU);
             let used = used.map(|(_line, units)| units).sum();
             state.cpu_us.insert(report.lease, used);
+            let background = |line: &LineKey| {
+                line.process
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() == "web-background")
+            };
+            let lines = report.usage.iter().filter(|(line, _units)| background(line));
+            state
+                .background_us
+                .insert(report.lease, lines.map(|(_line, units)| units).sum());
             let granted = state.granted.entry(report.lease).or_default();
             let wanted = report.want.filter(|_| report.granted.0 == *granted);
             let denied = wanted.is_some_and(|want| want.needed.0 > room);
@@ -126,6 +145,8 @@ fn book() -> PriceBook {
 pub(crate) struct Paying {
     pub(crate) runs: watch::Sender<Vec<MeteredInstance>>,
     pub(crate) paid: watch::Receiver<BTreeSet<InstanceId>>,
+    pub(crate) used: watch::Receiver<BTreeMap<InstanceId, u64>>,
+    pub(crate) works: watch::Sender<BTreeMap<InstanceId, BackgroundWork>>,
     stop: CancellationToken,
     instances: JoinHandle<()>,
     meter: JoinHandle<()>,
@@ -147,18 +168,26 @@ impl Paying {
         let meter = Meter::open(&config, Arc::clone(ledger) as Arc<dyn LedgerLink>).unwrap();
         let (runs, metered) = watch::channel(Vec::new());
         let (paying, paid) = watch::channel(BTreeSet::new());
+        let (uses, used) = watch::channel(BTreeMap::new());
+        let (works, working) = watch::channel(BTreeMap::new());
         let (stop, meter_stop) = (CancellationToken::new(), CancellationToken::new());
-        let config = InstancesConfig {
+        let payroll = Payroll {
             meters,
             wallets: meter.wallets(),
             shard: 0,
             metered,
+        };
+        let config = InstancesConfig {
+            payroll,
             paying,
+            cpu: Some(CpuUse { used: uses, working }),
             deadman,
         };
         Self {
             runs,
             paid,
+            used,
+            works,
             instances: tokio::spawn(instances::run(config, stop.clone(), || Farewell::LetRun)),
             meter: tokio::spawn(meter.run(meter_stop.clone())),
             stop,
@@ -215,6 +244,7 @@ pub(crate) fn facts(spec: &InstanceSpec) -> MeteredInstance {
         process: spec.labels.process.clone(),
         memory_bytes: spec.memory_bytes,
         cpu_milli: spec.cpu_milli,
+        grace_s: 10,
         address: None,
         frozen: false,
         stopping: false,

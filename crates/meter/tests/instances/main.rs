@@ -10,6 +10,10 @@
     reason = "tests fail by panicking, and say what they leave out"
 )]
 
+mod background;
 mod burning;
 mod deadman;
+mod egress;
 mod fixture;
+#[path = "../../../engine/tests/it/world.rs"]
+mod world;

@@ -145,6 +145,11 @@ impl Holding {
         (held - self.planned.drawn).max(0)
     }
 
+    /// What is planned to be poured, in pico-units.
+    pub(super) fn pouring(&self) -> i64 {
+        (self.planned.drawn - self.gone - self.poured).max(0)
+    }
+
     /// What a draw could take now, in pico-units.
     pub(super) fn available(&self, urgency: Urgency) -> i64 {
         self.lease.as_ref().map_or(0, |lease| lease.pots.available(urgency))

@@ -433,7 +433,9 @@ impl Slot {
 
     /// What to ask for, if anything.
     fn want(holding: &Holding, floor: i64, needs: Needs) -> Option<Want> {
-        let left = holding.left();
+        // What is about to be poured need not be asked for again: near the end that would be
+        // refused, and with the refusal the money be called back before anybody could draw it.
+        let left = holding.left().saturating_add(holding.pouring());
         let floor_lacks = (floor - holding.reserved()).max(0);
         let request = needs
             .request

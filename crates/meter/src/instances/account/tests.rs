@@ -9,6 +9,8 @@ use super::*;
 
 const CPU_MILLI: u32 = 500;
 const MEMORY_BYTES: u64 = 1_000;
+/// Of the ten seconds of its process.
+const GRACE_MS: u64 = 10_000;
 
 /// What is charged and held by SKU, and money: a unit of CPU time costs one, one of memory too,
 /// frozen memory nothing.
@@ -57,15 +59,18 @@ fn price(sku: &Sku) -> u64 {
 impl Payer for Shared {
     type Held = Coins;
 
-    fn draw(&self, sku: &Sku, units: u64) -> Option<Coins> {
+    fn draw<const N: usize>(&self, wanted: [(Sku, u64); N]) -> Option<[Coins; N]> {
         let mut bank = self.0.borrow_mut();
-        bank.money = bank.money.checked_sub(units * price(sku))?;
-        *bank.held.entry(sku.clone()).or_default() += units;
-        Some(Coins {
-            bank: self.clone(),
-            sku: sku.clone(),
-            units,
-        })
+        let cost: u64 = wanted.iter().map(|(sku, units)| units * price(sku)).sum();
+        bank.money = bank.money.checked_sub(cost)?;
+        Some(wanted.map(|(sku, units)| {
+            *bank.held.entry(sku.clone()).or_default() += units;
+            Coins {
+                bank: self.clone(),
+                sku,
+                units,
+            }
+        }))
     }
 
     fn is_refused(&self) -> bool {
@@ -91,6 +96,7 @@ fn facts() -> MeteredInstance {
         process: ProcessName::web(),
         memory_bytes: MEMORY_BYTES,
         cpu_milli: CPU_MILLI,
+        grace_s: 10,
         address: None,
         frozen: false,
         stopping: false,
@@ -159,7 +165,7 @@ fn a_counter_that_begins_anew_is_charged_from_zero() {
 #[test]
 fn who_cannot_pay_the_next_slice_is_frozen_at_its_end_and_not_before() {
     // The tail, one slice, and most of another one.
-    let money = (u64::from(CPU_MILLI) + MEMORY_BYTES) * (FREEZE_MS + STOP_MS + SLICE_MS + SLICE_MS - 1);
+    let money = (u64::from(CPU_MILLI) + MEMORY_BYTES) * (FREEZE_MS + GRACE_MS + SLICE_MS + SLICE_MS - 1);
     let bank = Shared::with(money);
     let mut account = account(&bank, Seen::Now);
     let limit = u64::from(CPU_MILLI);
@@ -185,7 +191,7 @@ fn who_cannot_pay_the_next_slice_is_frozen_at_its_end_and_not_before() {
 
 #[test]
 fn an_instance_that_is_being_ended_is_never_frozen() {
-    let bank = Shared::with((u64::from(CPU_MILLI) + MEMORY_BYTES) * (FREEZE_MS + STOP_MS + SLICE_MS));
+    let bank = Shared::with((u64::from(CPU_MILLI) + MEMORY_BYTES) * (FREEZE_MS + GRACE_MS + SLICE_MS));
     let mut account = account(&bank, Seen::Now);
     account.tick(0, runs(0));
     let ending = MeteredInstance {
@@ -251,7 +257,11 @@ fn a_frozen_instance_pays_for_its_memory_only_and_runs_on_when_control_thaws_it(
         account.tick(second * 1_000, stands(7));
         assert!(account.is_paid() && !account.is_watched());
     }
-    assert_eq!(bank.held(&Sku::CPU), 0);
+    assert_eq!(
+        bank.held(&Sku::CPU),
+        u64::from(CPU_MILLI) * GRACE_MS,
+        "only for its end"
+    );
     account.tick(30_000, runs(7));
     assert!(account.is_paid() && account.is_watched());
     account.tick(30_125, stands(9));
@@ -260,6 +270,38 @@ fn a_frozen_instance_pays_for_its_memory_only_and_runs_on_when_control_thaws_it(
     assert_eq!(bank.charged(&Sku::MEMORY), MEMORY_BYTES * 125);
     assert_eq!(bank.charged(&Sku::CPU), 2);
     assert_eq!(bank.total(), PLENTY);
+}
+
+#[test]
+fn the_whole_grace_of_an_instance_is_held_and_pays_for_its_end_after_it_stood_still() {
+    let limit = u64::from(CPU_MILLI);
+    let long = MeteredInstance { grace_s: 60, ..facts() };
+    let bank = Shared::with((limit + MEMORY_BYTES) * (FREEZE_MS + 60_000 + SLICE_MS));
+    let mut account = Account::new(long.clone(), bank.clone(), Seen::Now, 0);
+    account.tick(0, runs(0));
+    account.tick(SLICE_MS, stands(SLICE_MS * limit));
+    // Whatever went back is spent by somebody else.
+    bank.0.borrow_mut().money = 0;
+    account.tick(600_000, stands(SLICE_MS * limit));
+    account.update(&MeteredInstance { stopping: true, ..long });
+    for ms in (0..=60_000).step_by(125) {
+        let order = account.tick(600_000 + ms, runs((SLICE_MS + ms) * limit));
+        assert_eq!(order, None, "it is left to end");
+        assert!(account.is_paid());
+    }
+    account.close(660_000);
+    assert_eq!(bank.charged(&Sku::CPU), (SLICE_MS + 60_000) * limit);
+    assert_eq!(bank.charged(&Sku::MEMORY), (SLICE_MS + 60_000) * MEMORY_BYTES);
+    assert_eq!(bank.held(&Sku::CPU), 0);
+}
+
+#[test]
+fn an_instance_that_was_announced_long_before_it_ran_has_its_time_to_be_paid_for() {
+    let bank = Shared::with(0);
+    let mut account = account(&bank, Seen::Now);
+    assert_eq!(account.tick(60_000, runs(0)), None);
+    assert_eq!(account.tick(60_000 + UNPAID_START_MS - 125, runs(0)), None);
+    assert_eq!(account.tick(60_000 + UNPAID_START_MS, runs(0)), Some(Order::Freeze));
 }
 
 /// One step of a random life.
