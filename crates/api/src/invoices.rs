@@ -39,6 +39,9 @@ pub struct InvoiceDocument {
     pub from: String,
     /// … and before then.
     pub until: String,
+    /// In which dates on the paper are; a name of the IANA database.
+    #[serde(default = "crate::money::utc")]
+    pub time_zone: String,
     /// The identity of the invoice that a credit note takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<String>,
@@ -91,7 +94,7 @@ pub struct InvoiceLine {
 pub struct CreateInvoice {
     /// For whom.
     pub account: String,
-    /// A date (its beginning, in UTC) or an instant at a full hour.
+    /// A date (its beginning in the time zone of the account) or an instant at a full hour.
     pub from: String,
     /// The same; not included.
     pub until: String,
@@ -118,6 +121,14 @@ pub struct InvoiceSettings {
     pub tax_percent: String,
     /// Numbers: `{year}`, and `{number}` or, filled up with zeros, `{number:05}`.
     pub series: String,
+    /// Whether each month's invoice is made and numbered by itself, for accounts with billing on
+    /// and as soon as there is a seller.
+    #[serde(default = "yes")]
+    pub automatic: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whom invoices of an account are for.

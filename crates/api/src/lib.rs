@@ -4,6 +4,7 @@
 //! Instants are RFC 3339 text in UTC with milliseconds. Names are those of the glossary.
 //! Errors are `application/problem+json` ([`Problem`]).
 
+mod billing;
 mod invoices;
 mod money;
 mod notices;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use billing::*;
 pub use invoices::*;
 pub use money::*;
 pub use notices::*;
@@ -200,6 +202,9 @@ pub struct Instance {
     pub started: String,
     /// How often its predecessor crashed in a row.
     pub crashes: u32,
+    /// What it does although no request is in flight there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<BackgroundWork>,
     /// Last lines of its log, where it crashed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,

@@ -71,6 +71,9 @@ pub struct Stopped {
     pub message: String,
     /// The next step.
     pub hint: String,
+    /// Until when what an environment stores is kept without money; then it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<String>,
 }
 
 /// `PUT …/cap`.
@@ -130,6 +133,9 @@ pub struct CostReport {
     pub from: String,
     /// Until when; what is still being used is in it up to the last report of its node.
     pub until: String,
+    /// In which days and months begin, and dates are understood; a name of the IANA database.
+    #[serde(default = "utc")]
+    pub time_zone: String,
     /// Sorted by time, then by name.
     pub lines: Vec<CostLine>,
     /// The part of `total` that went with crashes of nodes: counted against the caps, not billed.
@@ -272,6 +278,9 @@ pub struct Account {
     /// When the promised payment falls due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
+    /// In which dates are understood and months begin; a name of the IANA database.
+    #[serde(default = "utc")]
+    pub time_zone: String,
     /// Which project stops first when the balance ends; those that are not named stop before.
     pub stop_order: Vec<String>,
     /// Its projects.
@@ -284,6 +293,19 @@ pub struct Account {
 pub struct CreateAccount {
     /// 1 to 30 of `a-z 0-9 -`.
     pub name: String,
+}
+
+/// In which civil time the periods of caps and the months of invoices begin, and dates are
+/// understood; one for the whole Weir.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeZone {
+    /// A name of the IANA database: `Europe/Berlin`, `UTC`.
+    pub time_zone: String,
+}
+
+pub(crate) fn utc() -> String {
+    "UTC".to_owned()
 }
 
 /// `POST /v1/accounts/{account}/deposits`.
@@ -352,8 +374,40 @@ pub struct Guard {
     pub currency: String,
     /// By app.
     pub rules: Vec<GuardRules>,
-    /// Lately refused (or, where the guard is off, seen), newest first.
+    /// Instances that work although no request is in flight there.
+    #[serde(default)]
+    pub background: Vec<BackgroundWork>,
+    /// Lately refused (or, where the guard is off, seen) and warned of, newest first.
     pub trips: Vec<GuardTrip>,
+}
+
+/// What happens when an instance that answers requests works although none is in flight there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBackground {
+    /// Nothing: it is meant to be so.
+    Allow,
+    /// It is told.
+    Tell,
+    /// It is told, and gets only a hundredth of its CPU time until the next request.
+    Slow,
+}
+
+/// An instance that works although no request is in flight there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackgroundWork {
+    /// The app.
+    pub app: String,
+    /// Its process.
+    pub process: String,
+    /// The instance.
+    pub instance: String,
+    /// Since when.
+    pub since: String,
+    /// CPU time used since, in milliseconds.
+    pub cpu_ms: u64,
+    /// Whether it is slowed down for it.
+    pub slowed: bool,
 }
 
 /// The rules for one app.
@@ -369,10 +423,15 @@ pub struct GuardRules {
     pub depth: u32,
     /// Most calls that may descend from one request from outside.
     pub descendants: u64,
+    /// Of them, those that the guard lets pass: fewer where the number was not set and a tenth of
+    /// the cap pays for fewer.
+    pub budget: u64,
     /// Most times that the same content is asked for among them; 0 for no limit.
     pub repeats: u32,
     /// Whether a service whose own calls multiply is cut off before any of the limits.
     pub reproduction: bool,
+    /// What happens when an instance works although no request is in flight there.
+    pub background: OnBackground,
     /// What the calls that descend from one request from outside may cost at worst by these
     /// rules; absent where the guard is off, so that only the cap bounds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -401,9 +460,12 @@ pub struct UpdateGuard {
     /// Whether a service whose own calls multiply is cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reproduction: Option<bool>,
+    /// What happens when an instance works although no request is in flight there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<OnBackground>,
 }
 
-/// The guard has refused calls, or seen what it would have refused.
+/// The guard has refused calls, or seen what it would have refused, or warns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GuardTrip {
     /// When.
@@ -412,14 +474,18 @@ pub struct GuardTrip {
     pub app: String,
     /// Its process.
     pub process: String,
-    /// `depth`, `descendants`, `repeats`, `reproduction` or `growth`.
+    /// `depth`, `descendants`, `repeats`, `reproduction`, `growth` or `background`.
     pub rule: String,
     /// The limit.
     pub limit: u64,
-    /// What was measured; for reproduction in thousandths.
+    /// What was measured; for reproduction in thousandths, for growth in milliseconds, for
+    /// background work in thousandths of a core.
     pub measured: u64,
     /// Whether the calls were refused.
     pub refused: bool,
+    /// Whether it only comes close to what the rule refuses; `limit` is what it warns of.
+    #[serde(default)]
+    pub warning: bool,
     /// The chain of calls, from the request from outside to the one that was refused.
     pub chain: Vec<String>,
 }
@@ -442,6 +508,11 @@ pub struct Audit {
     pub hours: u64,
     /// Leases whose holders' counters were compared.
     pub leases: u64,
+    /// Environments of which what nodes served was compared with what is paid, each once for
+    /// every series of runs of a node.
+    pub accesses: u64,
+    /// Requests that were paid for and not served, or not known to be because a node was killed.
+    pub unserved_requests: u64,
     /// What is not as it has to be, each one line; at most 100.
     pub findings: Vec<String>,
 }

@@ -21,7 +21,7 @@ use weir_control::money::Money;
 use weir_ledger::book::{Cap, Command, MOST, Scope};
 use weir_ledger::protocol::{Exchange, LeaseKey, LeaseReport, Want};
 use weir_ledger::{Nano, Period};
-use weir_model::project::{Environment, EnvironmentMode, Project};
+use weir_model::project::{Environment, Project};
 use weir_model::{EnvironmentId, EnvironmentName, ProjectId, ProjectName};
 use weir_store::{Account, Store};
 
@@ -87,18 +87,8 @@ async fn main() {
 
 /// A project with an environment.
 async fn prepare(store: &Store) -> EnvironmentId {
-    let environment = Environment {
-        id: EnvironmentId::from_parts(1, 1),
-        project: project().id,
-        name: EnvironmentName::production(),
-        branch: None,
-        mode: EnvironmentMode::Active,
-        live: None,
-        previous: None,
-        previous_until_ms: 0,
-        configuration_version: 0,
-        created_ms: 1,
-    };
+    let id = EnvironmentId::from_parts(1, 1);
+    let environment = Environment::new(id, project().id, EnvironmentName::production(), 1);
     store.project_insert(&project(), &environment, &[]).await.unwrap();
     environment.id
 }

@@ -18,7 +18,8 @@ pub struct Config {
     pub domain: String,
     /// `sqlite:PATH` or `postgres://…`.
     pub database: String,
-    /// The machine's bundle of certificate authorities, handed to builds; `None` if it has none.
+    /// The machine's bundle of certificate authorities: handed to builds, and believed when mail and
+    /// webhooks are sent; `None` if it has none.
     pub ca_bundle: Option<PathBuf>,
     /// Path of this binary, for git's hooks.
     pub executable: PathBuf,

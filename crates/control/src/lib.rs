@@ -7,12 +7,14 @@
 
 pub mod api;
 pub mod billing;
+mod civil;
 pub mod clock;
 pub mod config;
 pub mod configuration;
 pub mod context;
 pub mod deploy;
 pub mod git;
+mod guarding;
 pub mod hosts;
 pub mod invoices;
 pub mod logs;

@@ -53,7 +53,11 @@ async fn snapshot(State(context): State<Context>, Query(After { after }): Query<
 }
 
 async fn report(State(context): State<Context>, Json(report): Json<NodeReport>) -> StatusCode {
+    let served = context.money.note_access(&report);
     context.reconciler.node_reported(report, context.clock.now_ms());
+    if let Some(served) = served {
+        context.money.keep_access(served).await;
+    }
     StatusCode::NO_CONTENT
 }
 

@@ -171,17 +171,10 @@ pub async fn create_environment(
 
 fn new_environment(context: &Context, project: &Project, name: EnvironmentName, branch: Option<String>) -> Environment {
     let now_ms = context.clock.now_ms();
+    let id = EnvironmentId::from_parts(now_ms, context.clock.random());
     Environment {
-        id: EnvironmentId::from_parts(now_ms, context.clock.random()),
-        project: project.id,
-        name,
         branch,
-        mode: EnvironmentMode::Active,
-        live: None,
-        previous: None,
-        previous_until_ms: 0,
-        configuration_version: 0,
-        created_ms: now_ms,
+        ..Environment::new(id, project.id, name, now_ms)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{api, git, node_link, projects};
+use crate::{api, git, invoices, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ pub async fn open(
     stop: CancellationToken,
 ) -> anyhow::Result<Context> {
     if let Some(url) = &config.smtp {
-        Mailer::open(url)?;
+        Mailer::open(url, config.ca_bundle.as_deref())?;
     }
     auth::ensure_admin_token(&config, &store, &*clock).await?;
     let sealer = Sealer::open_or_create(&config.data.join("secret-key"))?;
@@ -236,12 +236,14 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("ledger", ledger(context.clone())),
         part("money alerts", money::tell(context.clone(), sinks())),
         part("notices", billing::run(context.clone())),
+        part("invoices", invoices::automatic::run(context.clone())),
+        part("outside billing", billing::run_outside(context.clone())),
         part("storage", money::storage::run(context.clone())),
     ]
 }
 
 /// Who is told about money: those who watch the projects, and contacts.
-fn sinks() -> Vec<Arc<dyn AlertSink>> {
+pub(crate) fn sinks() -> Vec<Arc<dyn AlertSink>> {
     vec![Arc::new(ChangeSink), Arc::new(NoticeSink)]
 }
 
@@ -291,6 +293,7 @@ async fn prune(context: Context) {
             store.idempotency_prune(now_ms - KEEP_ANSWERS_MS).await.map(drop),
             context.money.prune().await,
             store.notice_prune(now_ms - KEEP_TASKS_MS).await,
+            store.billing_record_prune(money::kept_from(now_ms)).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use weir_api::{EnvironmentStatus, Instance, ProcessStatus};
+use weir_api::{BackgroundWork, EnvironmentStatus, Instance, ProcessStatus};
 use weir_engine::InstanceRole;
 use weir_model::deployment::Deployment;
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
@@ -167,7 +167,21 @@ async fn instance(
         reason: view.reason.clone(),
         started: present::instant(view.started_ms),
         crashes: view.crashes,
+        background: background_of(context, view),
         last_lines,
+    })
+}
+
+/// What an instance does although no request is in flight there.
+pub fn background_of(context: &Context, view: &InstanceView) -> Option<BackgroundWork> {
+    let work = context.reconciler.background(view.labels.instance)?;
+    Some(BackgroundWork {
+        app: view.labels.app.to_string(),
+        process: view.labels.process.to_string(),
+        instance: view.labels.instance.to_string(),
+        since: present::instant(work.since_ms),
+        cpu_ms: work.cpu_us / 1_000,
+        slowed: work.slowed,
     })
 }
 
@@ -284,6 +298,7 @@ mod tests {
             reason: (crashes > 0).then(|| "exited with status 1".to_owned()),
             started: String::new(),
             crashes,
+            background: None,
             last_lines: Vec::new(),
         };
         ProcessStatus {

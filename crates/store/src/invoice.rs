@@ -174,6 +174,12 @@ impl Store {
         optional(query.fetch_optional(self.read()).await?)
     }
 
+    /// Invoices and credit notes that got their number at an instant or later, in that order.
+    pub async fn invoice_list_final(&self, since_ms: UnixMillis) -> Result<Vec<Invoice>, StoreError> {
+        let query = sqlx::query("SELECT * FROM invoices WHERE final_ms >= $1 ORDER BY final_ms, id").bind(since_ms);
+        all(&query.fetch_all(self.read()).await?)
+    }
+
     /// All invoices and credit notes of an account, newest first.
     pub async fn invoice_list(&self, account: AccountId) -> Result<Vec<Invoice>, StoreError> {
         let query = sqlx::query("SELECT * FROM invoices WHERE account_id = $1 ORDER BY created_ms DESC, id DESC")

@@ -244,7 +244,7 @@ fn journal_insert(rows: usize) -> String {
 
 /// Adds to an hour; the carry from the low to the high part happens in the statement.
 async fn add_in_tx(connection: &mut sqlx::AnyConnection, hour: &UsageHour) -> Result<(), StoreError> {
-    let too_many = |error| StoreError::Internal(format!("so many units cannot be kept: {error}"));
+    let (high, low) = parts(hour.units)?;
     sqlx::query(
         "INSERT INTO usage_hours (environment_id, hour_ms, app, process, sku, price_version, account_id, project_id,
             units_high, units_low, amount_nano)
@@ -263,10 +263,19 @@ async fn add_in_tx(connection: &mut sqlx::AnyConnection, hour: &UsageHour) -> Re
     .bind(i64::from(hour.price_version))
     .bind(hour.account.to_string())
     .bind(hour.project.to_string())
-    .bind(i64::try_from(hour.units / LOW).map_err(too_many)?)
-    .bind(i64::try_from(hour.units % LOW).map_err(too_many)?)
+    .bind(high)
+    .bind(low)
     .bind(hour.amount.0)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Units as they are kept: the high and the low part.
+pub(crate) fn parts(units: u128) -> Result<(i64, i64), StoreError> {
+    let part = |units| {
+        let too_many = |error| StoreError::Internal(format!("so many units cannot be kept: {error}"));
+        i64::try_from(units).map_err(too_many)
+    };
+    Ok((part(units / LOW)?, part(units % LOW)?))
 }

@@ -19,7 +19,9 @@
 //! The room refuses to read a clock or draw random numbers; callers bring both. When the disk
 //! is full, writes fail with [`StoreError::Full`] and change nothing; reads go on.
 
+mod access;
 mod account;
+mod billing;
 mod change;
 mod contact;
 mod deployment;
@@ -46,7 +48,9 @@ use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 
+pub use access::NodeRun;
 pub use account::Account;
+pub use billing::{BillingRecord, RecordKind, RecordState, RecordStep, UsageSeen};
 pub use change::Change;
 pub use contact::{Channel, Contact};
 pub use error::{StoreError, Taken};

@@ -36,6 +36,16 @@ const MIGRATIONS: &[Migration] = &[
         name: "invoices",
         sql: include_str!("../migrations/0004_invoices.sql"),
     },
+    Migration {
+        version: 5,
+        name: "billing",
+        sql: include_str!("../migrations/0005_billing.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "access",
+        sql: include_str!("../migrations/0006_access.sql"),
+    },
 ];
 
 /// Any number that nobody else uses on the same PostgreSQL database.

@@ -153,9 +153,30 @@ pub(crate) fn minute(instant: &str) -> String {
     )
 }
 
+/// An instant of the API to the minute, in a time zone of the API; as it is where one of them
+/// cannot be read.
+pub(crate) fn local(instant: &str, zone: &str) -> String {
+    let parsed = instant.parse::<jiff::Timestamp>().ok();
+    match parsed.zip(jiff::tz::TimeZone::get(zone).ok()) {
+        Some((at, zone)) => at.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string(),
+        None => instant.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_shown_in_the_zone_of_the_platform() {
+        assert_eq!(local("2026-11-30T23:00:00.000Z", "Europe/Berlin"), "2026-12-01 00:00");
+        assert_eq!(local("2026-11-30T23:00:00.000Z", "UTC"), "2026-11-30 23:00");
+        assert_eq!(local("soon", "UTC"), "soon");
+        assert_eq!(
+            local("2026-11-30T23:00:00.000Z", "Mars/Olympus"),
+            "2026-11-30T23:00:00.000Z"
+        );
+    }
 
     #[test]
     fn amounts_are_rounded_for_people_and_small_ones_keep_two_digits() {

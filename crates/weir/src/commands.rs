@@ -1,6 +1,7 @@
 //! One file a verb.
 
 pub(crate) mod account;
+pub(crate) mod billing;
 pub(crate) mod cap;
 pub(crate) mod completions;
 pub(crate) mod control;

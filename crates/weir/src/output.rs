@@ -41,7 +41,7 @@ impl Look {
     /// The look of a state of an instance, a task, a deployment or an environment.
     pub(crate) fn of_state(state: &str) -> Self {
         match state {
-            "ready" | "running" | "live" | "done" | "active" | "sent" => Self::Good,
+            "ready" | "running" | "live" | "done" | "active" | "sent" | "confirmed" => Self::Good,
             "crashed" | "failed" | "unhealthy" | "given-up" => Self::Bad,
             "retired" | "superseded" | "exited" | "frozen" | "draining" | "empty" => Self::Faint,
             _ => Self::Warning,

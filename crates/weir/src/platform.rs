@@ -6,6 +6,7 @@ pub(crate) mod background;
 pub(crate) mod engine_check;
 pub(crate) mod executable;
 pub(crate) mod installation;
+pub(crate) mod left;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod options;

@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use jiff::tz::TimeZone;
 use weir_api::{CreateAccount, CreateDeposit, CreatePromise, SetBilling, SetStopOrder, Transfer};
 use weir_ledger::Nano;
-use weir_ledger::book::{AccountStanding, Change, Command, Event, Fund};
+use weir_ledger::book::{AccountStanding, Change, Command, Event, Fund, Settings};
 use weir_model::{AccountId, ProjectName};
 use weir_store::{Account, JournalRow};
 
@@ -14,9 +15,10 @@ use super::auth::Caller;
 use super::caps::amount;
 use super::environments::ListQuery;
 use super::error::ApiError;
-use super::extract::{JsonBody, PathOf, QueryOf};
+use super::extract::{InAccount, JsonBody, QueryOf};
 use super::present::instant;
 use super::scopes;
+use crate::civil;
 use crate::context::Context;
 
 /// Most accounts on one Weir: every list is bounded.
@@ -59,9 +61,7 @@ pub(super) async fn create_account(
 
 /// One account.
 #[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Name of the account")), responses((status = 200, body = weir_api::Account)))]
-pub(super) async fn get_account(State(api): State<Api>, caller: Caller, PathOf(name): PathOf<String>) -> Answer {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
+pub(super) async fn get_account(State(api): State<Api>, InAccount { account }: InAccount) -> Answer {
     present(&api.context, &account).await.map(Json)
 }
 
@@ -69,12 +69,9 @@ pub(super) async fn get_account(State(api): State<Api>, caller: Caller, PathOf(n
 #[utoipa::path(post, path = "/v1/accounts/{account}/deposits", tag = "accounts", params(("account" = String, Path, description = "Name of the account")), request_body = CreateDeposit, responses((status = 200, body = weir_api::Account)))]
 pub(super) async fn create_deposit(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<CreateDeposit>,
 ) -> Answer {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let command = Command::Deposit {
         id: check_text("id", &request.id, ID_CHARACTERS)?,
         account: account.id,
@@ -93,17 +90,14 @@ pub(super) async fn create_deposit(
 #[utoipa::path(post, path = "/v1/accounts/{account}/promises", tag = "accounts", params(("account" = String, Path, description = "Name of the account")), request_body = CreatePromise, responses((status = 200, body = weir_api::Account)))]
 pub(super) async fn create_promise(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<CreatePromise>,
 ) -> Answer {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let command = Command::Promise {
         id: check_text("id", &request.id, ID_CHARACTERS)?,
         account: account.id,
         amount: amount(&request.amount)?,
-        due_ms: parse_due(&request.due, api.context.clock.now_ms())?,
+        due_ms: parse_due(&request.due, &api.context.money.time_zone(), api.context.clock.now_ms())?,
     };
     done(&api.context, &account, command).await
 }
@@ -112,12 +106,9 @@ pub(super) async fn create_promise(
 #[utoipa::path(put, path = "/v1/accounts/{account}/billing", tag = "accounts", params(("account" = String, Path, description = "Name of the account")), request_body = SetBilling, responses((status = 200, body = weir_api::Account)))]
 pub(super) async fn set_billing(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<SetBilling>,
 ) -> Answer {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let command = Command::SetBilling {
         account: account.id,
         on: request.on,
@@ -129,12 +120,9 @@ pub(super) async fn set_billing(
 #[utoipa::path(put, path = "/v1/accounts/{account}/stop-order", tag = "accounts", params(("account" = String, Path, description = "Name of the account")), request_body = SetStopOrder, responses((status = 200, body = weir_api::Account)))]
 pub(super) async fn set_stop_order(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<SetStopOrder>,
 ) -> Answer {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let mut projects = Vec::new();
     for name in &request.projects {
         let missing = || crate::projects::no_such_project(name);
@@ -156,16 +144,37 @@ pub(super) async fn set_stop_order(
     done(&api.context, &account, command).await
 }
 
+/// In which time zone periods begin and dates are understood.
+#[utoipa::path(get, path = "/v1/time-zone", tag = "accounts", responses((status = 200, body = weir_api::TimeZone)))]
+pub(super) async fn get_time_zone(State(api): State<Api>) -> Json<weir_api::TimeZone> {
+    Json(weir_api::TimeZone {
+        time_zone: api.context.money.settings().time_zone,
+    })
+}
+
+/// Sets it, for the whole Weir. Periods that run end when they were to end.
+#[utoipa::path(put, path = "/v1/time-zone", tag = "accounts", request_body = weir_api::TimeZone, responses((status = 200, body = weir_api::TimeZone)))]
+pub(super) async fn set_time_zone(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(request): JsonBody<weir_api::TimeZone>,
+) -> Result<Json<weir_api::TimeZone>, ApiError> {
+    caller.require_all_projects()?;
+    let settings = Settings {
+        time_zone: request.time_zone,
+        ..api.context.money.settings()
+    };
+    scopes::command(&api.context, Command::Configure(settings)).await?;
+    Ok(get_time_zone(State(api)).await)
+}
+
 /// Payments, promises, corrections and invoices of an account, newest first.
 #[utoipa::path(get, path = "/v1/accounts/{account}/transfers", tag = "accounts", params(("account" = String, Path, description = "Name of the account"), ("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<Transfer>)))]
 pub(super) async fn list_transfers(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Vec<Transfer>>, ApiError> {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let limit = usize::try_from(query.limit()).unwrap_or(1);
     transfers(&api.context, account.id, limit).await.map(Json)
 }
@@ -211,7 +220,7 @@ async fn done(context: &Context, account: &Account, command: Command) -> Answer 
 }
 
 /// Text of a person: not empty, not too long, nothing that controls a terminal.
-fn check_text(what: &str, text: &str, most: usize) -> Result<String, ApiError> {
+pub(crate) fn check_text(what: &str, text: &str, most: usize) -> Result<String, ApiError> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > most || text.contains(char::is_control) {
         return Err(ApiError::invalid(format!(
@@ -221,20 +230,17 @@ fn check_text(what: &str, text: &str, most: usize) -> Result<String, ApiError> {
     Ok(text.to_owned())
 }
 
-/// A date (its end, in UTC) or an instant; in the future.
-fn parse_due(text: &str, now_ms: i64) -> Result<i64, ApiError> {
+/// A date (its end, in the time zone) or an instant; in the future.
+fn parse_due(text: &str, zone: &TimeZone, now_ms: i64) -> Result<i64, ApiError> {
     let shown: String = text.chars().take(40).collect();
-    let end_of = |date: jiff::civil::Date| {
-        let next = date.tomorrow().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        Some(next.timestamp().as_millisecond())
-    };
-    let due_ms = match text.parse::<jiff::Timestamp>() {
-        Ok(instant) => Some(instant.as_millisecond()),
-        Err(_) => text.parse().ok().and_then(end_of),
-    };
-    match due_ms {
+    let instant = text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond);
+    match instant.or_else(|| civil::end_of(text, zone)) {
         Some(due_ms) if due_ms > now_ms => Ok(due_ms),
-        Some(_) => Err(ApiError::invalid(format!("{shown} is not in the future"))),
+        Some(due_ms) => Err(ApiError::invalid(format!("{shown} is not in the future"))
+            .with_detail(format!("it ends at {}", civil::shown(due_ms, zone)))),
         None => Err(ApiError::invalid(format!("`{shown}` is neither a date nor an instant"))
             .with_hint("write it like 2026-12-01")),
     }
@@ -282,6 +288,7 @@ async fn present(context: &Context, account: &Account) -> Result<weir_api::Accou
             .to_string(),
         debt: standing.debt.to_string(),
         due: standing.promise.map(|promise| instant(promise.due_ms)),
+        time_zone: context.money.settings().time_zone,
         stop_order: standing.stop_order.iter().filter_map(|id| name_of(*id)).collect(),
         projects: own.map(|project| project.name.to_string()).collect(),
     })
@@ -354,11 +361,18 @@ mod tests {
     #[test]
     fn a_due_date_is_in_the_future() {
         let now_ms = 1_000_000_000_000;
-        assert_eq!(parse_due("2001-09-10", now_ms).unwrap(), 1_000_166_400_000);
-        assert!(parse_due("2001-09-10T00:00:00Z", now_ms).unwrap() < parse_due("2001-09-10", now_ms).unwrap());
+        let due = |text| parse_due(text, &TimeZone::UTC, now_ms);
+        assert_eq!(due("2001-09-10").unwrap(), 1_000_166_400_000);
+        assert!(due("2001-09-10T00:00:00Z").unwrap() < due("2001-09-10").unwrap());
         for wrong in ["2001-09-07", "soon", "", "2001-13-01"] {
-            assert!(parse_due(wrong, now_ms).is_err(), "{wrong}");
+            assert!(due(wrong).is_err(), "{wrong}");
         }
+        // The day ends earlier where it has begun earlier; what is over there is not in the future.
+        let auckland = TimeZone::get("Pacific/Auckland").unwrap();
+        assert_eq!(parse_due("2001-09-10", &auckland, now_ms).unwrap(), 1_000_123_200_000);
+        let over = parse_due("2001-09-08", &auckland, now_ms).unwrap_err();
+        assert!(over.detail.unwrap().contains("Pacific/Auckland"));
+        assert!(due("2001-09-09").is_ok());
     }
 
     #[test]

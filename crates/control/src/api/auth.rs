@@ -239,7 +239,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Counts a failure. Fails with 429 where there were too many.
-    fn failed(&self, peer: IpAddr, now_ms: UnixMillis) -> Result<(), ApiError> {
+    pub(super) fn failed(&self, peer: IpAddr, now_ms: UnixMillis) -> Result<(), ApiError> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= ADDRESSES {
             failures.retain(|_, (since_ms, _)| now_ms - *since_ms < WINDOW_MS);

@@ -13,7 +13,7 @@ use weir_store::Account;
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::extract::{InEnvironment, InProject, JsonBody, PathOf};
+use super::extract::{InAccount, InEnvironment, InProject, JsonBody};
 use super::present::instant;
 use super::scopes;
 use crate::context::Context;
@@ -99,12 +99,9 @@ pub(super) async fn unset_environment_cap(
 #[utoipa::path(put, path = "/v1/accounts/{account}/cap", tag = "caps", params(("account" = String, Path, description = "Name of the account")), request_body = SetCap, responses((status = 200, body = CapChange)))]
 pub(super) async fn set_account_cap(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<SetCap>,
 ) -> Result<Json<CapChange>, ApiError> {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     let of = Of::account(&api.context, &account).await?;
     of.change(&api.context, Some(&request)).await.map(Json)
 }
@@ -141,7 +138,10 @@ pub(crate) async fn of_environment(
         cap: cap(&of),
         scope,
         left: left.to_string(),
-        stopped: stopped.map(|reason| scopes::stopped(reason, &account.name, name, Some(environment.name.as_str()))),
+        stopped: stopped.map(|reason| weir_api::Stopped {
+            kept_until: context.money.kept_until(environment.id).map(instant),
+            ..scopes::stopped(reason, &account.name, name, Some(environment.name.as_str()))
+        }),
     }))
 }
 
@@ -198,9 +198,12 @@ impl<'a> View<'a> {
             let standing = scopes::standing(self.context, Scope::Environment(environment.id))?;
             let scope = format!("{name}/{}", environment.name);
             let own = environment.name.as_str();
-            below.push(self.row(scope, "environment", &standing, &loads, |reason| {
-                scopes::stopped(reason, &account.name, name, Some(own))
-            }));
+            below.push(
+                self.row(scope, "environment", &standing, &loads, |reason| weir_api::Stopped {
+                    kept_until: self.context.money.kept_until(environment.id).map(instant),
+                    ..scopes::stopped(reason, &account.name, name, Some(own))
+                }),
+            );
             all.extend(loads);
         }
         let standing = scopes::standing(self.context, Scope::Project(project.id))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use weir_api::{CostLine, CostReport};
 use weir_ledger::book::Scope;
@@ -19,10 +20,9 @@ use super::extract::{InProject, QueryOf};
 use super::present::instant;
 use super::prices;
 use super::scopes::{self, Names};
+use crate::civil;
 use crate::context::Context;
 use crate::money::{Bucket, CostColumn, CostQuery, CostRow};
-
-const HOUR_MS: i64 = 3_600_000;
 
 /// The query of a report.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -87,7 +87,7 @@ enum Per {
 
 /// What all projects cost that the token may know of.
 #[utoipa::path(get, path = "/v1/cost", tag = "costs",
-    params(("since" = Option<String>, Query, description = "From then on, in whole hours: a duration back from now (24h, 7d), a date or an RFC 3339 instant; absent: since the period of the cap began"),
+    params(("since" = Option<String>, Query, description = "From then on, in whole hours: a duration back from now (24h, 7d), a date (its beginning in the time zone of the report) or an RFC 3339 instant; absent: since the period of the cap began"),
         ("until" = Option<String>, Query, description = "Until then; absent: until now"),
         ("by" = Option<String>, Query, description = "environment, app, process, sku, sku-of-process, or line (everything, and the default)"),
         ("per" = Option<String>, Query, description = "hour, day or month; absent: time is not divided")),
@@ -118,7 +118,7 @@ pub(super) async fn get_cost(
 /// What a project, or one of its environments, costs.
 #[utoipa::path(get, path = "/v1/projects/{project}/cost", tag = "costs",
     params(("environment" = Option<String>, Query, description = "Only this environment"),
-        ("since" = Option<String>, Query, description = "From then on, in whole hours: a duration back from now (24h, 7d), a date or an RFC 3339 instant; absent: since the period of the cap began"),
+        ("since" = Option<String>, Query, description = "From then on, in whole hours: a duration back from now (24h, 7d), a date (its beginning in the time zone of the report) or an RFC 3339 instant; absent: since the period of the cap began"),
         ("until" = Option<String>, Query, description = "Until then; absent: until now"),
         ("by" = Option<String>, Query, description = "environment, app, process, sku, sku-of-process, or line (everything, and the default)"),
         ("per" = Option<String>, Query, description = "hour, day or month; absent: time is not divided")),
@@ -188,6 +188,7 @@ async fn report(
         currency: context.money.book().currency,
         from: instant(from_ms),
         until: instant(until_ms),
+        time_zone: context.money.settings().time_zone,
         lines: sums.lines(&names, &books, query.per.is_some()),
         lost: lost.to_string(),
         total: total.to_string(),
@@ -201,21 +202,15 @@ fn span(
     query: &CostParameters,
     now_ms: UnixMillis,
 ) -> Result<(UnixMillis, UnixMillis), ApiError> {
-    let since = query
-        .since
-        .as_deref()
-        .map(|text| parse_when(text, now_ms))
-        .transpose()?;
-    let until = query
-        .until
-        .as_deref()
-        .map(|text| parse_when(text, now_ms))
-        .transpose()?;
+    let zone = context.money.time_zone();
+    let parse = |text: &String| parse_when(text, now_ms, &zone);
+    let since = query.since.as_ref().map(parse).transpose()?;
+    let until = query.until.as_ref().map(parse).transpose()?;
     let from_ms = match since {
         Some(since) => since,
         None => scopes::standing(context, first)?.from_ms,
     };
-    let from_ms = from_ms - from_ms.rem_euclid(HOUR_MS);
+    let from_ms = civil::hour_of(from_ms, &zone);
     let until_ms = until.unwrap_or(now_ms + 1);
     if until_ms <= from_ms {
         return Err(
@@ -229,15 +224,10 @@ fn span(
     Ok((from_ms, until_ms))
 }
 
-/// A duration back from now, a date or an instant.
-fn parse_when(text: &str, now_ms: UnixMillis) -> Result<UnixMillis, ApiError> {
-    let midnight = text
-        .parse::<jiff::civil::Date>()
-        .ok()
-        .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    // A text with a time in it reads as a date, too; that is not what was meant.
-    match midnight.filter(|_| text.len() == "2030-01-31".len()) {
-        Some(midnight) => Ok(midnight.timestamp().as_millisecond()),
+/// A duration back from now, a date in the time zone or an instant.
+fn parse_when(text: &str, now_ms: UnixMillis, zone: &TimeZone) -> Result<UnixMillis, ApiError> {
+    match civil::begin_of(text, zone) {
+        Some(midnight_ms) => Ok(midnight_ms),
         None => super::logs::parse_since(text, now_ms),
     }
 }
@@ -367,9 +357,10 @@ mod tests {
     #[test]
     fn dates_durations_and_instants_are_understood() {
         let now_ms = 1_800_000_000_000;
-        assert_eq!(parse_when("24h", now_ms).unwrap(), now_ms - 24 * HOUR_MS);
-        assert_eq!(parse_when("1970-01-02", now_ms).unwrap(), 24 * HOUR_MS);
-        assert_eq!(parse_when("1970-01-01T00:00:01Z", now_ms).unwrap(), 1_000);
-        assert!(parse_when("yesterday", now_ms).is_err());
+        let parse = |text| parse_when(text, now_ms, &TimeZone::get("Europe/Berlin").unwrap());
+        assert_eq!(parse("24h").unwrap(), now_ms - 24 * 3_600_000);
+        assert_eq!(parse("1970-01-02").unwrap(), 23 * 3_600_000);
+        assert_eq!(parse("1970-01-01T00:00:01Z").unwrap(), 1_000);
+        assert!(parse("yesterday").is_err());
     }
 }

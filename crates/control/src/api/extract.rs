@@ -10,10 +10,12 @@ use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use weir_model::project::{Environment, Project};
 use weir_model::{EnvironmentName, ProjectName};
+use weir_store::Account;
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
+use super::scopes;
 use crate::projects;
 
 impl FromRequestParts<Api> for Caller {
@@ -161,5 +163,23 @@ impl FromRequestParts<Api> for InEnvironment {
             .await?
             .ok_or_else(missing)?;
         Ok(Self { project, environment })
+    }
+}
+
+/// The account in the path, for callers that may know of all projects.
+#[derive(Debug, Clone)]
+pub(super) struct InAccount {
+    /// The account.
+    pub(super) account: Account,
+}
+
+impl FromRequestParts<Api> for InAccount {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let path = path_parts(parts, api).await?;
+        let name = path.get("account").map_or("", String::as_str);
+        let account = scopes::account_for(&api.context, &caller, name).await?;
+        Ok(Self { account })
     }
 }

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use weir_api::{Guard, UpdateGuard};
+use serde::Deserialize;
+use weir_api::{Guard, OnBackground, UpdateGuard};
 use weir_ledger::{Nano, PriceBook, Sku};
 use weir_model::AppName;
-use weir_model::guard::{GuardRule, GuardRules, GuardTrip};
-use weir_model::project::Environment;
+use weir_model::guard::{BackgroundRule, GuardRules, GuardTrip};
+use weir_model::project::{Environment, Project};
 use weir_model::release::{Release, ReleaseApp};
 
 use super::Api;
 use super::error::ApiError;
-use super::extract::{InEnvironment, JsonBody};
+use super::extract::{InEnvironment, JsonBody, QueryOf};
 use super::present::instant;
 use crate::context::Context;
-use crate::status::{main_app, newest_release};
+use crate::guarding;
+use crate::status::{background_of, instances_of, main_app, newest_release};
 
 const DEPTH: std::ops::RangeInclusive<u32> = 1..=1_000;
 const DESCENDANTS: std::ops::RangeInclusive<u64> = 1..=1_000_000;
@@ -24,7 +26,7 @@ const DESCENDANTS: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// The rules of all apps of an environment, and what the guard caught lately.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/guard", tag = "guard", responses((status = 200, body = Guard)))]
 pub(super) async fn get_guard(State(api): State<Api>, at: InEnvironment) -> Result<Json<Guard>, ApiError> {
-    guard(&api.context, &at.environment).await.map(Json)
+    guard(&api.context, &at.project, &at.environment).await.map(Json)
 }
 
 /// Changes the rules of one app; they hold within a second.
@@ -46,7 +48,39 @@ pub(super) async fn update_guard(
         .guard_rules_set(at.environment.id, &app, Some(&rules))
         .await?;
     context.reconciler.wake(at.environment.id);
-    guard(context, &at.environment).await.map(Json)
+    guard(context, &at.project, &at.environment).await.map(Json)
+}
+
+/// Which app's rules are the defaults again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResetQuery {
+    app: Option<String>,
+}
+
+/// Gives one app the default rules again.
+#[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}/guard", tag = "guard", params(("app" = Option<String>, Query, description = "The app; absent: the only one, or the main app")), responses((status = 200, body = Guard)))]
+pub(super) async fn reset_guard(
+    State(api): State<Api>,
+    at: InEnvironment,
+    QueryOf(query): QueryOf<ResetQuery>,
+) -> Result<Json<Guard>, ApiError> {
+    crate::projects::ensure_alive(&at.project, Some(&at.environment))?;
+    let context = &api.context;
+    let own = context.store.guard_rules_of(at.environment.id).await?;
+    let named = query.app.as_deref().map(AppName::new).transpose()?;
+    let app = match named.filter(|app| own.contains_key(app)) {
+        // It may have rules and not be there any more.
+        Some(app) => app,
+        None => {
+            let release = newest_release(context, &at.environment).await?;
+            let main = release.as_ref().and_then(|release| main_app(&at.project, release));
+            app_of(release.as_ref(), main, query.app.as_deref())?
+        }
+    };
+    context.store.guard_rules_set(at.environment.id, &app, None).await?;
+    context.reconciler.wake(at.environment.id);
+    guard(context, &at.project, &at.environment).await.map(Json)
 }
 
 /// The app that is meant. It need not run yet, so that its rules are there when it does.
@@ -93,10 +127,15 @@ fn updated(mut rules: GuardRules, request: &UpdateGuard) -> Result<GuardRules, A
     rules.repeats = request.repeats.unwrap_or(rules.repeats);
     rules.enabled = request.enabled.unwrap_or(rules.enabled);
     rules.reproduction = request.reproduction.unwrap_or(rules.reproduction);
+    rules.background = request.background.map_or(rules.background, |rule| match rule {
+        OnBackground::Allow => BackgroundRule::Allow,
+        OnBackground::Tell => BackgroundRule::Tell,
+        OnBackground::Slow => BackgroundRule::Slow,
+    });
     Ok(rules)
 }
 
-async fn guard(context: &Context, environment: &Environment) -> Result<Guard, ApiError> {
+async fn guard(context: &Context, project: &Project, environment: &Environment) -> Result<Guard, ApiError> {
     let own = context.store.guard_rules_of(environment.id).await?;
     let book = context.money.book();
     let release = newest_release(context, environment).await?;
@@ -108,24 +147,38 @@ async fn guard(context: &Context, environment: &Environment) -> Result<Guard, Ap
             .flat_map(|release| &release.apps)
             .map(|(name, app)| (name, Some(app))),
     );
+    let released = release.iter().flat_map(|release| &release.apps);
+    let there = released.map(|(name, app)| (name, &app.spec));
+    let in_force = guarding::rules(context, project, environment, own.clone(), there);
     let rules = apps.into_iter().map(|(name, app)| {
         let rules = own.get(name).cloned().unwrap_or_default();
         let bounded = app.filter(|_| rules.enabled);
+        let budget = in_force.get(name).map_or(rules.descendants, |rules| rules.descendants);
         weir_api::GuardRules {
             app: name.to_string(),
             set: own.contains_key(name),
-            worst_per_root: bounded.map(|app| worst_per_root(&book, app, &rules).to_string()),
+            worst_per_root: bounded.map(|app| worst_per_root(&book, app, budget).to_string()),
             enabled: rules.enabled,
             depth: rules.depth,
             descendants: rules.descendants,
+            budget,
             repeats: rules.repeats,
             reproduction: rules.reproduction,
+            background: match rules.background {
+                BackgroundRule::Allow => OnBackground::Allow,
+                BackgroundRule::Tell => OnBackground::Tell,
+                BackgroundRule::Slow => OnBackground::Slow,
+            },
         }
     });
     let rules = rules.collect();
     Ok(Guard {
         currency: book.currency,
         rules,
+        background: instances_of(context, environment)
+            .iter()
+            .filter_map(|view| background_of(context, view))
+            .collect(),
         trips: context
             .reconciler
             .trips(environment.id)
@@ -137,21 +190,15 @@ async fn guard(context: &Context, environment: &Environment) -> Result<Guard, Ap
 }
 
 fn trip(trip: &GuardTrip) -> weir_api::GuardTrip {
-    let rule = match trip.rule {
-        GuardRule::Depth => "depth",
-        GuardRule::Descendants => "descendants",
-        GuardRule::Repeats => "repeats",
-        GuardRule::Reproduction => "reproduction",
-        GuardRule::Growth => "growth",
-    };
     weir_api::GuardTrip {
         at: instant(trip.at_ms),
         app: trip.app.to_string(),
         process: trip.process.to_string(),
-        rule: rule.to_owned(),
+        rule: guarding::name_of(trip.rule).to_owned(),
         limit: trip.limit,
         measured: trip.measured,
         refused: trip.refused,
+        warning: trip.warning,
         chain: trip.chain.clone(),
     }
 }
@@ -159,8 +206,8 @@ fn trip(trip: &GuardTrip) -> weir_api::GuardTrip {
 /// What one request from outside may cost at worst with all that descends from it: each call its
 /// price, and the CPU time of one instance at its limit for as long as a call may take. Memory is
 /// paid for whether calls come or not, and what is sent only the cap bounds.
-fn worst_per_root(book: &PriceBook, app: &ReleaseApp, rules: &GuardRules) -> Nano {
-    let calls = u128::from(rules.descendants) + 1;
+fn worst_per_root(book: &PriceBook, app: &ReleaseApp, budget: u64) -> Nano {
+    let calls = u128::from(budget) + 1;
     let cpu_us = app
         .spec
         .processes

@@ -12,8 +12,7 @@ use weir_store::Invoice;
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::extract::{JsonBody, PathOf, QueryOf};
-use super::present::instant;
+use super::extract::{InAccount, JsonBody, PathOf, QueryOf};
 use super::scopes;
 use crate::context::Context;
 use crate::invoices;
@@ -34,11 +33,10 @@ pub(super) async fn list_invoices(
     caller: Caller,
     QueryOf(query): QueryOf<InvoicesQuery>,
 ) -> Result<Json<Vec<weir_api::Invoice>>, ApiError> {
-    caller.require_all_projects()?;
     let name = query.account.as_deref().unwrap_or("default");
-    let account = scopes::account(&api.context, name).await?;
+    let account = scopes::account_for(&api.context, &caller, name).await?;
     let found = api.context.store.invoice_list(account.id).await?;
-    found.iter().map(present).collect::<Result<_, _>>().map(Json)
+    found.iter().map(invoices::shown).collect::<Result<_, _>>().map(Json)
 }
 
 /// Makes a draft of what was used in a stretch that is over.
@@ -48,16 +46,15 @@ pub(super) async fn create_invoice(
     caller: Caller,
     JsonBody(request): JsonBody<CreateInvoice>,
 ) -> Result<(StatusCode, Json<weir_api::Invoice>), ApiError> {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &request.account).await?;
+    let account = scopes::account_for(&api.context, &caller, &request.account).await?;
     let invoice = invoices::create(&api.context, &account, &request).await?;
-    Ok((StatusCode::CREATED, Json(present(&invoice)?)))
+    Ok((StatusCode::CREATED, Json(invoices::shown(&invoice)?)))
 }
 
 /// One invoice or credit note.
 #[utoipa::path(get, path = "/v1/invoices/{invoice}", tag = "invoices", params(("invoice" = String, Path, description = "Identity or number")), responses((status = 200, body = weir_api::Invoice)))]
 pub(super) async fn get_invoice(State(api): State<Api>, caller: Caller, PathOf(id): PathOf<String>) -> Answer {
-    present(&find(&api.context, &caller, &id).await?).map(Json)
+    invoices::shown(&find(&api.context, &caller, &id).await?).map(Json)
 }
 
 /// The same as a page to print.
@@ -67,7 +64,7 @@ pub(super) async fn get_invoice_html(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let invoice = present(&find(&api.context, &caller, &id).await?)?;
+    let invoice = invoices::shown(&find(&api.context, &caller, &id).await?)?;
     Ok(Html(invoices::html(&invoice)))
 }
 
@@ -78,7 +75,7 @@ pub(super) async fn get_invoice_pdf(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let invoice = present(&find(&api.context, &caller, &id).await?)?;
+    let invoice = invoices::shown(&find(&api.context, &caller, &id).await?)?;
     Ok(([(header::CONTENT_TYPE, "application/pdf")], invoices::pdf(&invoice)?))
 }
 
@@ -101,7 +98,7 @@ pub(super) async fn discard_invoice(
 #[utoipa::path(post, path = "/v1/invoices/{invoice}/finalize", tag = "invoices", params(("invoice" = String, Path, description = "Identity")), responses((status = 200, body = weir_api::Invoice)))]
 pub(super) async fn finalize_invoice(State(api): State<Api>, caller: Caller, PathOf(id): PathOf<String>) -> Answer {
     let invoice = find(&api.context, &caller, &id).await?;
-    present(&invoices::finalize(&api.context, invoice.id).await?).map(Json)
+    invoices::shown(&invoices::finalize(&api.context, invoice.id).await?).map(Json)
 }
 
 /// Makes a draft of a credit note, which takes lines of a final invoice back.
@@ -117,7 +114,7 @@ pub(super) async fn credit_invoice(
     let account = accounts.into_iter().find(|account| account.id == invoice.account);
     let account = account.ok_or_else(invoices::no_such_invoice)?;
     let note = invoices::credit(&api.context, &account, &invoice, &request).await?;
-    Ok((StatusCode::CREATED, Json(present(&note)?)))
+    Ok((StatusCode::CREATED, Json(invoices::shown(&note)?)))
 }
 
 /// What is the same on all invoices.
@@ -142,12 +139,9 @@ pub(super) async fn set_invoice_settings(
 #[utoipa::path(put, path = "/v1/accounts/{account}/address", tag = "invoices", params(("account" = String, Path, description = "Name of the account")), request_body = SetCustomer, responses((status = 204)))]
 pub(super) async fn set_customer(
     State(api): State<Api>,
-    caller: Caller,
-    PathOf(name): PathOf<String>,
+    InAccount { account }: InAccount,
     JsonBody(request): JsonBody<SetCustomer>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
-    let account = scopes::account(&api.context, &name).await?;
     invoices::set_customer(&api.context.store, &account, &request.address).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -168,21 +162,4 @@ async fn find(context: &Context, caller: &Caller, wanted: &str) -> Result<Invoic
         }
     }
     Err(invoices::no_such_invoice())
-}
-
-fn present(invoice: &Invoice) -> Result<weir_api::Invoice, ApiError> {
-    let kind = if invoice.credits.is_some() {
-        "credit-note"
-    } else {
-        "invoice"
-    };
-    Ok(weir_api::Invoice {
-        id: invoice.id.to_string(),
-        kind: kind.to_owned(),
-        state: invoice.state.to_string(),
-        number: invoice.number.clone(),
-        created: instant(invoice.created_ms),
-        finalized: invoice.final_ms.map(instant),
-        document: invoices::document(invoice)?,
-    })
 }

@@ -35,6 +35,8 @@ pub(super) async fn audit_ledger(State(api): State<Api>, caller: Caller) -> Resu
         checkpoints: report.checkpoints,
         hours: report.hours,
         leases: report.leases,
+        accesses: report.accesses,
+        unserved_requests: report.unserved_requests,
         findings: report.findings,
     }))
 }

@@ -4,8 +4,9 @@
 //! beside (`projects`, `configuration`, `hosts`, `tokens`, `status`). Every route is entered
 //! once, in [`build`], with what a token needs for it: nothing is reachable by forgetting.
 
-mod accounts;
+pub(crate) mod accounts;
 pub mod auth;
+mod billing;
 pub(crate) mod caps;
 mod costs;
 mod environments;
@@ -126,6 +127,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         endpoints: Vec::new(),
     };
     let routes = invoice_routes(notice_routes(environment_routes(money_routes(platform_routes(routes)))));
+    let routes = billing_routes(routes);
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -224,6 +226,8 @@ fn money_routes(routes: Routes) -> Routes {
             Need::Read,
             accounts::list_transfers,
         )
+        .add(Method::GET, "/v1/time-zone", Need::Read, accounts::get_time_zone)
+        .add(Method::PUT, "/v1/time-zone", Need::Admin, accounts::set_time_zone)
         .add(Method::GET, "/v1/ledger/audit", Need::Admin, ledger::audit_ledger)
         .add(Method::GET, "/v1/ledger/journal", Need::Admin, ledger::read_journal)
 }
@@ -249,6 +253,25 @@ fn invoice_routes(routes: Routes) -> Routes {
         .add(Method::GET, SETTINGS, Need::Read, invoices::get_invoice_settings)
         .add(Method::PUT, SETTINGS, Need::Admin, invoices::set_invoice_settings)
         .add(Method::PUT, ADDRESS, Need::Admin, invoices::set_customer)
+}
+
+fn billing_routes(routes: Routes) -> Routes {
+    const TOPUPS: &str = "/v1/billing/topups";
+    const OUTSIDE: &str = "/v1/billing/outside";
+    const RECORDS: &str = "/v1/billing/records";
+    const RECORD: &str = "/v1/billing/records/{record}";
+    const RETRY: &str = "/v1/billing/records/{record}/retry";
+    routes
+        .add(Method::GET, "/v1/billing", Need::Read, billing::get_billing)
+        .add(Method::POST, TOPUPS, Need::Open, billing::create_topup)
+        .add(Method::PUT, TOPUPS, Need::Admin, billing::set_topups)
+        .add(Method::DELETE, TOPUPS, Need::Admin, billing::unset_topups)
+        .add(Method::PUT, OUTSIDE, Need::Admin, billing::set_outside)
+        .add(Method::DELETE, OUTSIDE, Need::Admin, billing::unset_outside)
+        .add(Method::GET, RECORDS, Need::Read, billing::list_records)
+        .add(Method::GET, RECORD, Need::Read, billing::get_record)
+        .add(Method::POST, RETRY, Need::Admin, billing::retry_record)
+        .add(Method::POST, "/v1/billing/retry", Need::Admin, billing::retry_failed)
 }
 
 fn notice_routes(routes: Routes) -> Routes {
@@ -305,6 +328,12 @@ fn environment_routes(routes: Routes) -> Routes {
             within!("/guard"),
             Need::Deploy,
             guard_rules::update_guard,
+        )
+        .add(
+            Method::DELETE,
+            within!("/guard"),
+            Need::Deploy,
+            guard_rules::reset_guard,
         )
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)

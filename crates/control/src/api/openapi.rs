@@ -7,8 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    accounts, caps, costs, environments, guard_rules, invoices, ledger, logs, notices, platform, prices, projects,
-    sessions, source, tasks,
+    accounts, billing, caps, costs, environments, guard_rules, invoices, ledger, logs, notices, platform, prices,
+    projects, sessions, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -65,8 +65,11 @@ use super::{
         accounts::set_billing,
         accounts::set_stop_order,
         accounts::list_transfers,
+        accounts::get_time_zone,
+        accounts::set_time_zone,
         guard_rules::get_guard,
         guard_rules::update_guard,
+        guard_rules::reset_guard,
         invoices::list_invoices,
         invoices::create_invoice,
         invoices::get_invoice,
@@ -78,6 +81,16 @@ use super::{
         invoices::get_invoice_settings,
         invoices::set_invoice_settings,
         invoices::set_customer,
+        billing::get_billing,
+        billing::create_topup,
+        billing::set_topups,
+        billing::unset_topups,
+        billing::set_outside,
+        billing::unset_outside,
+        billing::list_records,
+        billing::get_record,
+        billing::retry_record,
+        billing::retry_failed,
         notices::list_contacts,
         notices::create_contact,
         notices::delete_contact,
@@ -99,7 +112,10 @@ use super::{
         weir_api::SessionMessage,
         weir_api::Change,
         weir_api::TaskLine,
-        weir_api::LogLine
+        weir_api::LogLine,
+        weir_api::UsageRecord,
+        weir_api::DocumentRecord,
+        weir_api::RecordShown
     ))
 )]
 struct Document;
@@ -144,7 +160,8 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
         .responses
         .responses
         .insert("default".to_owned(), response.into());
-    if path != "/v1/health" && path != "/v1/openapi.json" {
+    let signed = path == "/v1/billing/topups" && matches!(method, HttpMethod::Post);
+    if path != "/v1/health" && path != "/v1/openapi.json" && !signed {
         let need = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         operation.security = Some(vec![need("bearer"), need("basic")]);
     }
@@ -169,7 +186,10 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
             "Name of the environment",
         );
     }
-    if !matches!(method, HttpMethod::Get) {
+    if signed {
+        let words = "t=SECONDS,v1=HEX: HMAC-SHA256 over SECONDS.BODY";
+        add("Weir-Signature", ParameterIn::Header, Required::True, words);
+    } else if !matches!(method, HttpMethod::Get) {
         let words = "1 to 200 characters; the same request under the same key is done once";
         add("Idempotency-Key", ParameterIn::Header, Required::False, words);
     }

@@ -12,6 +12,7 @@ use weir_model::project::{Environment, EnvironmentMode, Project};
 use weir_model::{EnvironmentId, ProjectId, UnixMillis};
 use weir_store::Account;
 
+use super::auth::Caller;
 use super::error::ApiError;
 use super::present::instant;
 use crate::context::Context;
@@ -103,6 +104,13 @@ pub(crate) async fn account(context: &Context, name: &str) -> Result<Account, Ap
     context.store.account_by_name(name).await?.ok_or_else(missing)
 }
 
+/// The same, for callers that may know of all projects: whoever has one of an account sees
+/// nothing of its money.
+pub(super) async fn account_for(context: &Context, caller: &Caller, name: &str) -> Result<Account, ApiError> {
+    caller.require_all_projects()?;
+    account(context, name).await
+}
+
 /// What the instances of an environment may use, as far as they are asked for.
 pub(super) async fn loads(context: &Context, environment: &Environment) -> Result<Vec<Load>, ApiError> {
     if environment.mode != EnvironmentMode::Active {
@@ -176,6 +184,7 @@ pub(super) fn stopped(
         reason: kind.to_owned(),
         message: crate::reconcile::words(reason, project, environment.unwrap_or_default()),
         hint,
+        kept_until: None,
     }
 }
 

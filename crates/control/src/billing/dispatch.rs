@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use weir_store::{Channel, Contact, Notice, NoticeState, StoreError};
 
-use super::call::{self, Call};
-use super::mail::{Mail, Mailer};
+use super::call::{self, Call, Trust};
+use super::mail::{Mail, Mailer, Pdf};
 use super::{address, news, signature};
 use crate::context::Context;
+use crate::invoices;
 
 /// How often it is looked for something to send.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,12 +25,14 @@ const AT_ONCE: usize = 8;
 
 /// Sends until control stops.
 pub async fn run(context: Context) {
+    let bundle = context.config.ca_bundle.as_deref();
     let mailer = context.config.smtp.as_ref().and_then(|url| {
-        Mailer::open(url)
+        Mailer::open(url, bundle)
             .inspect_err(|error| tracing::error!("no mail can be sent: {error:#}"))
             .ok()
     });
-    let sender = Sender { context, mailer };
+    let trust = Trust::load(bundle);
+    let sender = Sender { context, mailer, trust };
     loop {
         let sent = sender.round().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "notices could not be read or noted; trying again");
@@ -46,6 +49,7 @@ pub async fn run(context: Context) {
 struct Sender {
     context: Context,
     mailer: Option<Mailer>,
+    trust: Trust,
 }
 
 impl Sender {
@@ -96,11 +100,31 @@ impl Sender {
                     subject: &notice.subject,
                     text: &notice.body,
                     id: notice.id.to_string(),
+                    pdf: self.paper(notice).await?,
                 };
                 mailer.send(mail).await
             }
             Channel::Webhook => self.post(contact, notice).await,
         }
+    }
+
+    /// The document that a notice is about.
+    async fn paper(&self, notice: &Notice) -> Result<Option<Pdf>, String> {
+        let Some(id) = news::invoice_of(notice) else {
+            return Ok(None);
+        };
+        let unreadable = |error: &dyn std::fmt::Display| format!("the invoice {id} cannot be attached: {error}");
+        let invoice = self.context.store.invoice_by_id(id).await;
+        let Some(invoice) = invoice.map_err(|error| unreadable(&error))? else {
+            return Err(unreadable(&"it is not there"));
+        };
+        let shown = invoices::shown(&invoice).map_err(|error| unreadable(&error))?;
+        let number = shown.number.as_deref().unwrap_or(&shown.id);
+        let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+        Ok(Some(Pdf {
+            name: format!("{}-{}.pdf", shown.kind, number.chars().map(plain).collect::<String>()),
+            bytes: invoices::pdf(&shown).map_err(|error| unreadable(&error))?,
+        }))
     }
 
     async fn post(&self, contact: &Contact, notice: &Notice) -> Result<(), String> {
@@ -117,12 +141,13 @@ impl Sender {
             headers.insert(name, value);
         }
         let call = Call {
+            method: Method::POST,
             url: address::check_url(&contact.address, contact.private)?,
             private: contact.private,
             headers,
             body: notice.body.clone(),
         };
-        let status = call::post(call).await?;
+        let status = call::ask(call, &self.trust).await?.status;
         if status.is_success() {
             Ok(())
         } else {

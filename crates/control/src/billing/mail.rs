@@ -1,11 +1,13 @@
 //! Mail by SMTP. Encrypted, except to a server on the machine itself.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lettre::message::header::ContentType;
-use lettre::message::{Mailbox, Message};
+use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -30,31 +32,52 @@ pub(super) struct Mail<'a> {
     pub(super) text: &'a str,
     /// Makes repetitions of a mail the same mail.
     pub(super) id: String,
+    /// A PDF that goes with it.
+    pub(super) pdf: Option<Pdf>,
+}
+
+/// A document that goes with a mail.
+#[derive(Debug)]
+pub(super) struct Pdf {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Mailer {
-    /// Reads `smtp://USER:PASSWORD@HOST:PORT?from=ADDRESS` (STARTTLS is then insisted upon, except
-    /// on this machine) or `smtps://…` (TLS from the start). Nothing is sent yet.
-    pub fn open(url: &Secret) -> anyhow::Result<Self> {
+    /// Reads `smtp://USER:PASSWORD@HOST:PORT?from=ADDRESS` (STARTTLS is then insisted upon; to a
+    /// server on this machine only with `&tls=required`) or `smtps://…` (TLS from the start).
+    /// The server's certificate is checked with the authorities of a bundle in PEM, or where
+    /// there is none with those of the machine. Nothing is sent yet.
+    pub fn open(url: &Secret, bundle: Option<&Path>) -> anyhow::Result<Self> {
         const FORM: &str = "the mail server is given as smtp://USER:PASSWORD@HOST:587?from=weir@example.org";
         // The error must not show the password that is in the URL.
         let url = Url::parse(url.expose()).context(FORM)?;
         let host = url.host_str().filter(|host| !host.is_empty()).context(FORM)?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let loopback = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let builder = match url.scheme() {
-            "smtps" => AsyncSmtpTransport::<Tokio1Executor>::relay(bare)?,
-            "smtp" if loopback => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(bare),
-            "smtp" => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(bare)?,
+        let asked = |wanted: &str| {
+            url.query_pairs()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value)
+        };
+        let insists = match asked("tls").as_deref() {
+            None => !loopback,
+            Some("required") => true,
+            Some(_) => bail!("the mail server's address has a `tls` that is not `required`"),
+        };
+        let (port, tls) = match url.scheme() {
+            "smtps" => (465, Tls::Wrapper(parameters(bare, bundle)?)),
+            "smtp" if insists => (587, Tls::Required(parameters(bare, bundle)?)),
+            "smtp" => (25, Tls::None),
             _ => bail!(FORM),
         };
-        let from = url.query_pairs().find(|(name, _)| name == "from");
-        let (_, from) = from.context("the mail server's address does not say from whom mail is: add ?from=ADDRESS")?;
+        let from =
+            asked("from").context("the mail server's address does not say from whom mail is: add ?from=ADDRESS")?;
         let from = from.parse().context("`from` is no mail address")?;
-        let mut builder = builder.timeout(Some(TIMEOUT));
-        if let Some(port) = url.port() {
-            builder = builder.port(port);
-        }
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(bare)
+            .port(url.port().unwrap_or(port))
+            .tls(tls)
+            .timeout(Some(TIMEOUT));
         if !url.username().is_empty() {
             let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
             let password = plain(url.password().unwrap_or_default());
@@ -73,16 +96,43 @@ impl Mailer {
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(mail.subject)
-            .message_id(Some(format!("<{}@{}>", mail.id, self.from.email.domain())))
-            .header(ContentType::TEXT_PLAIN)
-            .body(mail.text.to_owned())
-            .map_err(|error| error.to_string())?;
+            .message_id(Some(format!("<{}@{}>", mail.id, self.from.email.domain())));
+        let text = mail.text.to_owned();
+        let message = match mail.pdf {
+            None => message.header(ContentType::TEXT_PLAIN).body(text),
+            Some(pdf) => {
+                let kind = ContentType::parse("application/pdf").map_err(|error| error.to_string())?;
+                let paper = Attachment::new(pdf.name).body(pdf.bytes, kind);
+                message.multipart(MultiPart::mixed().singlepart(SinglePart::plain(text)).singlepart(paper))
+            }
+        };
+        let message = message.map_err(|error| error.to_string())?;
         match tokio::time::timeout(TIMEOUT, self.transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("the mail server did not take it: {error}")),
+            Ok(Err(error)) => Err(not_taken(&error)),
             Err(_) => Err(format!("the mail server did not answer within {} s", TIMEOUT.as_secs())),
         }
     }
+}
+
+fn parameters(host: &str, bundle: Option<&Path>) -> anyhow::Result<TlsParameters> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(path) = bundle {
+        let read = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        builder = builder
+            .certificate_store(CertificateStore::None)
+            .add_root_certificate(Certificate::from_pem(&read).context("these are no certificate authorities")?);
+    }
+    builder.build().context("TLS cannot be used with the mail server")
+}
+
+fn not_taken(error: &lettre::transport::smtp::Error) -> String {
+    if error.is_tls() || error.to_string().contains("certificate") {
+        return format!(
+            "the mail server's certificate is refused, so nothing was sent: {error}; it has to be for the name in WEIR_SMTP and from an authority that this machine trusts"
+        );
+    }
+    format!("the mail server did not take it: {error}")
 }
 
 #[cfg(test)]
@@ -91,11 +141,12 @@ mod tests {
 
     #[test]
     fn the_address_of_the_mail_server_is_understood_or_explained() {
-        let open = |url: &str| Mailer::open(&Secret::new(url.to_owned()));
+        let open = |url: &str| Mailer::open(&Secret::new(url.to_owned()), None);
         for url in [
             "smtp://me:p%40ss@mail.example.org:587?from=weir@example.org",
             "smtps://mail.example.org?from=Weir%20%3Cweir@example.org%3E",
             "smtp://127.0.0.1:2525?from=weir@example.org",
+            "smtp://localhost:2525?from=weir@example.org&tls=required",
         ] {
             assert!(open(url).is_ok(), "{url}");
         }
@@ -104,6 +155,7 @@ mod tests {
             "http://hunter2@mail.example.org?from=a@b.c",
             "smtp://me:hunter2@mail.example.org",
             "smtp://me:hunter2@mail.example.org?from=nobody",
+            "smtp://me:hunter2@mail.example.org?from=a@example.org&tls=perhaps",
         ] {
             let error = format!("{:#}", open(url).unwrap_err());
             assert!(error.contains("mail") && !error.contains("hunter2"), "{error}");

@@ -1,5 +1,6 @@
 //! What leaves the house about money: notices to people by mail, and to their systems by
-//! signed webhooks.
+//! signed webhooks; and what passes between it and outside systems: payments in, usage and documents
+//! out.
 //!
 //! News are handed in durably ([`NoticeSink`], [`guard_tripped`]) and sent from there ([`run`]):
 //! at least once, for each contact in order, again and again for three days when the receiver
@@ -13,9 +14,14 @@ mod call;
 mod dispatch;
 mod mail;
 mod news;
+mod outside;
+mod records;
 mod signature;
+mod topups;
 
 pub use address::{check_email, check_url};
 pub use dispatch::run;
 pub use mail::Mailer;
-pub use news::{NoticeSink, guard_tripped, seal_secret, test};
+pub use news::{NoticeSink, guard_tripped, invoice_final, seal_secret, test};
+pub use outside::{Courier, Outside, outside, run_outside, set_outside, sha256_of, unset_outside};
+pub use topups::{TopupError, receive, set_topups, takes_topups, unset_topups};

@@ -7,16 +7,21 @@ use serde_json::json;
 use weir_ledger::book::Scope;
 use weir_model::guard::GuardTrip;
 use weir_model::project::{Environment, Project};
-use weir_model::{AccountId, ContactId, NoticeId, ProjectId, UnixMillis};
-use weir_store::{Account, Channel, Contact, Notice, NoticeState, StoreError};
+use weir_model::{AccountId, ContactId, InvoiceId, NoticeId, ProjectId, UnixMillis};
+use weir_store::{Account, BillingRecord, Channel, Contact, Invoice, Notice, NoticeState, StoreError};
 
 use crate::api::present::instant;
 use crate::context::Context;
+use crate::guarding;
+use crate::invoices;
 use crate::money::{Alert, AlertSink};
 use crate::secrets::{Sealer, Secret, SecretError};
 
 /// The same app is told of for the same rule once in so long.
 const GUARD_QUIET_MS: i64 = 600_000;
+
+/// How the keys of notices about documents begin.
+const INVOICE_KEY: &str = "invoice-";
 
 /// Hands alerts in for the contacts that they concern.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +54,8 @@ pub async fn guard_tripped(
     message: &str,
 ) {
     let key = format!(
-        "guard-{}-{}-{}-{:?}-{}",
+        "{}-{}-{}-{}-{:?}-{}",
+        guarding::kind_of(trip),
         environment.id,
         trip.app,
         trip.process,
@@ -63,7 +69,7 @@ pub async fn guard_tripped(
         };
         let news = News {
             key,
-            kind: "guard.tripped",
+            kind: guarding::kind_of(trip),
             at_ms: trip.at_ms,
             message,
             next_step: format!("weir guard {} {} --env {}", project.name, trip.app, environment.name),
@@ -75,6 +81,65 @@ pub async fn guard_tripped(
     if let Err(error) = told {
         tracing::warn!(project.name = %project.name, %error, "what the guard caught could not be told to contacts");
     }
+}
+
+/// Hands in that an outside billing system does not take a record, for the contacts of the account;
+/// once a day, because then it is hardly the only one.
+pub(super) async fn record_failed(
+    context: &Context,
+    record: &BillingRecord,
+    now_ms: UnixMillis,
+    problem: &str,
+) -> Result<(), StoreError> {
+    let Some(about) = About::of(context, Scope::Account(record.account)).await? else {
+        return Ok(());
+    };
+    let message = format!(
+        "the outside billing system does not take the record {}: {problem}",
+        record.id
+    );
+    let news = News {
+        key: format!("record-{}-{}", record.account, now_ms.div_euclid(86_400_000)),
+        kind: "billing.failed",
+        at_ms: now_ms,
+        message: &message,
+        next_step: "weir billing records --state failed".to_owned(),
+        about,
+    };
+    tell(context, &news).await
+}
+
+/// Hands in that an invoice or a credit note is final.
+pub async fn invoice_final(context: &Context, invoice: &Invoice, shown: weir_api::Invoice) -> Result<(), StoreError> {
+    let Some(about) = About::of(context, Scope::Account(invoice.account)).await? else {
+        return Ok(());
+    };
+    let document = &shown.document;
+    let message = format!(
+        "{} {} of {} {}, for use {}",
+        shown.kind.replace('-', " "),
+        shown.number.as_deref().unwrap_or_default(),
+        document.total,
+        document.currency,
+        invoices::stretch(document)
+    );
+    let news = News {
+        key: format!("{INVOICE_KEY}{}", invoice.id),
+        kind: "invoice.final",
+        at_ms: invoice.final_ms.unwrap_or(invoice.created_ms),
+        message: &message,
+        next_step: format!("weir invoice pdf {} FILE.pdf", invoice.id),
+        about: About {
+            document: Some(shown),
+            ..about
+        },
+    };
+    tell(context, &news).await
+}
+
+/// The document that a notice is about.
+pub(super) fn invoice_of(notice: &Notice) -> Option<InvoiceId> {
+    notice.key.strip_prefix(INVOICE_KEY)?.parse().ok()
 }
 
 /// Hands in a notice that only shows that a contact is reached.
@@ -95,6 +160,7 @@ pub async fn test(context: &Context, contact: &Contact) -> Result<Notice, StoreE
             project_id: contact.project,
             project: project.map(|project| project.name.to_string()),
             environment: None,
+            document: None,
         },
     };
     let notice = notice_of(context, contact, &news);
@@ -123,6 +189,8 @@ struct About {
     project_id: Option<ProjectId>,
     project: Option<String>,
     environment: Option<String>,
+    /// An invoice or a credit note, which is nothing for contacts of one project.
+    document: Option<weir_api::Invoice>,
 }
 
 impl About {
@@ -154,6 +222,7 @@ impl About {
             project_id: project.as_ref().map(|project| project.id),
             project: project.map(|project| project.name.to_string()),
             environment: environment.map(|environment| environment.name.to_string()),
+            document: None,
         }))
     }
 
@@ -168,7 +237,11 @@ impl About {
 
     fn concerns(&self, contact: &Contact) -> bool {
         let same = |project| self.project_id.is_none_or(|about| about == project);
-        contact.account == self.account_id && contact.project.is_none_or(same)
+        let project = match (contact.project, &self.document) {
+            (Some(_), Some(_)) => false,
+            (project, _) => project.is_none_or(same),
+        };
+        contact.account == self.account_id && project
     }
 }
 
@@ -187,7 +260,9 @@ struct News<'a> {
 fn next_step(kind: &str, about: &About) -> String {
     match (kind, &about.project) {
         ("money.resumed", Some(project)) => format!("weir status {project}"),
-        ("money.promise-broken", _) => format!("weir account {}", about.account),
+        ("money.promise-due" | "money.promise-broken", _) => {
+            format!("weir account topup {} AMOUNT --reference TEXT", about.account)
+        }
         _ => format!("weir cap set {} AMOUNT/month", about.scope()),
     }
 }
@@ -240,12 +315,25 @@ fn text_of(subject: &str, news: &News<'_>) -> String {
     if let Some(environment) = &about.environment {
         line("Environment:", environment);
     }
+    if let Some(document) = &about.document {
+        line("Document:", &format!("{}, attached as PDF", document.id));
+    }
     line("Next step:", &news.next_step);
     text + "\nThis address is a contact of Weir; `weir notify list` shows all of them.\n"
 }
 
 fn json_of(id: NoticeId, news: &News<'_>) -> String {
     let about = &news.about;
+    let document = about.document.as_ref().map(|document| {
+        json!({
+            "id": document.id,
+            "kind": document.kind,
+            "number": document.number,
+            "total": document.document.total,
+            "currency": document.document.currency,
+            "pdf": format!("/v1/invoices/{}/pdf", document.id),
+        })
+    });
     json!({
         "id": id,
         "kind": news.kind,
@@ -255,6 +343,7 @@ fn json_of(id: NoticeId, news: &News<'_>) -> String {
         "environment": about.environment,
         "message": news.message,
         "next_step": news.next_step,
+        "document": document,
     })
     .to_string()
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::Add;
 
 use weir_ledger::Nano;
-use weir_model::UnixMillis;
 
 /// An amount in the smallest unit that is paid (cents).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +65,33 @@ impl fmt::Display for Cents {
                 width = digits as usize
             ),
         }
+    }
+}
+
+/// Rounds one amount after the other so that their sum stays within half a unit of what it is
+/// exactly, however many small ones there are.
+#[derive(Debug)]
+pub(super) struct Rounding<'a> {
+    currency: &'a str,
+    exact: Nano,
+    paid: Cents,
+}
+
+impl<'a> Rounding<'a> {
+    pub(super) fn new(currency: &'a str) -> Self {
+        Self {
+            currency,
+            exact: Nano::ZERO,
+            paid: Cents::of(Nano::ZERO, currency),
+        }
+    }
+
+    /// What is paid for the next amount: it, rounded up or down.
+    pub(super) fn next(&mut self, amount: Nano) -> Cents {
+        self.exact = self.exact.saturating_add(amount);
+        let before = self.paid;
+        self.paid = Cents::of(self.exact, self.currency);
+        self.paid + before.negated()
     }
 }
 
@@ -131,12 +157,6 @@ pub(super) fn number_of(series: &str, year: i16, number: i64) -> String {
     format!("{before}{number:0width$}{after}")
 }
 
-/// The year of an instant, in UTC.
-pub(super) fn year_of(at_ms: UnixMillis) -> i16 {
-    let instant = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
-    instant.to_zoned(jiff::tz::TimeZone::UTC).year()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +171,24 @@ mod tests {
         assert_eq!(shown(1_500_000_000, "JPY"), "2");
         assert_eq!(shown(1_000_500_000, "KWD"), "1.001");
         assert_eq!(Cents::of(Nano(1_235_000_000), "EUR").nano(), Nano(1_240_000_000));
+    }
+
+    #[test]
+    fn many_small_amounts_add_up() {
+        let mut rounding = Rounding::new("EUR");
+        let lines: Vec<Cents> = (0..300).map(|_| rounding.next(Nano(4_000_000))).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| ["0.00", "0.01"].contains(&line.to_string().as_str()))
+        );
+        let zero = Cents::of(Nano::ZERO, "EUR");
+        let sum = |lines: &[Cents]| lines.iter().fold(zero, |sum, line| sum + *line).to_string();
+        assert_eq!(sum(&lines), "1.20");
+        assert_eq!(sum(&lines[..100]), "0.40");
+        let mut rounding = Rounding::new("JPY");
+        let lines: Vec<String> = (0..5).map(|_| rounding.next(Nano(400_000_000)).to_string()).collect();
+        assert_eq!(lines, ["0", "1", "0", "1", "0"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use weir_api::{Invoice, InvoiceDocument};
+use weir_ledger::period::time_zone;
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;color:#111;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 address{font-style:normal;white-space:pre-line}header{display:flex;justify-content:space-between;gap:2rem}\
@@ -23,22 +24,29 @@ pub(super) fn title(invoice: &Invoice) -> String {
     }
 }
 
+/// From when until when.
+pub fn stretch(document: &InvoiceDocument) -> String {
+    let [from, until] = [&document.from, &document.until].map(|at| shown(at, &document.time_zone));
+    format!("from {from} until {until} ({})", document.time_zone)
+}
+
+/// An instant in a time zone: the date, and the time unless it is midnight.
+fn shown(instant: &str, zone: &str) -> String {
+    let parsed = instant.parse::<jiff::Timestamp>().ok();
+    let Some((at, zone)) = parsed.zip(time_zone(zone)) else {
+        return instant.to_owned();
+    };
+    let text = at.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string();
+    text.strip_suffix(" 00:00").unwrap_or(&text).to_owned()
+}
+
 /// The line below it.
 pub(super) fn about(invoice: &Invoice) -> String {
     let document = &invoice.document;
-    let day = |instant: &str| {
-        instant
-            .replace(":00:00.000Z", "h")
-            .replace("T00h", "")
-            .replace('T', " ")
-    };
-    let mut text = format!(
-        "For use from {} until {} (UTC)",
-        day(&document.from),
-        day(&document.until)
-    );
+    let mut text = format!("For use {}", stretch(document));
     if let Some(finalized) = &invoice.finalized {
-        let _ = write!(text, ", dated {}", finalized.get(..10).unwrap_or(finalized));
+        let day = shown(finalized, &document.time_zone);
+        let _ = write!(text, ", dated {}", day.get(..10).unwrap_or(&day));
     }
     if let Some(number) = &document.credits_number {
         let _ = write!(text, ", takes back lines of {number}");

@@ -4,13 +4,19 @@
 //! The ledger comes first: it moves the same amounts under the document's identity, once,
 //! however often that is asked for. After a crash in between, finalizing the same draft again
 //! goes on where it ended.
+//!
+//! [`automatic`] makes the invoice of each month by itself, and `told` has contacts told of what has
+//! become final.
 
 mod amounts;
+pub mod automatic;
 mod html;
 mod pdf;
+mod told;
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 use weir_api::{CreateInvoice, CreditInvoice, InvoiceDocument, InvoiceLine, InvoiceSettings};
 use weir_ledger::book::{Command, Reply, Scope};
@@ -19,18 +25,19 @@ use weir_ledger::{Nano, Sku};
 use weir_model::{InvoiceId, UnixMillis};
 use weir_store::{Account, Finalize, Invoice, InvoiceState, Store};
 
-use self::amounts::{Cents, quantity, tax_of};
+use self::amounts::{Cents, Rounding, quantity, tax_of};
 use crate::api::ApiError;
 use crate::api::present::instant;
+use crate::civil;
 use crate::context::Context;
 use crate::money::{Bucket, CostColumn, CostQuery};
 
-pub use html::html;
+pub use html::{html, stretch};
 pub use pdf::pdf;
 
 const SETTINGS: &str = "invoices.settings";
-const HOUR_MS: i64 = 3_600_000;
 const TEXT_BYTES: usize = 2_000;
+const ALREADY_INVOICED: &str = "already-invoiced";
 
 /// One document becomes final at a time, so that no use is on two of them. Control is one process.
 static FINALIZING: Mutex<()> = Mutex::const_new(());
@@ -43,6 +50,7 @@ pub async fn settings(store: &Store) -> Result<InvoiceSettings, ApiError> {
             seller: String::new(),
             tax_percent: "0".to_owned(),
             series: "{year}-{number:05}".to_owned(),
+            automatic: true,
         }),
     }
 }
@@ -85,9 +93,28 @@ pub fn document(invoice: &Invoice) -> Result<InvoiceDocument, ApiError> {
     serde_json::from_str(&invoice.document).map_err(ApiError::internal)
 }
 
+/// A document in the shape of the public API.
+pub fn shown(invoice: &Invoice) -> Result<weir_api::Invoice, ApiError> {
+    let kind = if invoice.credits.is_some() {
+        "credit-note"
+    } else {
+        "invoice"
+    };
+    Ok(weir_api::Invoice {
+        id: invoice.id.to_string(),
+        kind: kind.to_owned(),
+        state: invoice.state.to_string(),
+        number: invoice.number.clone(),
+        created: instant(invoice.created_ms),
+        finalized: invoice.final_ms.map(instant),
+        document: document(invoice)?,
+    })
+}
+
 /// Makes a draft of what was used in a stretch that is over.
 pub async fn create(context: &Context, account: &Account, request: &CreateInvoice) -> Result<Invoice, ApiError> {
-    let (from_ms, until_ms) = (parse_hour(&request.from)?, parse_hour(&request.until)?);
+    let zone = context.money.time_zone();
+    let (from_ms, until_ms) = (parse_hour(&request.from, &zone)?, parse_hour(&request.until, &zone)?);
     let now_ms = context.clock.now_ms();
     if from_ms >= until_ms || until_ms > now_ms {
         return Err(ApiError::invalid(
@@ -99,6 +126,7 @@ pub async fn create(context: &Context, account: &Account, request: &CreateInvoic
         return Err(ApiError::conflict("nothing-used", "nothing was used in that time"));
     }
     let head = Head {
+        id: InvoiceId::from_parts(now_ms, context.clock.random()),
         account,
         from_ms,
         until_ms,
@@ -110,6 +138,7 @@ pub async fn create(context: &Context, account: &Account, request: &CreateInvoic
 
 /// What the paper says beside its lines.
 struct Head<'a> {
+    id: InvoiceId,
     account: &'a Account,
     from_ms: UnixMillis,
     until_ms: UnixMillis,
@@ -136,6 +165,8 @@ async fn lines(context: &Context, account: &Account, from_ms: i64, until_ms: i64
     let rows = context.money.costs(query).await?;
     let books = context.money.books();
     let names = names(context).await?;
+    let currency = context.money.book().currency;
+    let mut rounding = Rounding::new(&currency);
     let mut lines = Vec::new();
     for row in rows {
         let (Some(sku), Some(version)) = (row.sku, row.price_version) else {
@@ -148,7 +179,7 @@ async fn lines(context: &Context, account: &Account, from_ms: i64, until_ms: i64
         let book = book.ok_or_else(|| ApiError::internal(format!("there are no prices {version}")))?;
         let price = price_text(&sku, book.price(&sku));
         let name = |id: Option<String>| id.map(|id| names.get(&id).cloned().unwrap_or(id)).unwrap_or_default();
-        let cents = Cents::of(row.amount, &book.currency);
+        let cents = rounding.next(row.amount);
         lines.push(Line {
             exact: row.amount,
             cents,
@@ -169,7 +200,7 @@ async fn lines(context: &Context, account: &Account, from_ms: i64, until_ms: i64
 }
 
 /// Names of projects and environments, by identity.
-async fn names(context: &Context) -> Result<BTreeMap<String, String>, ApiError> {
+pub(crate) async fn names(context: &Context) -> Result<BTreeMap<String, String>, ApiError> {
     let mut names = BTreeMap::new();
     for project in context.store.project_list().await? {
         for environment in context.store.environment_list(project.id).await? {
@@ -202,6 +233,7 @@ async fn write(context: &Context, head: Head<'_>, lines: Vec<Line>) -> Result<In
         currency,
         from: instant(head.from_ms),
         until: instant(head.until_ms),
+        time_zone: context.money.settings().time_zone,
         credits: head.credits.map(|invoice| invoice.id.to_string()),
         credits_number: head.credits.and_then(|invoice| invoice.number.clone()),
         reason: head.reason.map(str::to_owned),
@@ -214,7 +246,7 @@ async fn write(context: &Context, head: Head<'_>, lines: Vec<Line>) -> Result<In
     };
     let now_ms = context.clock.now_ms();
     let invoice = Invoice {
-        id: InvoiceId::from_parts(now_ms, context.clock.random()),
+        id: head.id,
         account: head.account.id,
         state: InvoiceState::Draft,
         number: None,
@@ -272,6 +304,7 @@ pub async fn credit(
         lines.push(Line { line, exact, cents });
     }
     let head = Head {
+        id: InvoiceId::from_parts(context.clock.now_ms(), context.clock.random()),
         account,
         from_ms: invoice.from_ms,
         until_ms: invoice.until_ms,
@@ -310,7 +343,7 @@ pub async fn finalize(context: &Context, id: InvoiceId) -> Result<Invoice, ApiEr
         return Err(refusal.into());
     }
     let now_ms = context.clock.now_ms();
-    let year = amounts::year_of(now_ms);
+    let year = civil::day_of(now_ms, &context.money.time_zone()).year();
     let series = settings(store).await?.series;
     let counter = series.replace("{year}", &year.to_string());
     let finalize = Finalize {
@@ -332,7 +365,7 @@ async fn charge(context: &Context, invoice: &Invoice, document: &InvoiceDocument
         if overlaps && other.credits.is_none() && other.state != InvoiceState::Draft {
             let number = other.number.unwrap_or_default();
             return Err(ApiError::conflict(
-                "already-invoiced",
+                ALREADY_INVOICED,
                 format!("the invoice {number} is for a part of that time"),
             )
             .with_hint("what was used then is on it, or has been taken back by credit notes"));
@@ -382,28 +415,26 @@ async fn take_back(
     Ok((command, all.then_some(original)))
 }
 
+/// Whether an amount can be paid: it is a whole number of the currency's smallest unit.
+pub(crate) fn is_payable(amount: Nano, currency: &str) -> bool {
+    Cents::of(amount, currency).nano() == amount
+}
+
 /// There is none, or it is not to be seen.
 pub fn no_such_invoice() -> ApiError {
     ApiError::not_found("invoice-not-found", "there is no such invoice").with_hint("list them with `weir invoice list`")
 }
 
-/// A date or an instant at a full hour, in UTC.
-fn parse_hour(text: &str) -> Result<UnixMillis, ApiError> {
-    let shown: String = text.chars().take(40).collect();
-    let wrong = || {
+/// A date in the time zone, or an instant at a full hour.
+fn parse_hour(text: &str, zone: &TimeZone) -> Result<UnixMillis, ApiError> {
+    let instant = text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond);
+    let at_hour = instant.filter(|at_ms| civil::hour_of(*at_ms, zone) == *at_ms);
+    at_hour.or_else(|| civil::begin_of(text, zone)).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
         ApiError::invalid(format!("`{shown}` is neither a date nor an instant at a full hour"))
             .with_hint("write it like 2026-11-01 or 2026-11-01T15:00:00Z")
-    };
-    let at_ms = match text.parse::<jiff::Timestamp>() {
-        Ok(instant) => instant.as_millisecond(),
-        Err(_) => {
-            let date: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
-            let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong())?;
-            midnight.timestamp().as_millisecond()
-        }
-    };
-    if at_ms.rem_euclid(HOUR_MS) != 0 {
-        return Err(wrong());
-    }
-    Ok(at_ms)
+    })
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use weir_ledger::Nano;
 use weir_ledger::audit::{Auditor, Entry};
 use weir_ledger::book::{Change, Event, LeaseNumber};
 use weir_ledger::protocol::{Exchange, Incarnation, LeaseKey, LineKey, MeterName};
+use weir_ledger::{Nano, PriceBook};
 use weir_model::UnixMillis;
 use weir_store::{Checkpoint, JournalRow, StoreError};
 
+use super::access::{self, AccessAudit, Payments, Served};
 use super::hours::{self, Calendar, Key};
 use super::service::{PAGE, state_of};
 use super::{AuditReport, Money, MoneyError};
@@ -21,16 +22,22 @@ const COUNTERS: usize = 10_000;
 /// A lease, as its meter names it.
 type Name = (MeterName, Incarnation, LeaseKey);
 
+/// Units that were used of each lease, by line.
+type Told = BTreeMap<Name, BTreeMap<LineKey, u64>>;
+
 /// What meters have said themselves since control started, noted before the ledger sees it.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    leases: BTreeMap<Name, BTreeMap<LineKey, u64>>,
+    leases: Told,
     oldest: VecDeque<Name>,
+    /// How often each meter has spoken.
+    questions: BTreeMap<MeterName, u64>,
 }
 
 impl Counters {
     /// Notes what a meter says; totals, so that the most that was ever said is right.
     pub(super) fn note(&mut self, exchange: &Exchange) {
+        *self.questions.entry(exchange.meter.clone()).or_default() += 1;
         for report in &exchange.leases {
             let name = (exchange.meter.clone(), exchange.incarnation, report.lease);
             if !self.leases.contains_key(&name) {
@@ -49,7 +56,12 @@ impl Counters {
         }
     }
 
-    fn copy(&self) -> BTreeMap<Name, BTreeMap<LineKey, u64>> {
+    /// How often a meter has spoken.
+    pub(super) fn questions(&self, meter: &MeterName) -> u64 {
+        self.questions.get(meter).copied().unwrap_or(0)
+    }
+
+    fn copy(&self) -> Told {
         self.leases.clone()
     }
 }
@@ -59,6 +71,7 @@ impl Counters {
 struct Lease {
     name: Name,
     usage: BTreeMap<LineKey, u64>,
+    lost: Nano,
     closed: bool,
 }
 
@@ -76,6 +89,7 @@ struct Replay {
     kept_from_ms: UnixMillis,
     checkpoints: Vec<Checkpoint>,
     compared: Compared,
+    access: AccessAudit,
     findings: Vec<String>,
 }
 
@@ -89,9 +103,11 @@ struct Compared {
 
 impl Money {
     /// Replays the journal from its beginning and compares what comes of it with the ledger that
-    /// works now, with every checkpoint and hourly row, and with what meters have counted.
-    /// Reads all of the journal, while everything goes on. Fails if it cannot be read.
+    /// works now, with every checkpoint and hourly row, with what meters have counted, and with
+    /// what nodes have served. Reads all of the journal, while everything goes on, and waits some
+    /// seconds for nodes to say how they stand. Fails if it cannot be read.
     pub async fn audit(&self) -> Result<AuditReport, MoneyError> {
+        let mut served = self.served_before().await?;
         let now = self.state().await?;
         let store = &self.shared.store;
         let mut replay = Replay::new(hours::kept_from(self.shared.clock.now_ms()));
@@ -106,10 +122,12 @@ impl Money {
             .await?;
         // After the hours: whatever was settled in them was said before.
         let counters = super::lock(&self.shared.counters).copy();
+        self.served_after(&mut served).await?;
         replay.checkpoints = self.checkpoints().await?;
         replay.checkpoints.push(now);
         self.replay(&mut replay, until).await?;
         replay.compare(&counters);
+        replay.compare_access(&served, &counters, &self.books(), self.shared.clock.now_ms());
         Ok(replay.report())
     }
 
@@ -146,6 +164,7 @@ impl Replay {
             kept_from_ms,
             checkpoints: Vec::new(),
             compared: Compared::default(),
+            access: AccessAudit::default(),
             findings: Vec::new(),
         }
     }
@@ -192,6 +211,7 @@ impl Replay {
                 let opened = Lease {
                     name: (opening.meter.clone(), opening.incarnation, opening.key),
                     usage: BTreeMap::new(),
+                    lost: Nano::ZERO,
                     closed: false,
                 };
                 self.leases.insert(*lease, opened);
@@ -209,8 +229,9 @@ impl Replay {
                     ));
                 }
             }
-            Change::Closed { lease, .. } => {
+            Change::Closed { lease, lost, .. } => {
                 if let Some(lease) = self.leases.get_mut(lease) {
+                    lease.lost = *lost;
                     lease.closed = true;
                 }
             }
@@ -221,6 +242,7 @@ impl Replay {
     fn report(self) -> AuditReport {
         let mut found = self.auditor.finish();
         found.findings.extend(self.findings);
+        found.findings.extend(self.access.findings);
         found.findings.truncate(FINDINGS);
         AuditReport {
             events: found.events,
@@ -228,6 +250,8 @@ impl Replay {
             checkpoints: self.compared.checkpoints,
             hours: self.compared.hours,
             leases: self.compared.leases,
+            accesses: self.access.compared,
+            unserved_requests: self.access.unserved_requests,
             findings: found.findings,
         }
     }
@@ -248,7 +272,7 @@ impl Replay {
         }
     }
 
-    fn compare(&mut self, counters: &BTreeMap<Name, BTreeMap<LineKey, u64>>) {
+    fn compare(&mut self, counters: &Told) {
         let behind: Vec<i64> = self
             .checkpoints
             .iter()
@@ -285,5 +309,27 @@ impl Replay {
                 ));
             }
         }
+        self.leases = leases;
+    }
+
+    /// Each lease has paid what the journal or its meter says, whichever is more: usage is journaled
+    /// once a minute only.
+    fn compare_access(&mut self, served: &Served, counters: &Told, books: &[PriceBook], now_ms: UnixMillis) {
+        let mut usage = counters.clone();
+        let mut payments = Payments::new();
+        let key = |(meter, incarnation, lease): &Name| (meter.clone(), *incarnation, lease.environment);
+        for lease in self.leases.values() {
+            payments.entry(key(&lease.name)).or_default().lost += lease.lost;
+            let lines = usage.entry(lease.name.clone()).or_default();
+            for (line, units) in &lease.usage {
+                let known = lines.entry(line.clone()).or_default();
+                *known = (*known).max(*units);
+            }
+        }
+        for (name, lines) in &usage {
+            let paid = payments.entry(key(name)).or_default();
+            lines.iter().for_each(|(line, units)| paid.add(line, *units));
+        }
+        self.access = access::compare(served, &payments, books, now_ms);
     }
 }

@@ -96,35 +96,20 @@ impl BuildBudget {
     /// Draws a slice; waits for the ledger at most so long.
     async fn buy(&self, at_most: Duration) -> Result<Slice, NoMoney> {
         let deadline = Instant::now() + at_most;
+        let wanted = [
+            (&Sku::BUILD_CPU, self.cpu_units(SLICE)),
+            (&Sku::BUILD_MEMORY, self.memory_units(SLICE)),
+        ];
         loop {
-            let cpu = self.draw(&Sku::BUILD_CPU, self.cpu_units(SLICE), deadline).await?;
-            // Not waited for while holding the other: two builds could wait for each other.
-            let units = self.memory_units(SLICE);
-            match self.till.draw(0, Urgency::Request, &Sku::BUILD_MEMORY, units) {
-                Ok(memory) => return Ok(Slice { cpu, memory }),
-                Err(_dry) => {
-                    cpu.finish(0);
-                    self.wait(&Sku::BUILD_MEMORY, units, deadline).await?;
-                }
+            if let Ok([cpu, memory]) = self.till.draw_together(0, Urgency::Request, wanted) {
+                return Ok(Slice { cpu, memory });
             }
-        }
-    }
-
-    async fn draw(&self, sku: &Sku, units: u64, deadline: Instant) -> Result<Draw, NoMoney> {
-        loop {
-            match self.till.draw(0, Urgency::Request, sku, units) {
-                Ok(draw) => return Ok(draw),
-                Err(_dry) => self.wait(sku, units, deadline).await?,
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.till.trouble().unwrap_or(NoMoney::CutOff));
             }
+            self.till.wait_together(Urgency::Request, wanted, left).await?;
         }
-    }
-
-    async fn wait(&self, sku: &Sku, units: u64, deadline: Instant) -> Result<(), NoMoney> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(self.till.trouble().unwrap_or(NoMoney::CutOff));
-        }
-        self.till.wait(Urgency::Request, sku, units, left).await
     }
 
     /// Millionths of a second of one core.

@@ -4,7 +4,7 @@
 //! hour never reaches over the end of a period, and what is told late goes into the last hour of
 //! the lease's own period. Then the hours of a period add up to what the ledger settled in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use weir_ledger::book::{Change, Event, LeaseNumber, LineDelta, Scope};
@@ -19,7 +19,7 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 const KEPT_MS: i64 = 396 * 24 * HOUR_MS;
 
 /// Hours before this one are forgotten.
-pub(super) fn kept_from(now_ms: UnixMillis) -> UnixMillis {
+pub(crate) fn kept_from(now_ms: UnixMillis) -> UnixMillis {
     let from_ms = now_ms.saturating_sub(KEPT_MS);
     from_ms - from_ms.rem_euclid(24 * HOUR_MS)
 }
@@ -89,6 +89,18 @@ impl Calendar {
             ended_ms: None,
         };
         Some(row(&term, delta, now_ms))
+    }
+
+    /// Leases of an account that may still add to hours before an instant, because their period
+    /// ended by then.
+    pub(super) fn open_before(&self, account: AccountId, before_ms: UnixMillis) -> BTreeSet<LeaseNumber> {
+        let last_hour = |ended: UnixMillis| (ended - 1) - (ended - 1).rem_euclid(HOUR_MS);
+        let adds = |term: &Term| term.ended_ms.is_some_and(|ended| last_hour(ended) < before_ms);
+        let terms = self
+            .terms
+            .iter()
+            .filter(|(_, term)| term.account == account && adds(term));
+        terms.map(|(lease, _)| *lease).collect()
     }
 
     fn hours(&self, event: &Event, lease: LeaseNumber) -> Vec<UsageHour> {
@@ -212,6 +224,7 @@ mod tests {
             account: ACCOUNT(),
             funds: Funds::own(Nano(100)),
             opens,
+            from_tail: false,
         };
         Event { at_ms, change }
     }
@@ -265,6 +278,9 @@ mod tests {
         assert_eq!(hour(&mut calendar, &settled(11 * HOUR_MS + 8, 1)), 11 * HOUR_MS);
         calendar.take_in(&rolled(12 * HOUR_MS));
         calendar.take_in(&granted(12 * HOUR_MS + 1, 2));
+        let open = |calendar: &Calendar, hour| calendar.open_before(ACCOUNT(), hour * HOUR_MS);
+        assert_eq!(open(&calendar, 12), BTreeSet::from([1]));
+        assert_eq!(open(&calendar, 11), BTreeSet::new());
         assert_eq!(hour(&mut calendar, &settled(15 * HOUR_MS, 1)), 11 * HOUR_MS);
         assert_eq!(hour(&mut calendar, &settled(15 * HOUR_MS, 2)), 15 * HOUR_MS);
         let home = Home::default();
@@ -284,6 +300,7 @@ mod tests {
         assert_eq!((lost[0].hour_ms, lost[0].amount), (11 * HOUR_MS, Nano(7)));
         assert_eq!(lost[0].line.sku, Sku::LOST);
         assert_eq!(calendar.terms.len(), 1);
+        assert_eq!(open(&calendar, 12), BTreeSet::new());
     }
 
     #[test]

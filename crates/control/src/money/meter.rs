@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
-use weir_ledger::book::{Command, Reply, Scope};
-use weir_ledger::protocol::{Answer, Exchange};
+use weir_ledger::Nano;
+use weir_ledger::book::{Command, Reply};
+use weir_ledger::protocol::{Answer, Exchange, LeaseKey};
 use weir_ledger::wallet::Wallets;
 use weir_meter::{LedgerLink, LinkError, LogError, Meter, MeterConfig};
 
-use super::service::Order;
 use super::{Money, MoneyError, lock, read};
 
 /// Its name in the ledger.
@@ -41,31 +40,26 @@ impl Money {
         Ok(())
     }
 
-    /// Answers control's own meter. Where storage is to be paid out of its tail, that is freed
-    /// and granted with nothing in between, so that nobody else gets it.
+    /// Answers control's own meter, which may pay for storage out of its tail.
     async fn exchange_own(&self, exchange: Exchange) -> Result<Answer, MoneyError> {
         lock(&self.shared.counters).note(&exchange);
-        let mut commands = self.tails_of(&exchange);
-        commands.push(Command::Exchange(exchange));
-        let (answer, result) = oneshot::channel();
-        self.order(Order::Commands { commands, answer }).await?;
-        match result.await.map_err(|_| MoneyError::Stopped)?? {
-            Reply::Answer(answer) => Ok(answer),
-            other => Err(MoneyError::NotRecorded(format!("the ledger gave no answer: {other:?}"))),
+        let tails = read(&self.shared.tails).clone();
+        let known: Vec<(LeaseKey, Nano)> = exchange
+            .leases
+            .iter()
+            .map(|report| (report.lease, report.granted))
+            .collect();
+        let answer = match self.command(Command::ExchangeOnTail { exchange, tails }).await? {
+            Reply::Answer(answer) => answer,
+            other => return Err(MoneyError::NotRecorded(format!("the ledger gave no answer: {other:?}"))),
+        };
+        // Once: what lies idle would not go back into the tail.
+        for (lease, before) in known {
+            let told = answer.leases.iter().find(|told| told.lease == lease);
+            let more = told.map_or(Nano::ZERO, |told| told.granted.saturating_sub(before));
+            self.tail_used(lease.environment, more);
         }
-    }
-
-    fn tails_of(&self, exchange: &Exchange) -> Vec<Command> {
-        let wanting = exchange.leases.iter().filter(|report| report.want.is_some());
-        let tails = read(&self.shared.tails);
-        let commands = wanting.filter_map(|report| {
-            let environment = report.lease.environment;
-            let amount = *tails.get(&environment)?;
-            let reserved = self.standing(Scope::Environment(environment))?.reserved;
-            let total = reserved.saturating_sub(amount).max(weir_ledger::Nano::ZERO);
-            (total < reserved).then_some(Command::Reserve { environment, total })
-        });
-        commands.collect()
+        Ok(answer)
     }
 }
 

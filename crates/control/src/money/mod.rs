@@ -6,20 +6,23 @@
 //! those who asked get an error. Control may die at any instant: what was answered is stored,
 //! and what is stored is all there is.
 
+mod access;
 mod alerts;
 mod audit;
 mod builds;
 mod chain;
 mod costs;
 mod hours;
+mod kept;
 mod meter;
+mod reminders;
 mod scopes;
 mod service;
 pub mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -28,8 +31,8 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir_ledger::book::{AccountStanding, Command, LineDelta, Refusal, Reply, Scope, Standing};
-use weir_ledger::protocol::{Answer, DenialReason, Exchange};
+use weir_ledger::book::{AccountStanding, Command, LineDelta, Refusal, Reply, Scope, Settings, Standing};
+use weir_ledger::protocol::{Answer, DenialReason, Exchange, MeterName};
 use weir_ledger::wallet::Wallets;
 use weir_ledger::{Nano, PriceBook, Sku};
 use weir_model::{AccountId, AppName, EnvironmentId, ProcessName, ProjectId, UnixMillis};
@@ -37,6 +40,7 @@ use weir_store::{Checkpoint, Store, StoreError};
 
 pub use self::alerts::{Alert, AlertSink, ChangeSink, reason_in_words, run as tell};
 pub use self::builds::BuildBudget;
+pub(crate) use self::hours::kept_from;
 use self::service::{Books, Journal, Order, Service};
 use crate::clock::Clock;
 
@@ -63,10 +67,14 @@ struct Shared {
     alerts: alerts::Waiting,
     /// Environments whose tail of storage does not fit under the cap.
     unreserved: RwLock<BTreeMap<EnvironmentId, DenialReason>>,
-    /// What is to be freed of the tail as soon as control's meter asks for money.
+    /// What may be had of the tail when control's meter asks for money next.
     tails: RwLock<BTreeMap<EnvironmentId, Nano>>,
+    /// Until when data is kept that only its tail pays for.
+    keeping: RwLock<BTreeMap<EnvironmentId, Keeping>>,
     /// What meters said, for the audit.
     counters: Mutex<audit::Counters>,
+    /// What nodes have served, for the audit.
+    runs: Mutex<access::Runs>,
     /// Control's own meter is to give back what it holds …
     leaving: CancellationToken,
     /// … and this says when it has.
@@ -75,6 +83,14 @@ struct Shared {
     closing: CancellationToken,
     /// The service has ended.
     ended: CancellationToken,
+}
+
+/// How long data is kept that only its tail pays for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Keeping {
+    until_ms: UnixMillis,
+    /// It is over.
+    forfeited: bool,
 }
 
 /// Why the ledger did not do something.
@@ -177,6 +193,11 @@ pub struct AuditReport {
     pub hours: u64,
     /// Leases whose holders' counters were compared.
     pub leases: u64,
+    /// Environments of which what nodes served was compared with what is paid, each once for
+    /// every series of runs of a node.
+    pub accesses: u64,
+    /// Requests that were paid for and not served, or not known to be because a node was killed.
+    pub unserved_requests: u64,
     /// What is not as it has to be, in words; empty is good. At most 100.
     pub findings: Vec<String>,
 }
@@ -220,7 +241,9 @@ impl Money {
             alerts: alerts::Waiting::default(),
             unreserved: RwLock::default(),
             tails: RwLock::default(),
+            keeping: RwLock::default(),
             counters: Mutex::default(),
+            runs: Mutex::default(),
             leaving: CancellationToken::new(),
             meters: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -329,6 +352,35 @@ impl Money {
         Err(MoneyError::Busy)
     }
 
+    /// What holds for the whole ledger.
+    pub fn settings(&self) -> Settings {
+        self.shared.books().ledger.settings().clone()
+    }
+
+    /// The time zone in which periods begin.
+    pub fn time_zone(&self) -> jiff::tz::TimeZone {
+        self.shared.time_zone()
+    }
+
+    /// Who may still tell of what an account used before an instant that is over: meters that hold
+    /// leases of a period that ended by then. `None` while a period is over and the ledger has not
+    /// begun the next one, which takes it a second.
+    pub fn unsettled(&self, account: AccountId, before_ms: UnixMillis) -> Option<BTreeSet<MeterName>> {
+        let now_ms = self.shared.clock.now_ms();
+        let books = self.shared.books();
+        let standings = books.ledger.standings(now_ms);
+        if standings
+            .iter()
+            .any(|standing| standing.until_ms.is_some_and(|until| until <= now_ms))
+        {
+            return None;
+        }
+        let open = books.calendar.open_before(account, before_ms);
+        let leases = books.ledger.leases().into_iter();
+        let late = leases.filter(|lease| open.contains(&lease.number));
+        Some(late.map(|lease| lease.meter).collect())
+    }
+
     /// How an account stands. `None` if the ledger does not know it.
     pub fn account(&self, account: AccountId) -> Option<AccountStanding> {
         self.shared.books().ledger.account(account)
@@ -368,7 +420,38 @@ impl Money {
         }
     }
 
-    /// So much is taken from the tail of what an environment stores when control's meter asks
+    /// Until when the data of an environment is kept that has no money; `None` where there is
+    /// money, or nothing is stored.
+    pub fn kept_until(&self, environment: EnvironmentId) -> Option<UnixMillis> {
+        read(&self.shared.keeping)
+            .get(&environment)
+            .map(|keeping| keeping.until_ms)
+    }
+
+    /// Whether the data of an environment is to be deleted: its tail is used up, and its owner was
+    /// told in time.
+    pub fn is_forfeited(&self, environment: EnvironmentId) -> bool {
+        let keeping = read(&self.shared.keeping).get(&environment).copied();
+        keeping.is_some_and(|keeping| keeping.forfeited)
+    }
+
+    fn set_keeping(&self, environment: EnvironmentId, is: Option<Keeping>) {
+        let mut keeping = self.shared.keeping.write().unwrap_or_else(PoisonError::into_inner);
+        match is {
+            Some(is) => keeping.insert(environment, is),
+            None => keeping.remove(&environment),
+        };
+    }
+
+    /// Of what may be had of a tail, so much was granted.
+    fn tail_used(&self, environment: EnvironmentId, granted: Nano) {
+        let mut tails = self.shared.tails.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = tails.get_mut(&environment) {
+            *left = left.saturating_sub(granted).max(Nano::ZERO);
+        }
+    }
+
+    /// So much may be had of the tail of what an environment stores when control's meter asks
     /// for it next.
     fn use_tail(&self, environment: EnvironmentId, amount: Option<Nano>) {
         let mut tails = self.shared.tails.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,8 @@
 //! The service under failures: whatever happens, what was answered is there, and what is there
 //! adds up.
 
+mod access;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -11,7 +13,7 @@ use tokio::sync::Semaphore;
 use weir_ledger::book::{Cap, Command, Fund, Reply, Scope};
 use weir_ledger::protocol::{DenialReason, Exchange, LeaseKey, LeaseReport, LineKey, Standing, Want};
 use weir_ledger::{Nano, Period, Sku};
-use weir_model::project::{Environment, EnvironmentMode, Project};
+use weir_model::project::{Environment, Project};
 use weir_model::{AppName, EnvironmentId, EnvironmentName, ProjectId, ProjectName, UnixMillis};
 use weir_store::{Account, JournalRow, Store, StoreError, UsageHour};
 
@@ -153,18 +155,8 @@ fn project() -> Project {
 }
 
 fn environment() -> Environment {
-    Environment {
-        id: EnvironmentId::from_parts(1, 1),
-        project: project().id,
-        name: EnvironmentName::production(),
-        branch: None,
-        mode: EnvironmentMode::Active,
-        live: None,
-        previous: None,
-        previous_until_ms: 0,
-        configuration_version: 0,
-        created_ms: 1,
-    }
+    let id = EnvironmentId::from_parts(1, 1);
+    Environment::new(id, project().id, EnvironmentName::production(), 1)
 }
 
 fn deposit(number: usize) -> Command {
@@ -655,4 +647,27 @@ async fn at_the_cap_storage_is_paid_out_of_its_tail() {
     assert!(after.reserved.0 <= before.reserved.0 - 11_416, "{after:?}");
     let money = house.open().await;
     assert_eq!(money.audit().await.unwrap().findings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_tail_pays_time_after_time_and_nothing_of_it_gets_lost() {
+    let house = House::new().await;
+    let mut money = house.open().await;
+    money.start_meter(&house.folder.path().join("wallet")).unwrap();
+    let (id, scope) = (environment().id, Scope::Project(project().id));
+    cap(&money, 1_000_000_000, false).await;
+    money.reserve_tail(id, 10_000_000_000, 1 << 30).await.unwrap();
+    let reserved = money.standing(scope).unwrap().reserved;
+    cap(&money, 1_000, false).await;
+    let day = 10_000_000_000 * 86_400_000;
+    for days in 1..=4_i64 {
+        assert!(money.pay_storage(id, day).await, "{days}: {:?}", money.standing(scope));
+        let paid = money.standing(scope).unwrap();
+        // A day costs 16,438,356 and a bit; opening leases and lines costs next to nothing.
+        let left = reserved.0 - 16_438_357 * days - 100;
+        assert!(paid.reserved.0 >= left, "{days}: {left} {paid:?}");
+    }
+    money.close().await;
+    let after = money.standing(scope).unwrap();
+    assert!((after.settled.0 - 4 * 16_438_356).abs() < 100, "{after:?}");
 }

@@ -16,6 +16,7 @@ use weir_model::{AppName, DeploymentId, InstanceId, ProcessName, UnixMillis};
 
 use super::driver::{PassError, Wanted, Worker};
 use super::plan::{Action, Crashes, Observed};
+use crate::money::storage;
 use crate::projects;
 use crate::secrets::SecretError;
 
@@ -78,7 +79,7 @@ impl Worker {
             };
         }
         let refused = self.refused.len();
-        let starts = self.afford(wanted, starts).await;
+        let starts = self.afford(wanted, starts).await?;
         // A refusal is news, too.
         acted |= !starts.is_empty() || self.refused.len() > refused;
         self.start_all(wanted, starts).await?;
@@ -568,6 +569,31 @@ fn pause_after(crashes: u32) -> i64 {
 }
 
 impl Worker {
+    /// Deletes what an environment stores that nobody can pay for any more, once none of its
+    /// instances is there. The environment itself stays, with its configuration.
+    pub(super) async fn delete_data(&mut self, observed: &Observed) -> Result<(), PassError> {
+        if !observed.instances.is_empty() || !self.stopping.is_empty() {
+            return Ok(());
+        }
+        let context = self.context.clone();
+        self.remove_volumes().await?;
+        super::housekeeping::remove_images_of(&context, self.environment).await?;
+        let removed = context.logs.remove_environment(self.environment).await;
+        removed.map_err(|error| EngineError::Refused(format!("the logs cannot be removed: {error}")))?;
+        tracing::warn!(environment.id = %self.environment, "what the environment stored is deleted: nobody paid for it");
+        Ok(storage::deleted(&context, self.environment).await?)
+    }
+
+    async fn remove_volumes(&self) -> Result<(), PassError> {
+        let engine = &self.context.engine;
+        for (environment, app, volume) in engine.volume_list().await? {
+            if environment == self.environment {
+                engine.volume_remove(environment, &app, &volume).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what is left of an environment that is being destroyed, once none of its
     /// instances is. Returns whether it is gone for good.
     pub(super) async fn destroy(&mut self, wanted: &Wanted, observed: &Observed) -> Result<bool, PassError> {
@@ -575,11 +601,7 @@ impl Worker {
             return Ok(false);
         }
         let context = self.context.clone();
-        for (environment, app, volume) in context.engine.volume_list().await? {
-            if environment == self.environment {
-                context.engine.volume_remove(environment, &app, &volume).await?;
-            }
-        }
+        self.remove_volumes().await?;
         context.engine.network_remove(self.environment).await?;
         let held = super::housekeeping::remove_images_of(&context, self.environment).await?;
         if held > 0 && self.destroy_attempts < MOST_DESTROY_ATTEMPTS {

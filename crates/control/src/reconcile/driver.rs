@@ -21,6 +21,7 @@ use super::probe::Probes;
 use super::routing::EnvironmentRoutes;
 use super::{InstanceView, lock};
 use crate::context::Context;
+use crate::guarding;
 
 /// Passes that follow each other at once because each changed something; more mean a bug, and
 /// the worker takes a breath.
@@ -207,6 +208,9 @@ impl Worker {
         let acted = self.act(&wanted, &observed, plan.actions).await?;
         if acted {
             return Ok(Next::Again);
+        }
+        if wanted.desired.unpaid.is_some() && self.context.money.is_forfeited(self.environment) {
+            self.delete_data(&observed).await?;
         }
         if wanted.desired.mode == EnvironmentMode::Destroying {
             return Ok(match self.destroy(&wanted, &observed).await? {
@@ -430,7 +434,16 @@ impl Worker {
             },
             gateway: self.network.map(|network| network.gateway),
             routes: plan.routes.clone(),
-            guard: self.context.store.guard_rules_of(self.environment).await?,
+            guard: guarding::rules(
+                &self.context,
+                &wanted.project,
+                &wanted.environment,
+                self.context.store.guard_rules_of(self.environment).await?,
+                serving
+                    .iter()
+                    .flat_map(|target| &target.apps)
+                    .map(|(name, app)| (name, &app.spec)),
+            ),
             metered: self.metered(observed).await?,
         };
         for fact in &observed.instances {

@@ -1,6 +1,6 @@
 //! Money for what the reconciler starts and thaws. A node pays for instances; but before it has
-//! heard of a new one, that one runs already. So control buys its first seconds from its own
-//! wallet, at its limits, and puts them back once a node pays.
+//! heard of a new one, that one runs already. So control buys its first seconds, and the time that
+//! it may take to end, from its own wallet, at its limits, and puts them back once a node pays.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -30,12 +30,21 @@ pub(super) struct Size {
     pub(super) memory_bytes: u64,
     /// Thousandths of a core.
     pub(super) cpu_milli: u32,
+    /// Longest time to end gracefully, in seconds.
+    pub(super) grace_s: u32,
+}
+
+/// Money drawn, and how much of it is for the first seconds.
+#[derive(Debug)]
+struct Drawn {
+    draw: Draw,
+    first_units: u64,
 }
 
 #[derive(Debug)]
 struct Hold {
     environment: EnvironmentId,
-    draws: Vec<(Draw, u64)>,
+    draws: Vec<Drawn>,
     until_ms: UnixMillis,
 }
 
@@ -58,18 +67,19 @@ impl Funds {
     ) -> Result<(), NoMoney> {
         let environment = labels.environment;
         let till = wallets.till(environment, Some(&labels.app), Some(&labels.process));
-        let milliseconds = HELD_MS.unsigned_abs();
+        let first_ms = HELD_MS.unsigned_abs();
+        let all_ms = first_ms + u64::from(size.grace_s) * 1_000;
         // A thousandth of a core for a millisecond is a microsecond of CPU time.
-        let wanted = [
-            (Sku::CPU, u64::from(size.cpu_milli) * milliseconds),
-            (Sku::MEMORY, size.memory_bytes.saturating_mul(milliseconds)),
-        ];
-        let mut draws: Vec<(Draw, u64)> = Vec::new();
-        for (sku, units) in wanted {
-            match draw(&till, &sku, units).await {
-                Ok(draw) => draws.push((draw, units)),
+        let wanted = [(Sku::CPU, u64::from(size.cpu_milli)), (Sku::MEMORY, size.memory_bytes)];
+        let mut draws: Vec<Drawn> = Vec::new();
+        for (sku, units_per_ms) in wanted {
+            match draw(&till, &sku, units_per_ms.saturating_mul(all_ms)).await {
+                Ok(draw) => draws.push(Drawn {
+                    draw,
+                    first_units: units_per_ms.saturating_mul(first_ms),
+                }),
                 Err(reason) => {
-                    draws.into_iter().for_each(|(draw, _)| draw.finish(0));
+                    draws.into_iter().for_each(|drawn| drawn.draw.finish(0));
                     lock(&self.again).insert(environment, now_ms + AGAIN_MS);
                     return Err(reason);
                 }
@@ -119,7 +129,8 @@ impl Funds {
             if paying.contains(&instance) || !there.contains(&instance) {
                 hold.put_back();
             } else {
-                hold.draws.into_iter().for_each(|(draw, units)| draw.finish(units));
+                let spend = |drawn: Drawn| drawn.draw.finish(drawn.first_units);
+                hold.draws.into_iter().for_each(spend);
             }
         }
     }
@@ -138,7 +149,7 @@ impl Funds {
 
 impl Hold {
     fn put_back(self) {
-        self.draws.into_iter().for_each(|(draw, _)| draw.finish(0));
+        self.draws.into_iter().for_each(|drawn| drawn.draw.finish(0));
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use weir_engine::{EngineEvent, InstanceSpec};
 use weir_ledger::wallet::NoMoney;
-use weir_model::guard::GuardTrip;
+use weir_model::guard::{BackgroundWork, GuardTrip};
 use weir_model::route::{NodeReport, RouteSnapshot};
 use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
@@ -160,16 +160,19 @@ impl Reconciler {
         ])
     }
 
-    /// Buys the first seconds of an instance that a session is about to start.
+    /// Buys the first seconds of an instance that a session is about to start, and what it may
+    /// send first.
     pub async fn secure(&self, money: &Money, spec: &InstanceSpec, now_ms: UnixMillis) -> Result<(), NoMoney> {
         let size = Size {
             memory_bytes: spec.memory_bytes,
             cpu_milli: spec.cpu_milli,
+            grace_s: plan::ONE_OFF_GRACE_S,
         };
-        self.shared
-            .funds
-            .secure(money.wallets(), &spec.labels, size, now_ms)
-            .await
+        let (labels, shared) = (&spec.labels, &self.shared);
+        shared.funds.secure(money.wallets(), labels, size, now_ms).await?;
+        let starting = vec![money::metered_instance(labels, size)];
+        shared.routing.announce(labels.environment, starting, now_ms).await;
+        Ok(())
     }
 
     /// A session (`weir run`) owns this one-off container: the reconciler leaves it alone.
@@ -200,6 +203,11 @@ impl Reconciler {
     /// What the guard refused lately at the apps of an environment, oldest first.
     pub fn trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
         self.shared.routing.trips(environment)
+    }
+
+    /// What an instance does although no request is in flight there.
+    pub fn background(&self, instance: InstanceId) -> Option<BackgroundWork> {
+        self.shared.routing.background(instance)
     }
 
     /// Takes in what a node says.

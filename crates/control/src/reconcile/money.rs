@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_engine::{InstanceRole, InstanceSpec, InstanceState};
+use weir_engine::{InstanceLabels, InstanceRole, InstanceSpec, InstanceState};
 use weir_ledger::protocol::DenialReason;
 use weir_model::project::{Environment, Project};
 use weir_model::route::MeteredInstance;
@@ -11,8 +11,8 @@ use weir_model::{InstanceId, ProcessName, UnixMillis};
 
 use super::driver::{PassError, Wanted, Worker};
 use super::funds::{self, Size};
-use super::plan::{Fact, Observed, Unpaid};
-use crate::billing;
+use super::plan::{ONE_OFF_GRACE_S, Observed, Unpaid};
+use crate::{billing, guarding};
 
 /// Visitors are told to come back after so many seconds while money is let out slowly.
 const PACE_RETRY_S: u64 = 60;
@@ -32,46 +32,46 @@ impl Worker {
         })
     }
 
-    /// Everything of the environment that uses CPU time or memory.
+    /// Everything of the environment that uses CPU time or memory, or is about to.
     pub(super) async fn metered(&mut self, observed: &Observed) -> Result<Vec<MeteredInstance>, PassError> {
         let mut metered = Vec::new();
         for fact in &observed.instances {
-            if matches!(fact.state, InstanceState::Created | InstanceState::Exited { .. }) {
+            if matches!(fact.state, InstanceState::Exited { .. }) {
                 continue;
             }
-            let Some(size) = self.size_of(fact).await? else {
+            let Some(size) = self.size_of(&fact.labels).await? else {
                 continue;
             };
             metered.push(MeteredInstance {
-                instance: fact.labels.instance,
-                environment: self.environment,
-                app: fact.labels.app.clone(),
-                process: fact.labels.process.clone(),
-                memory_bytes: size.memory_bytes,
-                cpu_milli: size.cpu_milli,
                 address: fact.address,
                 frozen: fact.state == InstanceState::Frozen,
                 stopping: fact.stopping,
+                ..metered_instance(&fact.labels, size)
             });
         }
         Ok(metered)
     }
 
     /// The limits of an instance: those of its process, and of `web` for one-off commands.
-    async fn size_of(&mut self, fact: &Fact) -> Result<Option<Size>, PassError> {
-        let Some(release) = self.release(fact.labels.release).await? else {
+    async fn size_of(&mut self, labels: &InstanceLabels) -> Result<Option<Size>, PassError> {
+        let Some(release) = self.release(labels.release).await? else {
             return Ok(None);
         };
-        let Some(app) = release.apps.get(&fact.labels.app) else {
+        let Some(app) = release.apps.get(&labels.app) else {
             return Ok(None);
         };
         let of = |process: &ProcessName| app.spec.processes.get(process).cloned();
-        let spec = of(&fact.labels.process)
+        let spec = of(&labels.process)
             .or_else(|| of(&ProcessName::web()))
             .unwrap_or_default();
+        let grace_s = match labels.role {
+            InstanceRole::Instance => spec.grace_s,
+            InstanceRole::Release | InstanceRole::Run => ONE_OFF_GRACE_S,
+        };
         Ok(Some(Size {
             memory_bytes: spec.memory_bytes,
             cpu_milli: spec.cpu_milli,
+            grace_s,
         }))
     }
 
@@ -96,7 +96,7 @@ impl Worker {
             if !runs || paying.contains(&id) || funds.covers(id, now_ms) {
                 continue;
             }
-            let Some(size) = self.size_of(fact).await? else {
+            let Some(size) = self.size_of(&fact.labels).await? else {
                 continue;
             };
             let wallets = self.context.money.wallets().clone();
@@ -118,7 +118,7 @@ impl Worker {
         let Some(fact) = observed.instances.iter().find(|fact| fact.labels.instance == instance) else {
             return Ok(false);
         };
-        let Some(size) = self.size_of(fact).await? else {
+        let Some(size) = self.size_of(&fact.labels).await? else {
             return Ok(false);
         };
         let wallets = self.context.money.wallets().clone();
@@ -132,20 +132,28 @@ impl Worker {
         Ok(true)
     }
 
-    /// Of what is to be started, that whose first seconds can be paid for. A deployment that
-    /// cannot be paid for is refused in words; what serves already is tried again later.
-    pub(super) async fn afford(&mut self, wanted: &Wanted, specs: Vec<InstanceSpec>) -> Vec<InstanceSpec> {
+    /// Of what is to be started, that whose first seconds can be paid for, once it can send, too.
+    /// A deployment that cannot be paid for is refused in words; what serves already is tried
+    /// again later.
+    pub(super) async fn afford(
+        &mut self,
+        wanted: &Wanted,
+        specs: Vec<InstanceSpec>,
+    ) -> Result<Vec<InstanceSpec>, PassError> {
         let wallets = self.context.money.wallets().clone();
         let funds = &self.context.reconciler.shared.clone().funds;
         let mut affordable = Vec::new();
+        let mut starting = Vec::new();
         for spec in specs {
-            let size = Size {
-                memory_bytes: spec.memory_bytes,
-                cpu_milli: spec.cpu_milli,
+            let Some(size) = self.size_of(&spec.labels).await? else {
+                continue;
             };
             let now_ms = self.context.clock.now_ms();
             match funds.secure(&wallets, &spec.labels, size, now_ms).await {
-                Ok(()) => affordable.push(spec),
+                Ok(()) => {
+                    starting.push(metered_instance(&spec.labels, size));
+                    affordable.push(spec);
+                }
                 Err(reason) => {
                     let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
                     let words = funds::words_of(reason, project, environment);
@@ -162,7 +170,12 @@ impl Worker {
                 }
             }
         }
-        affordable
+        if !starting.is_empty() {
+            let routing = &self.context.reconciler.shared.routing;
+            let now_ms = self.context.clock.now_ms();
+            routing.announce(self.environment, starting, now_ms).await;
+        }
+        Ok(affordable)
     }
 
     /// Tells what the guard refused since it was last told.
@@ -170,21 +183,28 @@ impl Worker {
         let trips = self.context.reconciler.shared.routing.untold_trips(self.environment);
         let (project, environment) = (wanted.project.name.as_str(), wanted.environment.name.as_str());
         for trip in trips {
-            let what = if trip.refused { "refused" } else { "would have refused" };
-            let message = format!(
-                "the guard {what} calls to {}.{}: {:?} {} (limit {}); {}",
-                trip.app,
-                trip.process,
-                trip.rule,
-                trip.measured,
-                trip.limit,
-                trip.chain.join(" → ")
-            );
+            let message = guarding::words(&trip);
             let tasks = &self.context.tasks;
             tasks
-                .change(project, Some(environment), "guard.tripped", &message)
+                .change(project, Some(environment), guarding::kind_of(&trip), &message)
                 .await;
             billing::guard_tripped(&self.context, &wanted.project, &wanted.environment, &trip, &message).await;
         }
+    }
+}
+
+/// An instance of this size that is about to start, as the node is told of it.
+pub(super) fn metered_instance(labels: &InstanceLabels, size: Size) -> MeteredInstance {
+    MeteredInstance {
+        instance: labels.instance,
+        environment: labels.environment,
+        app: labels.app.clone(),
+        process: labels.process.clone(),
+        memory_bytes: size.memory_bytes,
+        cpu_milli: size.cpu_milli,
+        grace_s: size.grace_s,
+        address: None,
+        frozen: false,
+        stopping: false,
     }
 }

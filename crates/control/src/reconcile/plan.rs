@@ -41,8 +41,8 @@ const CRASHES_SHOWN: u32 = 3;
 /// So long are instances without money kept frozen, so that a raised cap is a thaw; then they
 /// are stopped. What that costs is held ahead by whoever pays for them.
 pub const UNPAID_FROZEN_MS: i64 = 600_000;
-/// Longest time to end gracefully for an instance without money, in seconds.
-pub const UNPAID_GRACE_S: u32 = 10;
+/// Time to end gracefully for release commands and one-off commands, in seconds.
+pub const ONE_OFF_GRACE_S: u32 = 5;
 
 /// Decides. Pure.
 pub fn plan(desired: &Desired, observed: &Observed, now_ms: UnixMillis) -> Plan {

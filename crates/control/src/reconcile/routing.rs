@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::sync::watch;
-use weir_model::guard::{GuardRules, GuardTrip};
+use weir_model::guard::{BackgroundWork, GuardRules, GuardTrip};
 use weir_model::project::Domain;
 use weir_model::route::{BackendLoad, HostRoutes, MeteredInstance, NodeReport, Route, RouteSnapshot, RouteState};
 use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
@@ -36,6 +37,10 @@ pub(super) struct EnvironmentRoutes {
     pub(super) metered: Vec<MeteredInstance>,
 }
 
+/// Longest wait for the node to buy what a new environment may send first.
+const SENDING_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two looks whether it has.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// So many refusals of the guard are kept for each environment.
 const TRIPS_KEPT: usize = 50;
 
@@ -147,6 +152,41 @@ impl Routing {
             }
         }
         self.send(&state);
+    }
+
+    /// Tells the node of instances that are about to start, and has it buy the first bytes that
+    /// their environment may send: whoever connects to the world at once would lose those packets
+    /// otherwise. A node that is away, or a wallet that is empty, delays the start only a little.
+    pub(super) async fn announce(
+        &self,
+        environment: EnvironmentId,
+        starting: Vec<MeteredInstance>,
+        now_ms: UnixMillis,
+    ) {
+        let current = self
+            .lock()
+            .environments
+            .get(&environment)
+            .map(|published| published.current.clone());
+        let Some(mut routes) = current else { return };
+        routes.metered.extend(starting);
+        self.publish(environment, routes, now_ms);
+        let bought = async {
+            while !self.can_send(environment) {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(SENDING_PATIENCE, bought).await.is_err() {
+            tracing::debug!(environment.id = %environment, "the node has not bought what the environment may send first");
+        }
+    }
+
+    /// Whether instances of an environment can send past the proxy, as far as there is a node
+    /// that has a say in it.
+    fn can_send(&self, environment: EnvironmentId) -> bool {
+        let state = self.lock();
+        let sending = state.report.as_ref().and_then(|report| report.sending.as_ref());
+        sending.is_none_or(|sending| sending.contains(&environment))
     }
 
     /// Forgets an environment that is gone.
@@ -278,6 +318,11 @@ impl Routing {
             .unwrap_or_default()
     }
 
+    /// What an instance does although no request is in flight there, by the last report.
+    pub(super) fn background(&self, instance: InstanceId) -> Option<BackgroundWork> {
+        self.lock().report.as_ref()?.background.get(&instance).copied()
+    }
+
     /// When a node last reported.
     pub(super) fn reported_ms(&self) -> Option<UnixMillis> {
         let state = self.lock();
@@ -300,6 +345,7 @@ fn compose(state: &State) -> RouteSnapshot {
         let current = &published.current;
         if let Some(gateway) = current.gateway {
             snapshot.gateways.push(gateway);
+            snapshot.networks.insert(gateway, *environment);
             snapshot.names.insert(gateway, current.routes.names.clone());
         }
         snapshot.draining.extend(current.routes.draining.iter().cloned());

@@ -603,7 +603,12 @@ async fn rules_of_the_guard_are_set_for_one_app() {
         (&json!("shop"), &json!(true), &json!(16))
     );
     assert_eq!(shop_rules["descendants"], 5000);
-    let (_, guard) = patch(json!({"app": "data", "enabled": false})).await;
+    assert_eq!(
+        (&shop_rules["background"], &shop_rules["budget"]),
+        (&json!("tell"), &json!(5000))
+    );
+    let (_, guard) = patch(json!({"app": "data", "enabled": false, "background": "slow"})).await;
+    assert_eq!(guard["rules"][0]["background"], "slow");
     assert_eq!(
         (&guard["rules"][0]["enabled"], guard["rules"][0].get("worst_per_root")),
         (&json!(false), None)
@@ -625,6 +630,32 @@ async fn rules_of_the_guard_are_set_for_one_app() {
         (status, &body["hint"]),
         (StatusCode::NOT_FOUND, &json!("there is: data, shop"))
     );
+}
+
+#[tokio::test]
+async fn rules_go_back_to_the_defaults_and_these_follow_the_cap() {
+    let control = Control::start().await;
+    let shop = control.project("shop").await;
+    control.live(&shop).await;
+    let set = json!({"app": "data", "descendants": 5000, "depth": 99});
+    control.call(Method::PATCH, GUARD, Some(set)).await;
+    let (status, guard) = control.call(Method::DELETE, &format!("{GUARD}?app=data"), None).await;
+    assert_eq!(status, StatusCode::OK, "{guard}");
+    let rules = &guard["rules"][0];
+    assert_eq!(
+        (&rules["set"], &rules["depth"], &rules["budget"]),
+        (&json!(false), &json!(16), &json!(1000))
+    );
+    let (status, _) = control.call(Method::DELETE, &format!("{GUARD}?app=nope"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // A tenth of a cap of two cents pays for fewer calls than a thousand.
+    let cap = json!({"limit": "0.02", "period": "month"});
+    let (status, body) = control.call(Method::PUT, "/v1/projects/shop/cap", Some(cap)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (_, guard) = control.call(Method::GET, GUARD, None).await;
+    let budget = guard["rules"][0]["budget"].as_u64().unwrap();
+    assert!((2..1000).contains(&budget), "{guard}");
+    assert_eq!(guard["rules"][0]["descendants"], 1000);
 }
 
 #[tokio::test]

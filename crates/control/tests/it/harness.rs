@@ -1,7 +1,7 @@
 //! A control in this process: a temporary folder, SQLite, the simulated engine, port 0.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use weir_control::clock::{Clock, SystemClock};
 use weir_control::{Config, Context, api};
+use weir_engine::sim::SimEngine;
 use weir_model::deployment::{Deployment, DeploymentKind, DeploymentState};
 use weir_model::project::{Environment, Project};
 use weir_model::release::{Release, ReleaseApp, ReleaseSource};
@@ -21,7 +22,7 @@ pub(crate) struct Control {
     pub(crate) address: String,
     pub(crate) admin: String,
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) engine: weir_engine::sim::SimEngine,
+    pub(crate) engine: SimEngine,
     client: reqwest::Client,
 }
 
@@ -43,29 +44,43 @@ pub(crate) fn config(data: PathBuf) -> Config {
     }
 }
 
+/// Opens control on a folder and serves its API; gives its address.
+pub(crate) async fn serve_in(folder: &Path) -> (Context, String, SimEngine) {
+    serve_by(folder, Arc::new(SystemClock)).await
+}
+
+async fn serve_by(folder: &Path, clock: Arc<dyn Clock>) -> (Context, String, SimEngine) {
+    let config = config(folder.to_owned());
+    std::fs::create_dir_all(config.repositories()).unwrap();
+    let store = weir_store::Store::open(&config.database).await.unwrap();
+    let engine = SimEngine::new(7);
+    engine.follow_tokio();
+    let context = weir_control::serve::open(
+        config,
+        store,
+        Arc::new(engine.clone()),
+        Arc::new(engine.clone()),
+        clock,
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = api::router(context.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (context, address, engine)
+}
+
 impl Control {
     pub(crate) async fn start() -> Self {
+        Self::start_by(Arc::new(SystemClock)).await
+    }
+
+    /// With a clock of the test's own.
+    pub(crate) async fn start_by(clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path().to_owned());
-        std::fs::create_dir_all(config.repositories()).unwrap();
-        let store = weir_store::Store::open(&config.database).await.unwrap();
-        let engine = weir_engine::sim::SimEngine::new(7);
-        engine.follow_tokio();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let context = weir_control::serve::open(
-            config,
-            store,
-            Arc::new(engine.clone()),
-            Arc::new(engine.clone()),
-            clock,
-            CancellationToken::new(),
-        )
-        .await
-        .unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = api::router(context.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let (context, address, engine) = serve_by(folder.path(), clock).await;
         let admin = std::fs::read_to_string(folder.path().join("admin-token"))
             .unwrap()
             .trim()

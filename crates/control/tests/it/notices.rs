@@ -1,6 +1,7 @@
 //! Contacts are told: by webhooks that somebody receives, and by mail to a server in this process.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use http::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use weir_control::secrets::Secret;
 use weir_control::{Config, Context, billing, money};
 use weir_ledger::protocol::{DenialReason, Exchange, LeaseKey, LeaseReport, LineKey, Want};
@@ -19,6 +19,7 @@ use weir_model::guard::{GuardRule, GuardTrip};
 use weir_model::{AppName, EnvironmentId, ProcessName};
 
 use crate::harness::{Control, answer};
+use crate::mail_server::{self, Manner};
 
 const CONTACTS: &str = "/v1/contacts";
 
@@ -66,10 +67,11 @@ impl Receiver {
 }
 
 /// Control with the parts that tell.
-async fn start(smtp: Option<&str>) -> Control {
+pub(crate) async fn start(smtp: Option<&str>, ca_bundle: Option<PathBuf>) -> Control {
     let mut control = Control::start().await;
     let config = Config {
         smtp: smtp.map(|url| Secret::new(url.to_owned())),
+        ca_bundle,
         ..(*control.context.config).clone()
     };
     control.context.config = Arc::new(config);
@@ -79,7 +81,7 @@ async fn start(smtp: Option<&str>) -> Control {
     control
 }
 
-async fn add(control: &Control, body: Value) -> Value {
+pub(crate) async fn add(control: &Control, body: Value) -> Value {
     let (status, contact) = control.call(Method::POST, CONTACTS, Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{contact}");
     contact
@@ -91,7 +93,12 @@ async fn add_webhook(control: &Control, url: &str) -> Value {
 }
 
 /// Asks the ledger for money and uses up a number of requests of it (100 nano each).
-async fn spend(context: &Context, environment: EnvironmentId, number: u32, requests: u64) -> Option<DenialReason> {
+pub(crate) async fn spend(
+    context: &Context,
+    environment: EnvironmentId,
+    number: u32,
+    requests: u64,
+) -> Option<DenialReason> {
     let lease = LeaseKey { environment, number };
     let say = |granted: Nano, needed: Option<Nano>, requests: u64, closed: bool| {
         let line = LineKey {
@@ -143,7 +150,7 @@ fn kinds(bodies: &[Value]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_webhook_learns_of_every_threshold_of_the_stop_and_that_it_goes_on() {
-    let control = start(None).await;
+    let control = start(None, None).await;
     let shop = control.project("shop").await;
     let production = control.production(&shop).await;
     let receiver = Receiver::default();
@@ -199,7 +206,7 @@ async fn a_webhook_learns_of_every_threshold_of_the_stop_and_that_it_goes_on() {
 
 #[tokio::test]
 async fn what_a_receiver_refuses_comes_again_the_same_and_in_order() {
-    let control = start(None).await;
+    let control = start(None, None).await;
     control.project("shop").await;
     let receiver = Receiver::default();
     let refusals = [StatusCode::SERVICE_UNAVAILABLE];
@@ -225,57 +232,16 @@ async fn what_a_receiver_refuses_comes_again_the_same_and_in_order() {
     panic!("the log never said that it was sent");
 }
 
-/// A mail server that takes one mail after the other and gives what it got.
-async fn mail_server(mails: tokio::sync::mpsc::UnboundedSender<String>) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (read, mut write) = stream.into_split();
-            let mut lines = BufReader::new(read).lines();
-            let mut got = String::new();
-            let mut in_data = false;
-            write.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
-            while let Ok(Some(line)) = lines.next_line().await {
-                got += &format!("{line}\n");
-                let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-                let reply = match (in_data, verb.as_str(), line.as_str()) {
-                    (true, _, ".") => {
-                        in_data = false;
-                        mails.send(std::mem::take(&mut got)).unwrap();
-                        "250 taken\r\n"
-                    }
-                    (true, _, _) => continue,
-                    (false, "DATA", _) => {
-                        in_data = true;
-                        "354 go on\r\n"
-                    }
-                    (false, "QUIT", _) => "221 bye\r\n",
-                    _ => "250 ok\r\n",
-                };
-                if write.write_all(reply.as_bytes()).await.is_err() {
-                    break;
-                }
-            }
-        }
-    });
-    port
-}
-
 #[tokio::test]
 async fn mail_goes_to_the_address_with_what_to_do_next() {
-    let (sender, mut mails) = tokio::sync::mpsc::unbounded_channel();
-    let port = mail_server(sender).await;
-    let control = start(Some(&format!("smtp://127.0.0.1:{port}?from=weir@example.org"))).await;
+    let (port, mut mails) = mail_server::start(Manner::Plain, None).await;
+    let control = start(Some(&format!("smtp://127.0.0.1:{port}?from=weir@example.org")), None).await;
     let shop = control.project("shop").await;
     let production = control.production(&shop).await;
     add(&control, json!({"channel": "email", "address": "ops@example.org"})).await;
     set_cap(&control, "0.01").await;
     spend(&control.context, production.id, 1, 60_000).await;
-    let mail = tokio::time::timeout(Duration::from_secs(30), mails.recv())
-        .await
-        .unwrap()
-        .unwrap();
+    let mail = mail_server::next_mail(&mut mails).await;
     for part in [
         "MAIL FROM:<weir@example.org>",
         "RCPT TO:<ops@example.org>",
@@ -290,7 +256,7 @@ async fn mail_goes_to_the_address_with_what_to_do_next() {
 
 #[tokio::test]
 async fn without_a_mail_server_the_log_says_so() {
-    let control = start(None).await;
+    let control = start(None, None).await;
     let contact = add(&control, json!({"channel": "email", "address": "ops@example.org"})).await;
     let path = format!("{CONTACTS}/{}/test", contact["id"].as_str().unwrap());
     control.call(Method::POST, &path, None).await;
@@ -308,7 +274,7 @@ async fn without_a_mail_server_the_log_says_so() {
 
 #[tokio::test]
 async fn the_guard_tells_of_an_app_once_in_ten_minutes() {
-    let control = start(None).await;
+    let control = start(None, None).await;
     let shop = control.project("shop").await;
     let production = control.production(&shop).await;
     let receiver = Receiver::default();
@@ -323,6 +289,7 @@ async fn the_guard_tells_of_an_app_once_in_ten_minutes() {
         limit: 32,
         measured: 33,
         refused: true,
+        warning: false,
         chain: vec!["crawler.web".to_owned()],
     };
     for trip in [

@@ -7,10 +7,12 @@
     reason = "a test that cannot go on has failed, and says so"
 )]
 
+mod billing;
 mod database;
 mod deployments;
 mod failures;
 mod fixtures;
+mod invoices;
 mod money;
 mod notices;
 mod projects;

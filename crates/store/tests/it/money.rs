@@ -1,11 +1,14 @@
 //! The journal, the hours, accounts and the guard's rules.
 
+use std::collections::BTreeMap;
+
 use weir_ledger::book::Scope;
 use weir_ledger::protocol::LineKey;
 use weir_ledger::{Nano, Sku};
 use weir_model::guard::GuardRules;
+use weir_model::route::AccessCounts;
 use weir_model::{AccountId, AppName, EnvironmentId, ProcessName};
-use weir_store::{Account, Checkpoint, JournalRow, Store, StoreError, UsageHour};
+use weir_store::{Account, Checkpoint, JournalRow, NodeRun, Store, StoreError, UsageHour};
 
 use crate::database::{TestDatabase, look, on_each_database};
 use crate::fixtures::{environment, house, project};
@@ -221,6 +224,42 @@ async fn an_app_has_the_rules_it_was_given_until_its_environment_goes() {
             .fetch_all(&mut connection)
             .await;
         assert!(left.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_node_has_served_is_kept_by_run_and_its_last_word_counts() {
+    on_each_database(|TestDatabase { store, .. }| async move {
+        assert_eq!(store.node_run_list().await.unwrap(), []);
+        let (shop, other) = (EnvironmentId::from_parts(1, 1), EnvironmentId::from_parts(1, 2));
+        let counts = |requests| AccessCounts {
+            requests,
+            open: 2,
+            turned_away: 1,
+            egress_bytes: 1 << 40,
+        };
+        let run = |run, began_ms| NodeRun {
+            run,
+            meter: "node:local".to_owned(),
+            first_incarnation: 1,
+            last_incarnation: 2,
+            began_ms,
+            seen_ms: began_ms,
+            ended: false,
+            counts: BTreeMap::from([(shop, counts(5))]),
+        };
+        // The largest number that nodes draw.
+        let (first, mut second) = (run((1 << 53) - 1, 10), run(7, 20));
+        store.node_run_put(&second).await.unwrap();
+        store.node_run_put(&first).await.unwrap();
+        assert_eq!(store.node_run_list().await.unwrap(), [first.clone(), second.clone()]);
+        second.seen_ms = 30;
+        second.last_incarnation = 3;
+        second.ended = true;
+        second.counts = BTreeMap::from([(shop, counts(6)), (other, counts(1))]);
+        store.node_run_put(&second).await.unwrap();
+        assert_eq!(store.node_run_list().await.unwrap(), [first, second]);
     })
     .await;
 }

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
 use sqlx::Row;
-use weir_store::{Store, StoreError};
+use weir_ledger::audit::{Auditor, Entry};
+use weir_ledger::book::Event;
+use weir_store::{JournalRow, Store, StoreError};
 
 use crate::database::{Kind, TestDatabase, look, on_each_database};
 use crate::fixtures::{self, deploy, house};
@@ -13,6 +15,9 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "billing_records",
+        "access_counts",
+        "node_runs",
         "invoices",
         "notices",
         "contacts",
@@ -103,6 +108,7 @@ async fn both_databases_get_the_same_schema() {
             "accounts unique(name)",
             "usage_hours index usage_hours_by_project",
             "guard_rules -> environments cascade",
+            "access_counts -> node_runs cascade",
         ] {
             assert!(facts.contains(fact), "{fact} is missing on {kind:?} in {facts:#?}");
         }
@@ -199,6 +205,117 @@ async fn the_first_schema_grows_with_the_data_in_it() {
         store.close().await;
     })
     .await;
+}
+
+/// The migrations that there are, in order, as a store of each version has run them.
+fn migrations() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files: BTreeSet<_> = files.collect();
+    files
+        .into_iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+/// A journal that an earlier Weir has written, and what it adds up to.
+fn kept_journal() -> (Vec<JournalRow>, serde_json::Value) {
+    let mut lines: Vec<serde_json::Value> = include_str!("../../../ledger/tests/journals/0001.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let sums = lines.pop().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let row = |row: serde_json::Value| {
+        let event: Event = serde_json::from_str(row["body"].as_str().unwrap()).unwrap();
+        JournalRow {
+            sequence: row["sequence"].as_i64().unwrap(),
+            at_ms: event.at_ms,
+            body: text(&row["body"]),
+            previous_hash: text(&row["previous_hash"]),
+            hash: text(&row["hash"]),
+        }
+    };
+    (lines.into_iter().map(row).collect(), sums)
+}
+
+#[tokio::test]
+async fn a_journal_outlives_every_migration_and_replays_to_the_same_sums() {
+    on_each_database(|database| async move {
+        let newest = meaning(&database).await;
+        let all = migrations();
+        let (rows, sums) = kept_journal();
+        for present in 1..=all.len() {
+            let mut connection = look(&database).await;
+            drop_all(&mut connection).await;
+            let notes = "CREATE TABLE schema_migrations (version BIGINT NOT NULL, name TEXT NOT NULL,
+                CONSTRAINT schema_migrations_primary PRIMARY KEY (version))";
+            sqlx::raw_sql(notes).execute(&mut connection).await.unwrap();
+            for (version, migration) in (1_i64..).zip(&all[..present]) {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(migration.clone()))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, 'then')")
+                    .bind(version)
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+            }
+            // The first version has no journal; there it begins after the migration.
+            let has_journal = present > 1;
+            if has_journal {
+                insert(&mut connection, &rows).await;
+            }
+            drop(connection);
+            let store = Store::open(&database.url).await.unwrap();
+            assert_eq!(meaning(&database).await, newest, "from version {present}");
+            if !has_journal {
+                store.ledger_append(&rows, &[]).await.unwrap();
+            }
+            assert_eq!(replayed(&store).await, sums, "from version {present}");
+            store.close().await;
+        }
+    })
+    .await;
+}
+
+/// As the store of that time did; its columns were never others.
+async fn insert(connection: &mut sqlx::AnyConnection, rows: &[JournalRow]) {
+    for row in rows {
+        sqlx::query(
+            "INSERT INTO ledger_journal (sequence, at_ms, body, previous_hash, hash) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(row.sequence)
+        .bind(row.at_ms)
+        .bind(&row.body)
+        .bind(&row.previous_hash)
+        .bind(&row.hash)
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    }
+}
+
+/// What the journal of a store adds up to, if nothing is wrong with it.
+async fn replayed(store: &Store) -> serde_json::Value {
+    let mut auditor = Auditor::new();
+    for row in store.ledger_journal(0, i64::MAX).await.unwrap() {
+        auditor.entry(&Entry {
+            sequence: row.sequence,
+            previous_hash: &row.previous_hash,
+            body: &row.body,
+            hash: &row.hash,
+        });
+    }
+    let report = auditor.finish();
+    assert_eq!(report.findings, Vec::<String>::new());
+    let pots: serde_json::Map<String, serde_json::Value> = report
+        .pots
+        .into_iter()
+        .map(|(pot, sum)| (pot.to_string(), i64::try_from(sum).unwrap().into()))
+        .collect();
+    serde_json::json!({ "pots": pots, "transfers": report.transfers })
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::database::{Kind, on_each_database};
 use crate::fixtures::{deploy, deployment, domain, environment, house, project, release, task, variable};
 
 /// Runs something in many tasks at once and returns what each returned.
-async fn at_once<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
+pub(crate) async fn at_once<T, F>(count: usize, work: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

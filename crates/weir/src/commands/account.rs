@@ -1,11 +1,13 @@
-use weir_api::{Account, CreateAccount, CreateDeposit, CreatePromise, SetBilling, SetStopOrder, Transfer};
+use weir_api::{Account, CreateAccount, CreateDeposit, CreatePromise, SetBilling, SetStopOrder, TimeZone, Transfer};
 
-use crate::amounts::{account_name, minute, parse_amount, shown};
+use crate::amounts::{account_name, local, minute, parse_amount, shown};
 use crate::client::Client;
 use crate::context::project_name;
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Look, Ui};
 use crate::session::Session;
+
+const TIME_ZONE: &str = "/v1/time-zone";
 
 /// Accounts: who pays for which projects, and with what.
 ///
@@ -15,7 +17,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  weir account                               # the account `default`\n  weir account create customer-7\n  weir project create shop --account customer-7\n  weir account topup customer-7 10.00 --reference 'transfer 4711'\n  weir account promise customer-7 5.00 --due 2026-12-01\n  weir account billing customer-7 on\n  weir account stop-order customer-7 blog,shop  # blog stops before shop"
+    after_help = "Examples:\n  weir account                               # the account `default`\n  weir account create customer-7\n  weir project create shop --account customer-7\n  weir account topup customer-7 10.00 --reference 'transfer 4711'\n  weir account promise customer-7 5.00 --due 2026-12-01\n  weir account billing customer-7 on\n  weir account time-zone Europe/Berlin       # in which months begin and dates are meant\n  weir account stop-order customer-7 blog,shop  # blog stops before shop"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -66,7 +68,8 @@ enum Verb {
     Promise {
         #[command(flatten)]
         payment: Payment,
-        /// Until when it will be paid: a date such as 2026-12-01, or an instant.
+        /// Until when it will be paid: a date such as 2026-12-01 (its end in the time zone that `weir
+        /// account time-zone` shows), or an instant.
         #[arg(long, value_name = "DATE")]
         due: String,
     },
@@ -85,6 +88,13 @@ enum Verb {
         /// Projects, separated by commas: the first stops first. Those not named stop before.
         #[arg(value_delimiter = ',', required = true)]
         projects: Vec<String>,
+    },
+    /// Show or set the time zone in which the periods of caps and the months of invoices begin and
+    /// dates are meant. There is one for all accounts.
+    TimeZone {
+        /// A name of the IANA database, such as Europe/Berlin. Periods that run end when they were
+        /// to end.
+        name: Option<String>,
     },
     /// List the movements of money, newest first.
     Transfers {
@@ -146,6 +156,13 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
                 .await?;
             ui.result(&account, || show(ui, &account))
         }
+        Some(Verb::TimeZone { name }) => {
+            let zone: TimeZone = match name {
+                None => client.get(TIME_ZONE).await?,
+                Some(time_zone) => client.put(TIME_ZONE, &TimeZone { time_zone }).await?,
+            };
+            ui.result(&zone, || ui.data(&zone.time_zone))
+        }
         Some(Verb::Transfers { name, lines }) => {
             let name = account_name(&name)?;
             let query = [("limit", lines.to_string())];
@@ -205,7 +222,7 @@ fn show(ui: &Ui, account: &Account) -> Result<()> {
             account
                 .due
                 .as_deref()
-                .map(|due| format!("due {}", minute(due)))
+                .map(|due| format!("due {} {}", local(due, &account.time_zone), account.time_zone))
                 .unwrap_or_default()
                 .into(),
         ],

@@ -1,4 +1,4 @@
-use weir_api::{Cap, CapChange, CapStanding, SetCap};
+use weir_api::{Cap, CapChange, CapStanding, SetCap, Stopped};
 
 use crate::amounts::{Scope, minute, parse_limit, shown, shown_or_dash, until};
 use crate::client::Client;
@@ -125,7 +125,7 @@ fn table(ui: &Ui, standings: &[CapStanding]) -> Result<()> {
             ));
         }
         if let Some(stopped) = &standing.stopped {
-            let words = format!("{}: {}", standing.scope, stopped.message);
+            let words = format!("{}: {}{}", standing.scope, stopped.message, kept_text(stopped));
             ui.note(&format!(
                 "{}\n  {} {}",
                 ui.err(Look::Warning, &words),
@@ -135,6 +135,12 @@ fn table(ui: &Ui, standings: &[CapStanding]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `; its data is kept until …`, where there is any that nobody pays for.
+pub(crate) fn kept_text(stopped: &Stopped) -> String {
+    let kept = stopped.kept_until.as_ref();
+    kept.map_or_else(String::new, |until| format!("; its data is kept until {until}"))
 }
 
 fn row(standing: &CapStanding) -> Vec<Cell> {

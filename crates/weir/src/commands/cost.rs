@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use weir_api::{CostLine, CostReport};
 
-use crate::amounts::shown;
+use crate::amounts::{local, shown};
 use crate::context::{PlaceChoice, environment_name, project_name};
 use crate::failure::Result;
 use crate::output::{Cell, Look, Ui};
@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// Only this environment.
     #[arg(long, short, value_name = "NAME")]
     env: Option<String>,
-    /// From then on, in whole hours: `24h`, `7d`, a date, or an instant; otherwise since the period
-    /// of the cap began.
+    /// From then on, in whole hours: `24h`, `7d`, a date (its beginning in the time zone that `weir
+    /// account time-zone` shows), or an instant; otherwise since the period of the cap began.
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// Until then; otherwise until now.
@@ -144,7 +144,10 @@ fn table(ui: &Ui, report: &CostReport) -> Result<()> {
         .collect();
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for line in &report.lines {
-        let mut row: Vec<Cell> = columns.iter().map(|column| cell(column, line)).collect();
+        let mut row: Vec<Cell> = columns
+            .iter()
+            .map(|column| cell(column, line, &report.time_zone))
+            .collect();
         row.push(shown(&line.amount).into());
         rows.push(row);
     }
@@ -166,24 +169,20 @@ fn table(ui: &Ui, report: &CostReport) -> Result<()> {
         ))?;
     }
     ui.data(&format!(
-        "{}  {} {}  from {} to {}",
+        "{}  {} {}  from {} to {} ({})",
         ui.out(Look::Bold, "total"),
         shown(&report.total),
         report.currency,
-        short(&report.from),
-        short(&report.until)
+        local(&report.from, &report.time_zone),
+        local(&report.until, &report.time_zone),
+        report.time_zone
     ))
 }
 
-fn cell(column: &Column, line: &CostLine) -> Cell {
+fn cell(column: &Column, line: &CostLine, zone: &str) -> Cell {
     match (column.of)(line) {
         Some(LOST) if column.header == "FOR" => Cell::looking(Look::Faint, "lost in crashes, not billed"),
-        Some(at) if column.header == "FROM" => short(at).into(),
+        Some(at) if column.header == "FROM" => local(at, zone).into(),
         text => text.map(ToOwned::to_owned).into(),
     }
-}
-
-/// An instant to the minute, in UTC.
-fn short(instant: &str) -> String {
-    instant.get(..16).unwrap_or(instant).replace('T', " ")
 }

@@ -1,6 +1,7 @@
-use weir_api::{Guard, GuardRules, GuardTrip, UpdateGuard};
+use weir_api::{BackgroundWork, Guard, GuardRules, GuardTrip, OnBackground, UpdateGuard};
 
 use crate::amounts::shown;
+use crate::client::with_query;
 use crate::context::{Place, PlaceChoice, ProjectChoice, environment_name};
 use crate::failure::Result;
 use crate::output::{Cell, Look, Ui, ago, log_text};
@@ -13,7 +14,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  weir guard\n  weir guard shop crawler\n  weir guard set shop crawler --depth 32 --descendants 5000 --repeats 0\n  weir guard set shop --off                  # only watch and tell"
+    after_help = "Examples:\n  weir guard\n  weir guard shop crawler\n  weir guard set shop crawler --depth 32 --descendants 5000 --repeats 0\n  weir guard set shop --off                  # only watch and tell\n  weir guard set shop --background slow\n  weir guard reset shop crawler"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -77,6 +78,15 @@ enum Verb {
         /// Refuse nothing; only watch and tell.
         #[arg(long)]
         off: bool,
+        /// What happens when an instance works although no request is in flight there: nothing, it
+        /// is told, or it also gets only a hundredth of its CPU time until the next request.
+        #[arg(long, value_parser = ["allow", "tell", "slow"])]
+        background: Option<String>,
+    },
+    /// Give an app the default rules again.
+    Reset {
+        #[command(flatten)]
+        whose: Whose,
     },
 }
 
@@ -90,6 +100,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             if let Some(app) = &args.whose.app {
                 guard.rules.retain(|rules| rules.app == *app);
                 guard.trips.retain(|trip| trip.app == *app);
+                guard.background.retain(|work| work.app == *app);
             }
             ui.result(&guard, || show(ui, &guard))
         }
@@ -102,6 +113,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             no_reproduction,
             on,
             off,
+            background,
         }) => {
             let place = whose.place()?;
             let update = UpdateGuard {
@@ -111,8 +123,20 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
                 descendants,
                 repeats,
                 reproduction: (reproduction || no_reproduction).then_some(reproduction && !no_reproduction),
+                background: background.as_deref().map(|word| match word {
+                    "allow" => OnBackground::Allow,
+                    "slow" => OnBackground::Slow,
+                    _ => OnBackground::Tell,
+                }),
             };
             let guard: Guard = client.patch(&place.path("/guard"), &update).await?;
+            ui.result(&guard, || show(ui, &guard))
+        }
+        Some(Verb::Reset { whose }) => {
+            let place = whose.place()?;
+            let query: Vec<(&str, String)> = whose.app.into_iter().map(|app| ("app", app)).collect();
+            let path = with_query(&place.path("/guard"), &query);
+            let guard: Guard = client.delete(&path).await?;
             ui.result(&guard, || show(ui, &guard))
         }
     }
@@ -127,6 +151,7 @@ fn show(ui: &Ui, guard: &Guard) -> Result<()> {
         "DESCENDANTS",
         "REPEATS",
         "REPRODUCTION",
+        "BACKGROUND",
         "ONE REQUEST AT WORST",
         "RULES",
     ];
@@ -145,7 +170,25 @@ fn show(ui: &Ui, guard: &Guard) -> Result<()> {
             )),
         }
     }
+    guard
+        .background
+        .iter()
+        .try_for_each(|work| ui.data(&background_line(ui, work)))?;
     guard.trips.iter().try_for_each(|trip| tell(ui, trip))
+}
+
+/// An instance that works although nobody asked, as one line.
+pub(super) fn background_line(ui: &Ui, work: &BackgroundWork) -> String {
+    let slowed = if work.slowed { ", slowed down" } else { "" };
+    let words = format!(
+        "{}.{} works with no request in flight: {}.{} s of CPU time since {}{slowed}",
+        work.app,
+        work.process,
+        work.cpu_ms / 1000,
+        work.cpu_ms % 1000 / 100,
+        ago(&work.since)
+    );
+    ui.out(Look::Warning, &words)
 }
 
 fn row(rules: &GuardRules) -> Vec<Cell> {
@@ -161,20 +204,39 @@ fn row(rules: &GuardRules) -> Vec<Cell> {
         Cell::looking(Look::Bold, rules.app.as_str()),
         on(rules.enabled, ["on", "off, only watches"]).into(),
         rules.depth.to_string().into(),
-        rules.descendants.to_string().into(),
+        budget(rules).into(),
         limit(u64::from(rules.repeats)).into(),
         on(rules.reproduction, ["on", "off"]).into(),
+        match rules.background {
+            OnBackground::Allow => "allow",
+            OnBackground::Tell => "tell",
+            OnBackground::Slow => "slow",
+        }
+        .into(),
         rules.worst_per_root.as_deref().map(shown).into(),
         on(rules.set, ["set", "defaults"]).into(),
     ]
 }
 
+/// The descendants that may be, and why they are fewer than the rule says.
+fn budget(rules: &GuardRules) -> String {
+    match rules.budget < rules.descendants {
+        true => format!("{} (a tenth of the cap)", rules.budget),
+        false => rules.descendants.to_string(),
+    }
+}
+
 fn tell(ui: &Ui, trip: &GuardTrip) -> Result<()> {
     let number = |value: u64| match trip.rule.as_str() {
-        "reproduction" => format!("{}.{:03}", value / 1000, value % 1000),
+        "reproduction" | "background" => format!("{}.{:03}", value / 1000, value % 1000),
+        "growth" => format!("doubles in {}.{:03} s", value / 1000, value % 1000),
         _ => value.to_string(),
     };
-    let what = if trip.refused { "refused" } else { "seen, not refused" };
+    let what = match (trip.warning, trip.refused) {
+        (true, _) => "warning",
+        (false, true) => "refused",
+        (false, false) => "seen, not refused",
+    };
     ui.data(&format!(
         "\n{} {}.{}  {}: {} (limit {})  {what}",
         ui.out(Look::Faint, &ago(&trip.at)),

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use weir_api::{CreateInvoice, CreditInvoice, Invoice, InvoiceSettings, SetCustomer};
 
-use crate::amounts::account_name;
+use crate::amounts::{account_name, local};
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Ui};
@@ -10,6 +10,8 @@ use crate::session::Session;
 
 /// Invoices: what was used in a stretch of time, on paper. A draft becomes final with a number and
 /// then never changes; only a credit note takes it back.
+///
+/// As soon as a seller is set, accounts with billing on get each month's invoice by themselves.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  weir invoice settings --seller 'Cloud Ltd, 1 High Street' --tax 19 --series '{year}-{number:05}'\n  weir invoice customer customer-7 'Example Ltd, 2 High Street'\n  weir invoice create customer-7 --from 2026-10-01 --until 2026-11-01\n  weir invoice finalize inv_01jd…\n  weir invoice pdf inv_01jd… october.pdf\n  weir invoice credit inv_01jd… --reason 'an outage' --lines 2,3"
@@ -37,7 +39,8 @@ enum Verb {
         /// The account.
         #[arg(default_value = "default")]
         account: String,
-        /// A date, or an instant at a full hour, in UTC.
+        /// A date (its beginning in the time zone that `weir account time-zone` shows), or an instant
+        /// at a full hour.
         #[arg(long, value_name = "DATE")]
         from: String,
         /// The same; not included.
@@ -80,17 +83,7 @@ enum Verb {
         file: PathBuf,
     },
     /// Show or set what is the same on all invoices.
-    Settings {
-        /// Name and address of the seller.
-        #[arg(long, value_name = "TEXT")]
-        seller: Option<String>,
-        /// The tax that is in the prices, in percent.
-        #[arg(long, value_name = "PERCENT")]
-        tax: Option<String>,
-        /// Numbers: {year}, and {number} or, with zeros, {number:05}.
-        #[arg(long, value_name = "FORM")]
-        series: Option<String>,
-    },
+    Settings(Change),
     /// Set whom invoices of an account are for.
     Customer {
         /// The account.
@@ -98,6 +91,23 @@ enum Verb {
         /// Name and address.
         address: String,
     },
+}
+
+/// What is to change; nothing shows what is.
+#[derive(Debug, clap::Args)]
+struct Change {
+    /// Name and address of the seller.
+    #[arg(long, value_name = "TEXT")]
+    seller: Option<String>,
+    /// The tax that is in the prices, in percent.
+    #[arg(long, value_name = "PERCENT")]
+    tax: Option<String>,
+    /// Numbers: {year}, and {number} or, with zeros, {number:05}.
+    #[arg(long, value_name = "FORM")]
+    series: Option<String>,
+    /// Whether each month's invoice is made by itself, as soon as there is a seller.
+    #[arg(long, value_parser = ["on", "off"])]
+    automatic: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
@@ -132,20 +142,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         }
         Verb::Pdf { invoice, file } => save(&client, ui, &path(&invoice, "/pdf")?, &file).await,
         Verb::Html { invoice, file } => save(&client, ui, &path(&invoice, "/html")?, &file).await,
-        Verb::Settings { seller, tax, series } => {
-            let mut settings: InvoiceSettings = client.get("/v1/invoice-settings").await?;
-            if seller.is_some() || tax.is_some() || series.is_some() {
-                settings.seller = seller.unwrap_or(settings.seller);
-                settings.tax_percent = tax.unwrap_or(settings.tax_percent);
-                settings.series = series.unwrap_or(settings.series);
-                settings = client.put("/v1/invoice-settings", &settings).await?;
-            }
-            ui.result(&settings, || {
-                ui.data(&format!("series  {}", settings.series))?;
-                ui.data(&format!("tax     {} %, in the prices", settings.tax_percent))?;
-                ui.data(&format!("seller  {}", settings.seller))
-            })
-        }
+        Verb::Settings(change) => settings(&client, ui, change).await,
         Verb::Customer { account, address } => {
             let account = account_name(&account)?;
             let request = SetCustomer { address };
@@ -158,6 +155,33 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             })
         }
     }
+}
+
+async fn settings(client: &Client, ui: &Ui, change: Change) -> Result<()> {
+    const PATH: &str = "/v1/invoice-settings";
+    let mut settings: InvoiceSettings = client.get(PATH).await?;
+    let before = settings.clone();
+    settings.seller = change.seller.unwrap_or(settings.seller);
+    settings.tax_percent = change.tax.unwrap_or(settings.tax_percent);
+    settings.series = change.series.unwrap_or(settings.series);
+    settings.automatic = change.automatic.map_or(settings.automatic, |word| word == "on");
+    if settings != before {
+        settings = client.put(PATH, &settings).await?;
+    }
+    ui.result(&settings, || {
+        let automatic = match (settings.automatic, settings.seller.is_empty()) {
+            (false, _) => "off",
+            (true, false) => "on, each month for accounts with billing on",
+            (true, true) => "on, as soon as a seller is set",
+        };
+        ui.data(&format!("series     {}", settings.series))?;
+        ui.data(&format!("tax        {} %, in the prices", settings.tax_percent))?;
+        ui.data(&format!("automatic  {automatic}"))?;
+        ui.data(&format!(
+            "seller     {}",
+            settings.seller.replace('\n', "\n           ")
+        ))
+    })
 }
 
 fn path(invoice: &str, rest: &str) -> Result<String> {
@@ -178,7 +202,10 @@ async fn save(client: &Client, ui: &Ui, path: &str, file: &std::path::Path) -> R
 
 fn row(invoice: &Invoice) -> Vec<Cell> {
     let document = &invoice.document;
-    let day = |instant: &str| instant.get(..10).unwrap_or(instant).to_owned();
+    let day = |instant: &str| {
+        let local = local(instant, &document.time_zone);
+        local.strip_suffix(" 00:00").unwrap_or(&local).to_owned()
+    };
     vec![
         invoice.id.as_str().into(),
         invoice.kind.as_str().into(),

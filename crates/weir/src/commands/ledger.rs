@@ -19,8 +19,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Replay the journal from its beginning, and compare every sum, every hash and the meters'
-    /// counters. Ends with 1 if anything is wrong.
+    /// Replay the journal from its beginning, and compare every sum, every hash, the meters'
+    /// counters and what nodes have served. Ends with 1 if anything is wrong.
     Audit,
     /// Print the journal as JSON, one entry a line, for an independent checker.
     Export {
@@ -53,6 +53,8 @@ fn show(ui: &Ui, audit: &Audit) -> Result<()> {
         ("checkpoints compared", audit.checkpoints),
         ("hours compared", audit.hours),
         ("leases compared", audit.leases),
+        ("accesses compared", audit.accesses),
+        ("paid and not served", audit.unserved_requests),
     ] {
         ui.data(&format!("{what:22}{number}"))?;
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weir_engine::Meters;
 use weir_engine::docker::DockerMeters;
-use weir_ingress::{NodeConfig, Spending};
+use weir_ingress::{CpuWatch, NodeConfig, Spending};
 use weir_ledger::wallet::Wallets;
 use weir_meter::egress::{self, EgressConfig};
-use weir_meter::instances::{self, Deadman, Farewell, InstancesConfig};
-use weir_meter::{LogError, Meter, MeterConfig, SocketLink};
-use weir_model::InstanceId;
+use weir_meter::instances::{self, CpuUse, Deadman, Farewell, InstancesConfig};
+use weir_meter::{LogError, Meter, MeterConfig, Payroll, SocketLink};
 use weir_model::route::MeteredInstance;
+use weir_model::{EnvironmentId, InstanceId};
 
 use crate::client::chain;
 use crate::failure::{Failure, Result};
@@ -59,24 +59,34 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     };
     let (metered, runs) = watch::channel(Vec::new());
     let (pays, paying) = watch::channel(BTreeSet::new());
+    let (opens, sending) = watch::channel(BTreeSet::new());
+    let (uses, used) = watch::channel(BTreeMap::new());
+    let (working, works) = watch::channel(BTreeMap::new());
     let wallets = meter.wallets();
     node.spending = Some(Spending {
         wallets: wallets.clone(),
         metered,
         paying,
+        sending: Some(sending),
+        cpu: Some(CpuWatch { used, working }),
     });
-    let payroll = Payroll {
+    let payer = Payer {
         wallets,
         shard,
         runs,
         pays,
+        opens,
+        cpu: CpuUse {
+            used: uses,
+            working: works,
+        },
         stop: CancellationToken::new(),
         let_run: Arc::new(AtomicBool::new(false)),
     };
     // In this order they end, too: nothing is charged any more when the meter gives back the rest.
-    let (payroll_stop, let_run) = (payroll.stop.clone(), Arc::clone(&payroll.let_run));
+    let (payroll_stop, let_run) = (payer.stop.clone(), Arc::clone(&payer.let_run));
     let meter_stop = CancellationToken::new();
-    let mut paying = tokio::spawn(pay(payroll, config.data.clone()));
+    let mut paying = tokio::spawn(pay(payer, config.data.clone()));
     let mut refilling = tokio::spawn(meter.run(meter_stop.clone()));
     let served = tokio::select! {
         served = weir_ingress::run_node(node, stop) => served.map_err(|error| Failure::failed(chain(&error))),
@@ -114,47 +124,51 @@ async fn open_meter(config: &MeterConfig, link: &Arc<SocketLink>, stop: &Cancell
     }
 }
 
-/// What it takes to pay for what runs.
-struct Payroll {
+/// Who pays for what runs.
+struct Payer {
     wallets: Wallets,
     shard: usize,
     runs: watch::Receiver<Vec<MeteredInstance>>,
     pays: watch::Sender<BTreeSet<InstanceId>>,
+    opens: watch::Sender<BTreeSet<EnvironmentId>>,
+    cpu: CpuUse,
     stop: CancellationToken,
     /// Whether the end is clean.
     let_run: Arc<AtomicBool>,
 }
 
 /// Pays for instances and for what they send, until it is stopped.
-async fn pay(payroll: Payroll, data: impl AsRef<Path>) {
+async fn pay(payer: Payer, data: impl AsRef<Path>) {
     let data = data.as_ref();
     // On the very first start control has still to give this Weir its name.
     let installation = tokio::select! {
-        () = payroll.stop.cancelled() => return,
+        () = payer.stop.cancelled() => return,
         installation = installation::name(data) => installation,
     };
     let meters: Arc<dyn Meters> = Arc::new(DockerMeters::new(installation, None));
+    let payroll = Payroll {
+        meters,
+        wallets: payer.wallets,
+        shard: payer.shard,
+        metered: payer.runs,
+    };
     let instances = InstancesConfig {
-        meters: Arc::clone(&meters),
-        wallets: payroll.wallets.clone(),
-        shard: payroll.shard,
-        metered: payroll.runs.clone(),
-        paying: payroll.pays,
+        payroll: payroll.clone(),
+        paying: payer.pays,
+        cpu: Some(payer.cpu),
         deadman: Some(Deadman {
             socket: installation::deadman_socket(data),
             frozen_file: installation::frozen_file(data),
         }),
     };
     let egress = EgressConfig {
-        meters,
-        wallets: payroll.wallets,
-        shard: payroll.shard,
-        metered: payroll.runs,
+        payroll,
+        sending: payer.opens,
     };
-    let let_run = || payroll.let_run.load(Ordering::SeqCst);
+    let let_run = || payer.let_run.load(Ordering::SeqCst);
     let farewell = || if let_run() { Farewell::LetRun } else { Farewell::Freeze };
     tokio::join!(
-        instances::run(instances, payroll.stop.clone(), farewell),
-        egress::run(egress, payroll.stop.clone(), let_run),
+        instances::run(instances, payer.stop.clone(), farewell),
+        egress::run(egress, payer.stop.clone(), let_run),
     );
 }

@@ -14,7 +14,8 @@ const LOOKS: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Who is told about money: when 50, 80 and 100 % of a cap are spent, when nothing more is spent
-/// and when it goes on, and when the guard has caught a runaway.
+/// and when it goes on, before a promised payment is due, when an invoice is final, and when the
+/// guard has caught a runaway.
 ///
 /// Mail needs a mail server: start Weir with
 /// WEIR_SMTP='smtp://USER:PASSWORD@HOST:587?from=weir@example.org'.
@@ -68,7 +69,7 @@ struct Add {
     #[arg(long, value_name = "NAME", conflicts_with = "project")]
     account: Option<String>,
     /// The URL may lead to this machine and to private networks, also without TLS.
-    #[arg(long, requires = "webhook")]
+    #[arg(long, conflicts_with = "email")]
     allow_private: bool,
 }
 

@@ -1,6 +1,7 @@
 use weir_api::{EnvironmentMoney, EnvironmentStatus, Instance, ProcessStatus};
 
-use super::cap::cap_text;
+use super::cap::{cap_text, kept_text};
+use super::guard::background_line;
 use crate::amounts::shown;
 use crate::context::PlaceChoice;
 use crate::failure::Result;
@@ -75,6 +76,12 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
     {
         troubles(ui, instance)?;
     }
+    status
+        .processes
+        .iter()
+        .flat_map(|process| &process.instances)
+        .filter_map(|instance| instance.background.as_ref())
+        .try_for_each(|work| ui.data(&background_line(ui, work)))?;
     let own: Vec<&str> = status
         .domains
         .iter()
@@ -98,7 +105,7 @@ fn tell_money(ui: &Ui, money: &EnvironmentMoney) -> Result<()> {
         money.scope
     ))?;
     let Some(stopped) = &money.stopped else { return Ok(()) };
-    let words = format!("stopped: {}; {}", stopped.message, stopped.hint);
+    let words = format!("stopped: {}{}; {}", stopped.message, kept_text(stopped), stopped.hint);
     ui.data(&ui.out(Look::Bad, &words))
 }
 

@@ -79,7 +79,7 @@ async fn supervise(args: &Args, session: &Session, log: &Log) -> Result<()> {
         result = stop_by_signal(log, &stops) => result,
         result = announce(args, session, log) => result,
     };
-    log.say("stopped; the apps go on");
+    log.say("stopped; the apps go on, unmetered, until the next start (`weir down --stop-apps` ends them)");
     result
 }
 

@@ -225,7 +225,8 @@ fn read_standard_input() -> Result<String> {
     Ok(text)
 }
 
-fn read_file(file: &Path) -> Result<String> {
+/// The text of a file; `-` is standard input.
+pub(crate) fn read_file(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         return read_standard_input();
     }

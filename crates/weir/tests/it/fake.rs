@@ -131,6 +131,8 @@ fn router(memory: Shared) -> Router {
         .route(&at("/run"), get(session))
         .route(&at("/exec"), get(session))
         .merge(crate::fake_money::router())
+        .merge(crate::fake_billing::router())
+        .merge(crate::fake_invoices::router())
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(&memory), remember))
         .route("/v1/health", get(health))
@@ -168,7 +170,7 @@ async fn remember(State(memory): State<Shared>, request: Request, next: Next) ->
     next.run(Request::from_parts(parts, body)).await
 }
 
-fn problem(status: u16, kind: &str, title: &str, hint: Option<&str>) -> Response {
+pub(crate) fn problem(status: u16, kind: &str, title: &str, hint: Option<&str>) -> Response {
     let body = json!({ "type": kind, "title": title, "status": status, "detail": "just so", "hint": hint });
     let headers = [("content-type", "application/problem+json")];
     (StatusCode::from_u16(status).unwrap(), headers, body.to_string()).into_response()
@@ -267,6 +269,7 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         reason: Some("exited with status 1".into()),
         started: NOW.into(),
         crashes: 4,
+        background: None,
         last_lines: vec!["KeyError: 'PORT'".into()],
     };
     let process = ProcessStatus {
@@ -307,6 +310,7 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
                 reason: "project-cap".into(),
                 message: "the spending cap of the project is reached".into(),
                 hint: "weir cap set shop AMOUNT/month allows more".into(),
+                kept_until: None,
             }),
         }),
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
@@ -41,7 +41,9 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(&format!("{ACCOUNT}/transfers"), get(transfers))
         .route(
             &format!("{ENVIRONMENT}/guard"),
-            get(|| answer(guard())).merge(patch(|| answer(guard()))),
+            get(|| answer(guard()))
+                .merge(patch(|| answer(guard())))
+                .merge(delete(|| answer(guard()))),
         )
         .route("/v1/ledger/audit", get(audit))
         .route("/v1/ledger/journal", get(journal))
@@ -137,7 +139,7 @@ async fn cost(Query(query): Query<BTreeMap<String, String>>) -> Json<Value> {
     }
     Json(json!({
         "currency": "EUR", "from": "2030-01-01T00:00:00.000Z", "until": "2030-01-31T12:00:00.000Z",
-        "lines": lines, "lost": "0.000000001", "total": "1.234567801",
+        "time_zone": "Europe/Berlin", "lines": lines, "lost": "0.000000001", "total": "1.234567801",
     }))
 }
 
@@ -178,7 +180,7 @@ fn account() -> Value {
     json!({
         "name": "default", "id": "acc_1", "currency": "EUR", "billing": false, "balance": "12.3400001",
         "trial": "2.00", "promised": "5.00", "cash": "6.3400001", "held": "0.25", "debt": "1.00", "due": PAST,
-        "stop_order": ["blog"], "projects": ["blog", "shop"],
+        "time_zone": "Europe/Berlin", "stop_order": ["blog"], "projects": ["blog", "shop"],
     })
 }
 
@@ -193,10 +195,14 @@ fn guard() -> Value {
     json!({
         "currency": "EUR",
         "rules": [
-            { "app": "shop", "set": false, "enabled": true, "depth": 16, "descendants": 1000, "repeats": 64, "reproduction": true, "worst_per_root": "0.0834" },
-            { "app": "crawler", "set": true, "enabled": false, "depth": 32, "descendants": 5000, "repeats": 0, "reproduction": false },
+            { "app": "shop", "set": false, "enabled": true, "depth": 16, "descendants": 1000, "budget": 331, "repeats": 64, "reproduction": true, "background": "tell", "worst_per_root": "0.0834" },
+            { "app": "crawler", "set": true, "enabled": false, "depth": 32, "descendants": 5000, "budget": 5000, "repeats": 0, "reproduction": false, "background": "slow" },
+        ],
+        "background": [
+            { "app": "shop", "process": "web", "instance": "ins_1", "since": PAST, "cpu_ms": 12_345, "slowed": true },
         ],
         "trips": [
+            { "at": PAST, "app": "shop", "process": "web", "rule": "repeats", "limit": 16, "measured": 16, "refused": false, "warning": true, "chain": ["GET shop.localhost/again"] },
             { "at": PAST, "app": "shop", "process": "web", "rule": "reproduction", "limit": 1000, "measured": 1500, "refused": true, "chain": ["GET shop.localhost/a", "GET shop.localhost/\u{1b}[2Jb"] },
         ],
     })
@@ -205,6 +211,7 @@ fn guard() -> Value {
 async fn audit() -> Json<Value> {
     Json(json!({
         "sound": false, "at": PAST, "events": 12, "hash": "ab", "checkpoints": 1, "hours": 3, "leases": 4,
+        "accesses": 2, "unserved_requests": 1,
         "findings": ["row 7 of the journal was changed"],
     }))
 }

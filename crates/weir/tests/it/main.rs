@@ -4,10 +4,14 @@
     reason = "a test that cannot go on is to panic; the lint knows only the bodies of tests"
 )]
 
+mod billing;
 mod deploy;
 mod fake;
+mod fake_billing;
+mod fake_invoices;
 mod fake_money;
 mod git;
+mod invoices;
 mod long_work;
 mod money;
 mod platform;

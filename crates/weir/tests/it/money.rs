@@ -150,7 +150,7 @@ PROJECT  ENVIRONMENT  APP   PROCESS  FOR                          EUR
 shop     production   shop  web      requests                     1.23
 shop     production   -     -        lost in crashes, not billed  0.000000001
 
-total  1.23 EUR  from 2030-01-01 00:00 to 2030-01-31 12:00
+total  1.23 EUR  from 2030-01-01 01:00 to 2030-01-31 13:00 (Europe/Berlin)
 "
     );
     let asked = fake.asked(&Method::GET, "/v1/projects/shop/cost");
@@ -229,7 +229,7 @@ fn accounts_are_filled_and_shown() {
 default  balance 12.34 EUR  billing off
 FUND        LEFT
 trial       2.00
-promised    5.00  due 2020-01-31 12:00 UTC
+promised    5.00  due 2020-01-31 13:00 Europe/Berlin
 cash        6.34
 held ahead  0.25
 debt        1.00
@@ -304,9 +304,11 @@ fn the_guard_shows_rules_trips_and_the_worst_case() {
         "crawler: the guard is off, so only the cap bounds",
     ]);
     for words in [
-        "shop     on                 16     1000         64        on",
-        "crawler  off, only watches  32     5000         no limit  off",
+        "shop     on                 16     331 (a tenth of the cap)  64        on            tell",
+        "crawler  off, only watches  32     5000                      no limit  off           slow",
         "shop.web  reproduction: 1.500 (limit 1.000)  refused\n  GET shop.localhost/a\n",
+        "shop.web  repeats: 16 (limit 16)  warning\n  GET shop.localhost/again\n",
+        "shop.web works with no request in flight: 12.3 s of CPU time since",
     ] {
         assert!(
             outcome.stdout.contains(words),
@@ -330,6 +332,12 @@ fn the_guard_shows_rules_trips_and_the_worst_case() {
     run(&fake, &["guard", "set", "shop", "--off"]).ends_with(0);
     let asked = fake.asked(&Method::PATCH, "/v1/projects/shop/environments/production/guard");
     assert_eq!(asked[0].body, json!({ "enabled": false }));
+    run(&fake, &["guard", "set", "shop", "--background", "slow"]).ends_with(0);
+    let asked = fake.asked(&Method::PATCH, "/v1/projects/shop/environments/production/guard");
+    assert_eq!(asked[1].body, json!({ "background": "slow" }));
+    run(&fake, &["guard", "reset", "shop", "crawler"]).ends_with(0);
+    let asked = fake.asked(&Method::DELETE, "/v1/projects/shop/environments/production/guard");
+    assert_eq!(asked.len(), 1);
 }
 
 #[test]
@@ -337,7 +345,7 @@ fn an_audit_that_finds_something_fails_and_the_journal_comes_out_whole() {
     let fake = Fake::start();
     let outcome = run(&fake, &["ledger", "audit"]).ends_with(1);
     assert!(
-        outcome.stdout.contains("entries replayed      12\n"),
+        outcome.stdout.contains("entries replayed      12\n") && outcome.stdout.contains("paid and not served   1\n"),
         "{}",
         outcome.stdout
     );

@@ -85,7 +85,9 @@ fn another_one_on_the_same_folder_is_refused_and_a_stop_leaves_no_process() {
     finish(second.arg("up").arg("--data").arg(&data))
         .ends_with(6)
         .says(&[&pid, "weir down"]);
-    down(home.path(), &data).ends_with(0).says(&["the apps go on"]);
+    down(home.path(), &data)
+        .ends_with(0)
+        .says(&["Weir is stopped; no apps run"]);
     let ours: Vec<String> = std::fs::read_dir("/proc")
         .unwrap()
         .flatten()

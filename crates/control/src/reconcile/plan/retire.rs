@@ -47,11 +47,15 @@ impl Planner<'_> {
             let ended = matches!(fact.state, InstanceState::Exited { .. });
             if fact.labels.role == InstanceRole::Run {
                 if !ended {
-                    self.actions.push(Action::Stop { instance, grace_s: 5 });
+                    self.actions.push(Action::Stop {
+                        instance,
+                        grace_s: ONE_OFF_GRACE_S,
+                    });
                 }
             } else if fact.labels.role == InstanceRole::Instance && !ended && self.is_kept(fact) {
                 if self.now_ms >= kept_until_ms {
-                    let grace_s = self.grace_s(&fact.labels).min(UNPAID_GRACE_S);
+                    // Held since it ran, as its process has it.
+                    let grace_s = self.grace_s(&fact.labels);
                     self.actions.push(Action::Stop { instance, grace_s });
                 } else if fact.state == InstanceState::Running {
                     self.actions.push(Action::Freeze { instance });
@@ -103,7 +107,10 @@ impl Planner<'_> {
                 target.deployment == fact.labels.deployment && target.state == DeploymentState::Releasing
             }) && self.desired.mode == EnvironmentMode::Active;
             if !awaited {
-                self.actions.push(Action::Stop { instance, grace_s: 5 });
+                self.actions.push(Action::Stop {
+                    instance,
+                    grace_s: ONE_OFF_GRACE_S,
+                });
             }
             return;
         }
