@@ -4,7 +4,8 @@
 //! Each node has one worker, pinned to one core; the clients and the app behind it are pinned
 //! to another. Throughput is taken from the processor time that the kernel says a worker used,
 //! so that it means one core whatever else runs on the machine. Latency is that of single
-//! requests that go to one node and the other in turns.
+//! requests that go to one node and the other in turns. Clients and app never sleep
+//! ([`stay_awake`] says why).
 #![expect(clippy::unwrap_used, reason = "a benchmark fails where it cannot measure")]
 #![expect(clippy::print_stdout, reason = "it prints its result")]
 
@@ -30,6 +31,9 @@ use weir_model::route::{Backend, HostRoutes, MeteredInstance, Route, RouteSnapsh
 use crate::fund::{Fund, environment};
 
 const CONNECTIONS: usize = 32;
+/// Requests that a client sends at once, so that it takes less time than the proxy, whose core
+/// is the one that shall be busy.
+const PIPELINED: usize = 8;
 const ROUND: Duration = Duration::from_millis(500);
 const PAIRS: usize = 20;
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -60,6 +64,7 @@ fn main() {
             .unwrap();
         runtime.block_on(async move {
             pin(gettid(), 1);
+            tokio::spawn(stay_awake());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             say_app.send(listener.local_addr().unwrap()).unwrap();
             tokio::spawn(answer_all(listener));
@@ -98,6 +103,8 @@ async fn start(folder: &Path, app: SocketAddr, fund: Option<&Fund>, stop: &Cance
         wallets: fund.wallets.clone(),
         metered: watch::channel(Vec::new()).0,
         paying: watch::channel(std::collections::BTreeSet::new()).1,
+        sending: None,
+        cpu: None,
     });
     let before = worker_threads();
     let node = Node::bind(config).unwrap();
@@ -131,6 +138,7 @@ fn snapshot(app: SocketAddr) -> RouteSnapshot {
         process: "web".parse().unwrap(),
         memory_bytes: 1 << 28,
         cpu_milli: 1_000,
+        grace_s: 10,
         address: Some([10, 1, 2, 3].into()),
         frozen: false,
         stopping: false,
@@ -151,6 +159,15 @@ fn snapshot(app: SocketAddr) -> RouteSnapshot {
 async fn eventually_funded(fund: &Fund) {
     while fund.draw_bytes(1).is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Keeps its thread from ever sleeping. A proxy that is slower by a little lets its peers sleep
+/// more often, and waking a core is dearer than all that is measured here, above all in a
+/// virtual machine.
+async fn stay_awake() {
+    loop {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -199,10 +216,11 @@ impl Client {
         client
     }
 
-    async fn request(&mut self) {
-        let mut buffer = [0; 1024];
-        self.stream.write_all(REQUEST).await.unwrap();
-        self.stream.read_exact(&mut buffer[..self.answer_bytes]).await.unwrap();
+    async fn request(&mut self, at_once: usize) {
+        let mut buffer = [0; 1024 * PIPELINED];
+        self.stream.write_all(&REQUEST.repeat(at_once)).await.unwrap();
+        let expected = &mut buffer[..self.answer_bytes * at_once];
+        self.stream.read_exact(expected).await.unwrap();
     }
 }
 
@@ -224,8 +242,8 @@ async fn round(proxy: Proxy, time: Duration) -> Throughput {
         tasks.spawn(async move {
             let mut requests = 0_u32;
             while begin.elapsed() < time {
-                client.request().await;
-                requests += 1;
+                client.request(PIPELINED).await;
+                requests += u32::try_from(PIPELINED).unwrap();
             }
             requests
         });
@@ -286,7 +304,7 @@ async fn latencies(proxies: [Proxy; 2]) -> [Vec<f64>; 2] {
         let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
         for which in order {
             let begin = Instant::now();
-            clients[which].request().await;
+            clients[which].request(1).await;
             times[which].push(begin.elapsed().as_secs_f64() * 1e6);
         }
     }

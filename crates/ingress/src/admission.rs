@@ -249,9 +249,10 @@ mod tests {
             concurrency,
             first_byte_timeout: Duration::from_secs(1),
             gate: Arc::clone(&gate),
+            access: Arc::new(crate::access::Access::new(1)),
             till: None,
             target: None,
-            calls: Arc::default(),
+            habits: Arc::default(),
         });
         gate.set_current(Some(Arc::clone(&route)));
         route

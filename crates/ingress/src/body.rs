@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use weir_guard::Passage;
 use weir_ledger::wallet::NoMoney;
 
+use crate::access::Served;
 use crate::admission::Slot;
 use crate::clock::Clock;
-use crate::pay::Outflow;
+use crate::pay::{Outflow, head_bytes};
 use crate::upstream::{Kept, Sender};
 
 /// How far a request's body has come; read by the one who waits for the answer.
@@ -218,13 +219,14 @@ pub(crate) struct UpstreamBody {
     ending: Option<Box<Ending>>,
     /// None where nothing is charged.
     outflow: Option<Outflow>,
+    served: Served,
     /// Has come, and is not paid yet.
     unpaid: Bytes,
 }
 
 impl AnswerBody {
     /// What an instance sends; an empty one has ended already.
-    pub(crate) fn upstream(incoming: Incoming, ending: Ending, outflow: Option<Outflow>) -> Self {
+    pub(crate) fn upstream(incoming: Incoming, ending: Ending, outflow: Option<Outflow>, served: Served) -> Self {
         if incoming.is_end_stream() {
             ending.complete();
             return Self::Empty;
@@ -233,6 +235,7 @@ impl AnswerBody {
             incoming,
             ending: Some(Box::new(ending)),
             outflow,
+            served,
             unpaid: Bytes::new(),
         })
     }
@@ -310,6 +313,12 @@ impl UpstreamBody {
     }
 }
 
+/// Bytes that a client gets with a frame.
+fn sent(frame: &Frame<Bytes>) -> u64 {
+    let data = frame.data_ref().map_or(0, length);
+    data + frame.trailers_ref().map_or(0, |trailers| head_bytes(None, trailers))
+}
+
 fn length(data: &Bytes) -> u64 {
     u64::try_from(data.len()).unwrap_or(u64::MAX)
 }
@@ -325,7 +334,13 @@ impl Body for AnswerBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Upstream(upstream) => upstream.poll_frame(cx),
+            Self::Upstream(upstream) => {
+                let frame = ready!(upstream.poll_frame(cx));
+                if let Some(Ok(frame)) = &frame {
+                    upstream.served.send(sent(frame));
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a node is told at its start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use weir_ledger::wallet::Wallets;
-use weir_model::InstanceId;
+use weir_model::guard::BackgroundWork;
 use weir_model::route::MeteredInstance;
+use weir_model::{EnvironmentId, InstanceId};
 
 /// How a node runs. [`NodeConfig::new`] gives defaults for everything that has one.
 #[derive(Debug, Clone)]
@@ -57,6 +58,21 @@ pub struct Spending {
     pub metered: watch::Sender<Vec<MeteredInstance>>,
     /// Instances that are paid for now; goes into the reports, at once when it changes.
     pub paying: watch::Receiver<BTreeSet<InstanceId>>,
+    /// Environments that can send past the proxy, for the reports as well; none where nobody
+    /// meters that.
+    pub sending: Option<watch::Receiver<BTreeSet<EnvironmentId>>>,
+    /// For finding work that nobody asked for; none where nobody measures CPU time.
+    pub cpu: Option<CpuWatch>,
+}
+
+/// What the ingress and those who pay for instances tell each other of CPU time that nobody asked
+/// for.
+#[derive(Debug, Clone)]
+pub struct CpuWatch {
+    /// CPU time that each instance has used since its start, in microseconds; about once a second.
+    pub used: watch::Receiver<BTreeMap<InstanceId, u64>>,
+    /// Gets those that work although no request is in flight there.
+    pub working: watch::Sender<BTreeMap<InstanceId, BackgroundWork>>,
 }
 
 impl NodeConfig {

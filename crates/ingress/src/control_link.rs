@@ -150,11 +150,19 @@ async fn keep_snapshots(path: PathBuf, mut kept: watch::Receiver<Bytes>) {
     }
 }
 
-/// Control holds money for an instance until it is told that the node pays.
+/// Control holds money for an instance until it is told that the node pays, and does not start
+/// the first one of an environment before it can send.
 async fn report_what_is_paid(shared: &Arc<Shared>) {
     let Some(spending) = &shared.spending else { return };
-    let mut paying = spending.paying.clone();
-    while paying.changed().await.is_ok() {
+    tokio::join!(
+        report_changes(shared, Some(spending.paying.clone())),
+        report_changes(shared, spending.sending.clone()),
+    );
+}
+
+async fn report_changes<T>(shared: &Arc<Shared>, watched: Option<watch::Receiver<T>>) {
+    let Some(mut watched) = watched else { return };
+    while watched.changed().await.is_ok() {
         shared.report_wanted.notify_one();
     }
 }
@@ -169,7 +177,7 @@ async fn send_reports(shared: &Arc<Shared>, socket: &Path) {
             () = tokio::time::sleep(REPORT_INTERVAL) => {}
         }
         // Whatever is reported wanted from here on is not in this report.
-        while let Err(error) = send_report(shared, &mut control).await {
+        while let Err(error) = send_report(shared, &mut control, false).await {
             tracing::debug!(%error, "cannot report to control");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -178,8 +186,17 @@ async fn send_reports(shared: &Arc<Shared>, socket: &Path) {
     }
 }
 
-async fn send_report(shared: &Arc<Shared>, control: &mut Control) -> Result<(), LinkError> {
-    let text = serde_json::to_vec(&report::build(shared)).map_err(|error| LinkError::Answer(error.to_string()))?;
+/// The last counts of a node that has stopped serving; without them the audit has to believe that
+/// it was killed.
+pub(crate) async fn report_leaving(shared: &Arc<Shared>, socket: &Path) {
+    if let Err(error) = send_report(shared, &mut Control::new(socket), true).await {
+        tracing::info!(%error, "cannot tell control how much was served at last");
+    }
+}
+
+async fn send_report(shared: &Arc<Shared>, control: &mut Control, leaving: bool) -> Result<(), LinkError> {
+    let text =
+        serde_json::to_vec(&report::build(shared, leaving)).map_err(|error| LinkError::Answer(error.to_string()))?;
     let request = Request::post("/node/report").header(header::CONTENT_TYPE, "application/json");
     let (status, _) = control.exchange(request, text.into(), REPORT_TIMEOUT).await?;
     if status.is_success() {

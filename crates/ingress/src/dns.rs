@@ -1,6 +1,7 @@
 //! Name lookups at the gateways: private names of the network's own apps lead to the instances
 //! that serve, public names of this Weir lead to the ingress, everything else is asked of the
-//! machine's own resolvers.
+//! machine's own resolvers. That carries bytes out into the world, in names and in answers, so
+//! the environment pays for them like for all else that it sends past the proxy.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,8 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use weir_ledger::Sku;
+use weir_ledger::wallet::{Draw, Urgency};
 
 use crate::node::Shared;
+use crate::pay;
 
 /// How long an answer of ours may be remembered, in seconds: names come and go.
 const TTL_SECONDS: u32 = 1;
@@ -25,6 +29,12 @@ const MOST_ANSWERS: usize = 16;
 const LOOKUPS_AT_ONCE: usize = 256;
 /// Largest datagram that is understood.
 const DATAGRAM_BYTES: usize = 4_096;
+/// Largest message over a stream.
+const STREAM_BYTES: usize = 65_535;
+/// Longest wait for money: whoever asks has given up soon after.
+const MONEY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Of the wallets, where lookups draw; they are few.
+const SHARD: usize = 0;
 /// How long a resolver has before the next one is asked.
 const RESOLVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an asker may keep a connection open without asking.
@@ -59,6 +69,24 @@ enum Transport {
     Stream,
 }
 
+/// There is no money for a lookup.
+#[derive(Debug)]
+struct Unpaid;
+
+impl Transport {
+    /// Of a message.
+    fn most_bytes(self) -> usize {
+        match self {
+            Self::Datagram => DATAGRAM_BYTES,
+            Self::Stream => STREAM_BYTES,
+        }
+    }
+}
+
+fn bytes(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
 impl Lookups {
     pub(crate) fn new(shared: Arc<Shared>, resolv_conf: PathBuf) -> Self {
         Self {
@@ -78,10 +106,39 @@ impl Lookups {
         match decision {
             Decision::Reply(reply) => Some(reply),
             Decision::Ignore => None,
-            Decision::Forward => match self.forward(query, transport).await {
-                Some(reply) => Some(reply),
-                None => refusal(query, RCODE::ServerFailure),
+            Decision::Forward => match self.draw(query, gateway, transport).await {
+                Ok(paid) => self.ask(query, transport, paid).await,
+                // The cap is reached; asking again later may help.
+                Err(Unpaid) => refusal(query, RCODE::Refused),
             },
+        }
+    }
+
+    /// Draws for a query and the largest answer to it; nothing where nobody is charged.
+    async fn draw(&self, query: &[u8], gateway: IpAddr, transport: Transport) -> Result<Option<Draw>, Unpaid> {
+        let environment = self.shared.table.load().networks.get(&gateway).copied();
+        let (Some(spending), Some(environment)) = (&self.shared.spending, environment) else {
+            return Ok(None);
+        };
+        let till = spending.wallets.till(environment, None, None);
+        let most = bytes(query.len() + transport.most_bytes());
+        let draw = || till.draw(SHARD, Urgency::Request, &Sku::EGRESS, most);
+        if let Ok(draw) = draw() {
+            return Ok(Some(draw));
+        }
+        let waited = pay::until_drawn(&till, &Sku::EGRESS, most, MONEY_TIMEOUT, draw).await;
+        waited.map(Some).map_err(|_reason| Unpaid)
+    }
+
+    /// Asks the machine's resolvers, and charges what went out and what came back.
+    async fn ask(&self, query: &[u8], transport: Transport, paid: Option<Draw>) -> Option<Vec<u8>> {
+        let answer = self.forward(query, transport).await;
+        if let Some(paid) = paid {
+            paid.finish(bytes(query.len() + answer.as_ref().map_or(0, Vec::len)));
+        }
+        match answer {
+            Some(answer) => Some(answer),
+            None => refusal(query, RCODE::ServerFailure),
         }
     }
 

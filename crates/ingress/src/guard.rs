@@ -19,7 +19,7 @@ use crate::admission::Slot;
 use crate::body::RequestBody;
 use crate::clock;
 use crate::config::NodeError;
-use crate::headers::{self, RequestedHost};
+use crate::headers::RequestedHost;
 use crate::node::Worker;
 use crate::pages::Page;
 use crate::serve::Origin;
@@ -31,13 +31,15 @@ const BODY_WAIT: Duration = Duration::from_millis(200);
 /// So much of a body's beginning is looked at.
 const BODY_BYTES: usize = 4 * 1024;
 
-/// Asks whether the request may pass; None where nothing is guarded.
+/// Asks whether the request may pass; None where nothing is guarded. `came_round` is whether it
+/// bore our mark before we made it: it went out and came back.
 pub(crate) async fn arrive(
     worker: &Worker,
     origin: Origin,
     route: &CompiledRoute,
     host: &RequestedHost,
     lineage: Option<&HeaderValue>,
+    came_round: bool,
     request: &mut Request<RequestBody>,
 ) -> Result<Option<Passage>, Page> {
     let shared = &worker.shared;
@@ -46,20 +48,27 @@ pub(crate) async fn arrive(
     };
     let address = origin.client.to_canonical();
     let mut content = None;
-    if sentry.internal(address) {
-        if let Some(calls) = shared.table.load().callers.get(&address) {
-            calls.store(true, Ordering::Relaxed);
+    let internal = sentry.internal(address);
+    if internal {
+        if let Some(habits) = shared.table.load().habits.get(&address) {
+            habits.calls.store(true, Ordering::Relaxed);
         }
         content = content_of(request).await;
-    } else if headers::loops(request.headers()) > 1 {
-        // Besides our own mark: it went out and came back.
-        route.calls.store(true, Ordering::Relaxed);
+    } else if came_round {
+        route.habits.calls.store(true, Ordering::Relaxed);
     }
+    let text = |value| HeaderValue::to_str(value).ok();
     let ask = Ask {
+        lineage: lineage.and_then(text),
+        traceparent: request.headers().get("traceparent").and_then(text),
         content,
-        ..ask(host, lineage, request)
+        ..ask(host, request)
     };
-    let caller = Caller::Address(address);
+    let caller = if internal {
+        Caller::Address(address)
+    } else {
+        Caller::Visitor
+    };
     match sentry.arrive(worker.index, shared.clock.now_us(), caller, target, &ask) {
         Verdict::Pass(passage) => Ok(Some(passage)),
         Verdict::Refuse(trip) => Err(Page::runaway(&route.title, &trip)),
@@ -74,13 +83,12 @@ pub(crate) fn bind(
     passage: &mut Passage,
     slot: &Slot,
     host: &RequestedHost,
-    lineage: Option<&HeaderValue>,
     request: &mut Request<RequestBody>,
 ) {
     let Some(seat) = &slot.instance.seat else { return };
     let now_us = worker.shared.clock.now_us();
-    passage.bind(seat, worker.index, now_us, &ask(host, lineage, request));
-    if route.calls.load(Ordering::Relaxed)
+    passage.bind(seat, worker.index, now_us, &ask(host, request));
+    if route.habits.calls.load(Ordering::Relaxed)
         && !request.headers().contains_key(LINEAGE_HEADER)
         && let Some(value) = passage.lineage()
         && let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
@@ -89,14 +97,14 @@ pub(crate) fn bind(
     }
 }
 
-fn ask<'a>(host: &'a RequestedHost, lineage: Option<&'a HeaderValue>, request: &'a Request<RequestBody>) -> Ask<'a> {
-    let text = |value: &'a HeaderValue| value.to_str().ok();
+/// What is asked for, by its first line only.
+fn ask<'a>(host: &'a RequestedHost, request: &'a Request<RequestBody>) -> Ask<'a> {
     Ask {
         method: request.method().as_str(),
         host: &host.name,
         path: request.uri().path(),
-        lineage: lineage.and_then(text),
-        traceparent: request.headers().get("traceparent").and_then(text),
+        lineage: None,
+        traceparent: None,
         content: None,
     }
 }

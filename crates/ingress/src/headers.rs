@@ -18,6 +18,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// Our own mark in it.
 const CDN_ID: &str = "weir";
+/// Programs that run as CGI take it for the proxy through which they shall call others.
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// About one connection only (RFC 9110, 7.6.1), so never passed on.
@@ -144,6 +146,17 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the body comes as it is, or in chunks: all that goes on to an instance. Another coding
+/// would be lost on the way, and what is in it be taken for the body.
+pub(crate) fn is_plainly_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// The protocol that a request wants to change to, if it may: `h2c` may not, because instances
 /// are spoken to in HTTP/1.1.
 pub(crate) fn wanted_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
@@ -195,6 +208,7 @@ pub(crate) fn prepare_request(
     // hyper answers an expected 100 itself, as soon as the body is read.
     headers.remove(header::EXPECT);
     headers.remove(HTTP2_SETTINGS);
+    headers.remove(PROXY);
     headers.remove(X_WEIR);
     for name in &FORWARDED {
         headers.remove(name);
@@ -224,6 +238,26 @@ pub(crate) fn prepare_request(
     if let Some(protocol) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol.clone());
+    }
+    remove_disguised(headers);
+}
+
+/// Removes `x_real_ip` and its like: servers of CGI, WSGI and others read `_` and `-` as one, so that
+/// it would stand for what Weir says, or for what it has removed.
+fn remove_disguised(headers: &mut HeaderMap) {
+    let means_another = |name: &&HeaderName| {
+        let plain = HeaderName::try_from(name.as_str().replace('_', "-"));
+        plain.is_ok_and(|plain| {
+            headers.contains_key(&plain)
+                || plain == header::CONTENT_LENGTH
+                || HOP_BY_HOP.contains(&plain)
+                || FORWARDED.contains(&plain)
+        })
+    };
+    let underlined = headers.keys().filter(|name| name.as_str().contains('_'));
+    let disguised: Vec<HeaderName> = underlined.filter(means_another).cloned().collect();
+    for name in disguised {
+        headers.remove(name);
     }
 }
 
@@ -349,6 +383,53 @@ mod tests {
         assert_eq!(headers["cookie"], "a=1; b=2");
         assert_eq!(headers["x-request-id"].len(), 32);
         assert!(!headers.contains_key("forwarded") && !headers.contains_key("x-weir"));
+    }
+
+    #[test]
+    fn what_some_servers_take_for_another_header_is_removed() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x_forwarded_for",
+            "x-real_ip",
+            "x_forwarded_port",
+            "content_length",
+            "proxy",
+            "a_b",
+            "b_c",
+        ] {
+            headers.insert(name, HeaderValue::from_static("6.6.6.6"));
+        }
+        headers.insert("b-c", HeaderValue::from_static("1"));
+        let host = RequestedHost {
+            name: "a".to_owned(),
+            authority: HeaderValue::from_static("a"),
+        };
+        prepare_request(&mut headers, &host, [9, 9, 9, 9].into(), "http", None);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.retain(|name| name.contains('_') || *name == "proxy" || *name == "b-c");
+        left.sort_unstable();
+        assert_eq!(left, ["a_b", "b-c"]);
+    }
+
+    #[test]
+    fn only_chunks_are_a_coding_that_goes_on() {
+        let coded = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            is_plainly_coded(&headers)
+        };
+        assert!(coded(&[]) && coded(&["chunked"]) && coded(&["Chunked"]));
+        for values in [
+            &["gzip, chunked"][..],
+            &["chunked, chunked"],
+            &["identity", "chunked"],
+            &["chunked", "chunked"],
+            &[""],
+        ] {
+            assert!(!coded(values), "{values:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@
 //!
 //! The order of a request's phases stands in `serve::serve`.
 
+mod access;
 mod admission;
+mod background;
 mod body;
 mod clock;
 mod config;
@@ -44,6 +46,6 @@ mod table;
 mod upgrade;
 mod upstream;
 
-pub use config::{Guarding, Limits, NodeConfig, NodeError, Spending};
+pub use config::{CpuWatch, Guarding, Limits, NodeConfig, NodeError, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};

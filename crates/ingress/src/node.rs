@@ -24,7 +24,7 @@ use crate::listen::{self, Accepted, Crew};
 use crate::process::Doors;
 use crate::registry::{self, Registry};
 use crate::table::Table;
-use crate::{control_link, guard, snapshot_file, upstream};
+use crate::{background, control_link, guard, snapshot_file, upstream};
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -145,6 +145,7 @@ impl Node {
             inboxes,
         } = self;
         let _halt_on_drop = crew.stop.clone().drop_guard();
+        let control_socket = config.control_socket.clone();
         match snapshot_file::read(&config.snapshot_file) {
             Ok(Some(snapshot)) => shared.apply(&snapshot),
             Ok(None) => {}
@@ -170,6 +171,8 @@ impl Node {
             config.clone(),
             crew.stop.clone(),
         ));
+        let watching = background::watch(Arc::clone(&shared));
+        beside.spawn(crew.stop.clone().run_until_cancelled_owned(watching));
         beside.spawn(listen::serve_gateways(
             Arc::clone(&shared),
             Arc::clone(&crew),
@@ -185,7 +188,9 @@ impl Node {
         beside.wait().await;
         let joined =
             tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
-        match joined.await {
+        let joined = joined.await;
+        control_link::report_leaving(&shared, &control_socket).await;
+        match joined {
             Ok(true) => ended,
             _ => Err(NodeError::WorkerEnded),
         }

@@ -84,6 +84,17 @@ impl Page {
         )
     }
 
+    /// The body is coded in a way that is not passed on.
+    pub(crate) fn bad_coding() -> Self {
+        let detail = "The only Transfer-Encoding that is passed on to apps is chunked.".to_owned();
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "bad-coding",
+            "This request is not valid",
+            detail,
+        )
+    }
+
     /// The client's body broke off or was malformed.
     pub(crate) fn bad_body() -> Self {
         let detail = "The body of the request broke off or was malformed.".to_owned();

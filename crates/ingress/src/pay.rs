@@ -48,7 +48,7 @@ pub(crate) async fn for_request(worker: &Worker, route: &CompiledRoute) -> Resul
 }
 
 /// Draws again whenever more may be there, for so long.
-async fn until_drawn<T>(
+pub(crate) async fn until_drawn<T>(
     till: &Till,
     sku: &Sku,
     units: u64,
@@ -72,7 +72,7 @@ async fn until_drawn<T>(
 
 /// Bytes of an answer's head, or of its trailers, as HTTP/1.1 writes them. What HTTP/2 saves and
 /// what framing adds is not looked at.
-fn head_bytes(status: Option<StatusCode>, headers: &HeaderMap) -> u64 {
+pub(crate) fn head_bytes(status: Option<StatusCode>, headers: &HeaderMap) -> u64 {
     let line = status.map_or(0, |status| {
         "HTTP/1.1 200 \r\n".len() + status.canonical_reason().map_or(0, str::len)
     });
@@ -97,17 +97,15 @@ pub(crate) struct Outflow {
 type MoreMoney = Pin<Box<dyn Future<Output = Result<Block, NoMoney>> + Send>>;
 
 impl Outflow {
-    /// Pays for the head of an answer and, where its length is known, for the beginning of its
-    /// body; None where nothing is charged.
+    /// Pays for the head of an answer, of so many bytes, and, where its length is known, for the
+    /// beginning of its body; None where nothing is charged.
     pub(crate) async fn begin(
         worker: &Worker,
         route: &CompiledRoute,
-        status: StatusCode,
-        headers: &HeaderMap,
+        head: u64,
         body: SizeHint,
     ) -> Result<Option<Self>, Page> {
         let Some(till) = &route.till else { return Ok(None) };
-        let head = head_bytes(Some(status), headers);
         let ahead = body.upper().unwrap_or(FIRST_BLOCK_BYTES).min(LARGEST_BLOCK_BYTES);
         let draw = |units| Block::draw(till, worker.index, units);
         let block = match draw(head.saturating_add(ahead)).or_else(|Dry| draw(head)) {

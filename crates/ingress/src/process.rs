@@ -9,6 +9,7 @@ use weir_guard::{Sentry, Target};
 use weir_ledger::wallet::{Till, Wallets};
 use weir_model::{AppName, EnvironmentId, ProcessName};
 
+use crate::access::Access;
 use crate::admission::Gate;
 use crate::clock::Clock;
 
@@ -17,13 +18,25 @@ use crate::clock::Clock;
 pub(crate) struct Process {
     /// Where requests wait.
     pub(crate) gate: Arc<Gate>,
+    /// What was served of the environment.
+    pub(crate) access: Arc<Access>,
     /// None where nothing is charged.
     pub(crate) till: Option<Arc<Till>>,
     /// None where nothing is guarded.
     pub(crate) target: Option<Arc<Target>>,
-    /// Whether its instances have called addresses of this Weir since the node began. Only such
-    /// apps get a lineage to pass on: signing it costs more than the rest of the guard.
-    pub(crate) calls: Arc<AtomicBool>,
+    /// What its instances have done since the node began.
+    pub(crate) habits: Arc<Habits>,
+}
+
+/// What the instances of a process have done since the node began.
+#[derive(Debug, Default)]
+pub(crate) struct Habits {
+    /// They called addresses of this Weir. Only such apps get a lineage to pass on: signing it
+    /// costs more than the rest of the guard.
+    pub(crate) calls: AtomicBool,
+    /// Somebody asked for their private name, so that requests may reach them that the node does
+    /// not see.
+    pub(crate) called_directly: AtomicBool,
 }
 
 /// What pays and what guards, for all processes.
@@ -35,12 +48,19 @@ pub(crate) struct Doors {
 
 impl Process {
     /// The process that answers as `target` (`app.process`).
-    pub(crate) fn new(environment: EnvironmentId, target: &str, clock: Clock, doors: &Doors) -> Self {
+    pub(crate) fn new(
+        environment: EnvironmentId,
+        target: &str,
+        access: Arc<Access>,
+        clock: Clock,
+        doors: &Doors,
+    ) -> Self {
         Self {
             gate: Arc::new(Gate::new(clock)),
+            access,
             till: doors.wallets.as_ref().map(|wallets| till(wallets, environment, target)),
             target: doors.sentry.as_ref().map(|sentry| sentry.target(environment, target)),
-            calls: Arc::default(),
+            habits: Arc::default(),
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use weir_model::EnvironmentId;
 use weir_model::route::{Backend, HostRoutes, Route, RouteSnapshot, RouteState};
 
+use crate::access::Access;
 use crate::admission::Gate;
 use crate::clock::Clock;
 use crate::instance::{Instance, Phase};
-use crate::process::{Doors, Process};
+use crate::process::{Doors, Habits, Process};
 use crate::table::{CompiledRoute, HostEntry, Table};
 
 /// Everything that tables refer to. One task changes it, under a lock that no request takes.
@@ -30,6 +30,8 @@ pub(crate) struct Registry {
     /// Cut, but not yet without requests.
     departed: Vec<Arc<Instance>>,
     processes: Processes,
+    /// Of every environment that this process has known: sums must not begin anew.
+    accesses: BTreeMap<EnvironmentId, Arc<Access>>,
 }
 
 /// What outlives snapshots of each process, by environment and target.
@@ -60,7 +62,13 @@ impl Registry {
             instances: BTreeMap::new(),
             departed: Vec::new(),
             processes: HashMap::new(),
+            accesses: BTreeMap::new(),
         }
+    }
+
+    /// What was served of each environment.
+    pub(crate) fn accesses(&self) -> &BTreeMap<EnvironmentId, Arc<Access>> {
+        &self.accesses
     }
 
     /// Compiles a snapshot. Nothing serves by it yet.
@@ -101,8 +109,9 @@ impl Registry {
             epoch: self.epoch,
             hosts,
             gateways: snapshot.gateways.clone(),
+            networks: snapshot.networks.clone(),
             names: snapshot.names.clone(),
-            callers: self.callers(snapshot),
+            habits: self.habits(snapshot),
             instances: active.clone(),
         };
         Compiled {
@@ -143,12 +152,12 @@ impl Registry {
             .collect()
     }
 
-    /// Whether the process of each address calls; only those with routes are of interest.
-    fn callers(&self, snapshot: &RouteSnapshot) -> HashMap<IpAddr, Arc<AtomicBool>> {
+    /// The process of each address; only those with routes are of interest.
+    fn habits(&self, snapshot: &RouteSnapshot) -> HashMap<IpAddr, Arc<Habits>> {
         let known = snapshot.metered.iter().filter_map(|metered| {
             let target = format!("{}.{}", metered.app, metered.process);
             let process = self.processes.get(&(metered.environment, target.into()))?;
-            Some((metered.address?, Arc::clone(&process.calls)))
+            Some((metered.address?, Arc::clone(&process.habits)))
         });
         known.collect()
     }
@@ -158,9 +167,11 @@ impl Registry {
         if let Some(process) = self.processes.get(&key) {
             return process.clone();
         }
-        let process = previous
-            .remove(&key)
-            .unwrap_or_else(|| Process::new(environment, target, self.clock, &self.doors));
+        let process = previous.remove(&key).unwrap_or_else(|| {
+            let fresh = || Arc::new(Access::new(self.workers));
+            let access = Arc::clone(self.accesses.entry(environment).or_insert_with(fresh));
+            Process::new(environment, target, access, self.clock, &self.doors)
+        });
         self.processes.insert(key, process.clone());
         process
     }
@@ -196,9 +207,10 @@ fn compile_route(
         concurrency: u64::from(route.concurrency.max(1)),
         first_byte_timeout: Duration::from_millis(route.first_byte_timeout_ms.max(1)),
         gate: process.gate,
+        access: process.access,
         till: process.till,
         target: process.target,
-        calls: process.calls,
+        habits: process.habits,
     }
 }
 
@@ -269,11 +281,9 @@ mod tests {
         };
         RouteSnapshot {
             generation,
-            gateways: Vec::new(),
-            names: BTreeMap::new(),
             hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),
             draining,
-            metered: Vec::new(),
+            ..RouteSnapshot::default()
         }
     }
 

@@ -1,18 +1,25 @@
 //! What the node tells control about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use weir_guard::Sentry;
-use weir_model::InstanceId;
-use weir_model::route::{BackendLoad, NodeReport};
+use weir_model::route::{AccessCounts, BackendLoad, NodeReport};
+use weir_model::{EnvironmentId, InstanceId};
 
+use crate::access::Access;
 use crate::node::Shared;
 
 /// The report of this moment. The generation is read before the counts: every request that was
 /// routed by an older snapshot is in them.
-pub(crate) fn build(shared: &Shared) -> NodeReport {
+pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
     let mut registry = shared.registry();
+    let counts = |(environment, access): (&EnvironmentId, &Arc<Access>)| (*environment, access.counts());
+    let access = registry.accesses().iter().map(counts);
+    let access = access
+        .filter(|(_, counts)| *counts != AccessCounts::default())
+        .collect();
     let applied_generation = shared.applied_generation.load(Ordering::SeqCst);
     let mut load: BTreeMap<InstanceId, BackendLoad> = BTreeMap::new();
     for instance in registry.instances() {
@@ -35,6 +42,13 @@ pub(crate) fn build(shared: &Shared) -> NodeReport {
         load,
         waiting: shared.waiting_now(),
         paying,
+        sending: spending.and_then(|spending| Some(spending.sending.as_ref()?.borrow().clone())),
+        access,
+        meter: spending.and_then(|spending| spending.wallets.meter()),
+        leaving,
         trips: shared.sentry.as_ref().map_or_else(Vec::new, Sentry::trips),
+        background: spending
+            .and_then(|spending| Some(spending.cpu.as_ref()?.working.borrow().clone()))
+            .unwrap_or_default(),
     }
 }

@@ -17,6 +17,7 @@ use weir_guard::{LINEAGE_HEADER, Passage};
 use weir_model::InstanceId;
 use weir_model::route::RouteState;
 
+use crate::access::{Served, Unserved};
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
 use crate::body::{AnswerBody, Ending, RequestBody, Upload};
 use crate::counters::count;
@@ -52,10 +53,15 @@ struct Call {
     repeatable: Repeatable,
     /// The lineage that came with it, to be checked by the guard.
     lineage: Option<HeaderValue>,
+    /// Whether it has been here before.
+    came_round: bool,
     /// How far the guard and the till have let it in; both are asked once, not for each attempt.
     entry: Entry,
     /// The guard's view of it, while it goes on.
     passage: Option<Passage>,
+    /// Between being paid and being handed to an instance; and from then on.
+    unserved: Option<Unserved>,
+    served: Option<Served>,
     /// Its place in every queue; the lower, the longer it waits.
     ticket: Option<u64>,
     held: Option<HeldPlace>,
@@ -68,6 +74,17 @@ struct Call {
     broken: u32,
     /// Of those, exchanges on a connection that was made for this request.
     broken_fresh: u32,
+}
+
+impl Call {
+    /// The count of what is served with it; begins when an instance gets it.
+    fn served(&mut self, worker: &Worker, route: &CompiledRoute) -> Served {
+        if let Some(unserved) = self.unserved.take() {
+            unserved.handed_on();
+        }
+        let begin = || Served::begin(&route.access, worker.index);
+        self.served.take().unwrap_or_else(begin)
+    }
 }
 
 /// Whether a request was let in.
@@ -128,7 +145,11 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
     }
     let version = request.version();
     let host = headers::requested_host(request.uri(), request.headers(), version).map_err(Page::bad_host)?;
-    if headers::loops(request.headers()) > MOST_LOOPS {
+    if !headers::is_plainly_coded(request.headers()) {
+        return Err(Page::bad_coding());
+    }
+    let loops = headers::loops(request.headers());
+    if loops > MOST_LOOPS {
         return Err(Page::loops(MOST_LOOPS));
     }
     let protocol = headers::wanted_upgrade(request.headers(), version);
@@ -168,8 +189,11 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
         client_upgrade,
         repeatable,
         lineage,
+        came_round: loops > 0,
         entry: Entry::Outside,
         passage: None,
+        unserved: None,
+        served: None,
         ticket: None,
         held: None,
         hold_deadline: None,
@@ -259,11 +283,13 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
 /// Asks the guard, which refuses runaways, and pays.
 async fn enter(worker: &Worker, origin: Origin, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
     if let (Entry::Outside, Some(request)) = (&call.entry, &mut call.outgoing) {
-        call.passage = guard::arrive(worker, origin, route, &call.host, call.lineage.as_ref(), request).await?;
+        let (lineage, came_round) = (call.lineage.as_ref(), call.came_round);
+        call.passage = guard::arrive(worker, origin, route, &call.host, lineage, came_round, request).await?;
         call.entry = Entry::Passed;
     }
     if call.entry == Entry::Passed {
         pay::for_request(worker, route).await?;
+        call.unserved = Some(Unserved::new(&route.access, worker.index));
         call.entry = Entry::Paid;
     }
     Ok(())
@@ -272,7 +298,7 @@ async fn enter(worker: &Worker, origin: Origin, route: &CompiledRoute, call: &mu
 /// Tells the guard where the request goes.
 fn bind(worker: &Worker, route: &CompiledRoute, slot: &Slot, call: &mut Call) {
     if let (Some(passage), Some(request)) = (&mut call.passage, &mut call.outgoing) {
-        guard::bind(worker, route, passage, slot, &call.host, call.lineage.as_ref(), request);
+        guard::bind(worker, route, passage, slot, &call.host, request);
     }
 }
 
@@ -378,6 +404,8 @@ async fn exchange(
     let spare = (call.repeatable == Repeatable::Yes).then(|| copy_without_body(&request));
     let upload = request.body().upload();
     let Connection { mut sender, reused } = connection;
+    let served = call.served(worker, route);
+    call.served = Some(served);
     let answer = sender.try_send_request(request);
     let no_answer = match first_byte(&worker.shared, route.first_byte_timeout, answer, upload.as_deref()).await {
         Ok(answer) => {
@@ -492,10 +520,14 @@ async fn deliver(
         let Some(client) = call.client_upgrade.take() else {
             return Err(Page::bad_answer(&route.title));
         };
-        let outflow = Outflow::begin(worker, route, answer.status(), answer.headers(), SizeHint::new()).await?;
+        let head = pay::head_bytes(Some(answer.status()), answer.headers());
+        let outflow = Outflow::begin(worker, route, head, SizeHint::new()).await?;
+        let mut served = call.served(worker, route);
+        served.send(head);
         let tunnel = Tunnel {
             client,
             slot: ending.slot,
+            served,
             outflow,
             passage: ending.passage,
         };
@@ -504,10 +536,13 @@ async fn deliver(
     let (mut parts, incoming) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    let outflow = Outflow::begin(worker, route, parts.status, &parts.headers, incoming.size_hint()).await?;
+    let head = pay::head_bytes(Some(parts.status), &parts.headers);
+    let outflow = Outflow::begin(worker, route, head, incoming.size_hint()).await?;
+    let mut served = call.served(worker, route);
+    served.send(head);
     Ok(Response::from_parts(
         parts,
-        AnswerBody::upstream(incoming, ending, outflow),
+        AnswerBody::upstream(incoming, ending, outflow, served),
     ))
 }
 

@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use weir_guard::Target;
 use weir_ledger::wallet::Till;
+use weir_model::EnvironmentId;
 use weir_model::route::RouteState;
 
+use crate::access::Access;
 use crate::admission::Gate;
 use crate::instance::Instance;
+use crate::process::Habits;
 
 /// All routes of one snapshot.
 #[derive(Debug, Default)]
@@ -24,10 +27,12 @@ pub(crate) struct Table {
     pub(crate) hosts: HashMap<Box<str>, HostEntry>,
     /// Where the ingress listens too, and answers name lookups.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Whose network is behind each gateway.
+    pub(crate) networks: BTreeMap<IpAddr, EnvironmentId>,
     /// Private names of the network behind each gateway.
     pub(crate) names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
-    /// By the address of an instance: whether its process calls, to be noted when it does.
-    pub(crate) callers: HashMap<IpAddr, Arc<AtomicBool>>,
+    /// By the address of an instance: where to note what its process does.
+    pub(crate) habits: HashMap<IpAddr, Arc<Habits>>,
     /// Every instance in a pool, each once.
     pub(crate) instances: Vec<Arc<Instance>>,
 }
@@ -55,21 +60,34 @@ pub(crate) struct CompiledRoute {
     pub(crate) first_byte_timeout: Duration,
     /// Where requests of this process wait; the same for all hosts and all snapshots.
     pub(crate) gate: Arc<Gate>,
+    /// What was served of the environment, however it is paid.
+    pub(crate) access: Arc<Access>,
     /// From what requests and answers are paid; none where nothing is charged.
     pub(crate) till: Option<Arc<Till>>,
     /// By what name the guard knows it; none where nothing is guarded.
     pub(crate) target: Option<Arc<Target>>,
-    /// Whether the process calls addresses of this Weir; the same for all hosts and all snapshots.
-    pub(crate) calls: Arc<AtomicBool>,
+    /// What the process does; the same for all hosts and all snapshots.
+    pub(crate) habits: Arc<Habits>,
 }
 
 impl Table {
-    /// Where a name leads that is looked up at a gateway; none if it is not ours to say.
+    /// Where a name leads that is looked up at a gateway; none if it is not ours to say. Of whom
+    /// the private name is asked for, it is noted.
     pub(crate) fn addresses_of(&self, name: &str, gateway: IpAddr) -> Option<Vec<IpAddr>> {
         if self.hosts.contains_key(name) {
             return Some(vec![gateway]);
         }
-        self.names.get(&gateway)?.get(name).cloned()
+        let addresses = self.names.get(&gateway)?.get(name)?;
+        for habits in addresses.iter().filter_map(|address| self.habits.get(address)) {
+            habits.called_directly.store(true, Ordering::Relaxed);
+        }
+        Some(addresses.clone())
+    }
+
+    /// Whether requests may reach whoever has this address that the node does not see.
+    pub(crate) fn is_called_directly(&self, address: IpAddr) -> bool {
+        let habits = self.habits.get(&address);
+        habits.is_some_and(|habits| habits.called_directly.load(Ordering::Relaxed))
     }
 
     /// The route that answers, if the host is known and has one for the path.

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_guard::Passage;
 
+use crate::access::Served;
 use crate::admission::Slot;
 use crate::body::AnswerBody;
 use crate::counters::count;
@@ -29,6 +30,7 @@ const TUNNEL_BUFFER_BYTES: usize = 8 * 1024;
 pub(crate) struct Tunnel {
     pub(crate) client: OnUpgrade,
     pub(crate) slot: Slot,
+    pub(crate) served: Served,
     /// None where nothing is charged.
     pub(crate) outflow: Option<Outflow>,
     /// It is in flight, for the guard, until the tunnel ends; None where nothing is guarded.
@@ -45,7 +47,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<
     drop(tunnel.slot);
     count(&worker.counters.upgrades);
     let (clock, passage) = (worker.shared.clock, tunnel.passage);
-    let carried = carry(tunnel.client, upstream, tunnel.outflow);
+    let carried = carry(tunnel.client, upstream, tunnel.outflow, tunnel.served);
     worker.connections.spawn(async move {
         tokio::select! {
             biased;
@@ -75,12 +77,13 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<
 }
 
 /// Carries bytes both ways until one side closes, or what goes to the client cannot be paid.
-async fn carry(client: OnUpgrade, upstream: OnUpgrade, outflow: Option<Outflow>) -> hyper::Result<()> {
+async fn carry(client: OnUpgrade, upstream: OnUpgrade, outflow: Option<Outflow>, served: Served) -> hyper::Result<()> {
     let (client, upstream) = tokio::try_join!(client, upstream)?;
     let mut upstream = TokioIo::new(upstream);
     let mut client = PaidStream {
         stream: TokioIo::new(client),
         outflow,
+        served,
     };
     let (size, other) = (TUNNEL_BUFFER_BYTES, TUNNEL_BUFFER_BYTES);
     let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, size, other).await;
@@ -94,6 +97,7 @@ async fn carry(client: OnUpgrade, upstream: OnUpgrade, outflow: Option<Outflow>)
 struct PaidStream<S> {
     stream: S,
     outflow: Option<Outflow>,
+    served: Served,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
@@ -105,17 +109,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let Some(outflow) = &mut this.outflow else {
-            return Pin::new(&mut this.stream).poll_write(cx, data);
-        };
-        let wanted = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let allowed = ready!(outflow.poll_allow(cx, wanted, None)).map_err(|reason| {
-            tracing::info!(%reason, "closed an upgraded connection: there is no money for what it sends");
-            io::Error::other(reason)
-        })?;
-        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).min(data.len());
+        let mut allowed = data.len();
+        if let Some(outflow) = &mut this.outflow {
+            let wanted = u64::try_from(allowed).unwrap_or(u64::MAX);
+            let paid = ready!(outflow.poll_allow(cx, wanted, None)).map_err(|reason| {
+                tracing::info!(%reason, "closed an upgraded connection: there is no money for what it sends");
+                io::Error::other(reason)
+            })?;
+            allowed = usize::try_from(paid).unwrap_or(usize::MAX).min(allowed);
+        }
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &data[..allowed]))?;
-        outflow.spend(u64::try_from(written).unwrap_or(u64::MAX));
+        let bytes = u64::try_from(written).unwrap_or(u64::MAX);
+        this.served.send(bytes);
+        if let Some(outflow) = &mut this.outflow {
+            outflow.spend(bytes);
+        }
         Poll::Ready(Ok(written))
     }
 

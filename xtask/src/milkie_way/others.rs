@@ -19,6 +19,8 @@ const COLD_START_S: f64 = 2.0;
 const DAY_S: f64 = 86_400.0;
 /// Machine-seconds of the whole night.
 const MACHINE_SECONDS: f64 = 16_022.0 * 3_600.0;
+/// Of them, those after the last request.
+const ZOMBIE_HOURS: f64 = 14_090.0;
 const STEP_S: f64 = 0.1;
 
 /// Seconds, nano-units in all, and those that only the machines' meter sees.
@@ -57,6 +59,13 @@ pub(super) fn reaches(points: &[Point], nano: f64, of: impl Fn(&Point) -> f64) -
 pub(super) fn spent_at(points: &[Point], at_s: f64) -> f64 {
     let before = points.iter().take_while(|point| point.0 <= at_s);
     before.last().map_or(0.0, |point| point.1)
+}
+
+/// The machines that went on after the last request, until they were stopped by hand: when that
+/// was, in seconds, and what they cost.
+pub(super) fn zombies() -> (f64, f64) {
+    let seconds = ZOMBIE_HOURS * 3_600.0;
+    (seconds / MACHINES, seconds * MACHINE_NANO)
 }
 
 /// What a limit of the depth alone lets through: all generations up to it.

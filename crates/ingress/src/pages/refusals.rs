@@ -136,8 +136,16 @@ impl Page {
                 "--no-reproduction".to_owned(),
             ),
             GuardRule::Growth => (
-                format!("calls double every {measured} s; not faster than every {limit} s is allowed"),
+                format!(
+                    "calls double every {} s; not faster than every {} s is allowed",
+                    thousandths(*measured),
+                    thousandths(*limit)
+                ),
                 "--no-reproduction".to_owned(),
+            ),
+            GuardRule::Background => (
+                format!("it works at {measured} thousandths of a core although nobody asked anything of it"),
+                "--background allow".to_owned(),
             ),
         };
         let detail = format!(
@@ -188,6 +196,7 @@ fn rule_name(rule: GuardRule) -> &'static str {
         GuardRule::Repeats => "repeats",
         GuardRule::Reproduction => "reproduction",
         GuardRule::Growth => "growth",
+        GuardRule::Background => "background",
     }
 }
 

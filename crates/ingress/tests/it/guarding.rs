@@ -36,6 +36,7 @@ fn guarded(app: &App, change: impl Fn(&mut GuardRules)) -> RouteSnapshot {
         process: "web".parse().unwrap(),
         memory_bytes: 1 << 20,
         cpu_milli: 100,
+        grace_s: 10,
         address: Some(IpAddr::from(INSTANCE)),
         frozen: false,
         stopping: false,

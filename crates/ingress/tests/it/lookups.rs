@@ -1,5 +1,6 @@
 //! Gateways: name lookups and the ingress beside the main address.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,7 +8,11 @@ use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+use weir_ingress::Spending;
+use weir_ledger::Sku;
 
+use crate::fund::{Fund, environment};
 use crate::support::*;
 
 fn query(name: &str, kind: TYPE) -> Vec<u8> {
@@ -31,7 +36,7 @@ fn addresses(reply: &[u8]) -> (RCODE, Vec<Ipv4Addr>) {
     (reply.rcode(), addresses.collect())
 }
 
-async fn ask(server: SocketAddr, name: &str, kind: TYPE) -> (RCODE, Vec<Ipv4Addr>) {
+pub(crate) async fn ask(server: SocketAddr, name: &str, kind: TYPE) -> (RCODE, Vec<Ipv4Addr>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = [0; 1024];
     for _ in 0..100 {
@@ -70,7 +75,7 @@ async fn resolver() -> SocketAddr {
     address
 }
 
-async fn free_port(address: IpAddr) -> u16 {
+pub(crate) async fn free_port(address: IpAddr) -> u16 {
     UdpSocket::bind((address, 0))
         .await
         .unwrap()
@@ -155,4 +160,63 @@ async fn a_resolver_that_is_not_there_is_a_server_failure() {
         .await;
     let (code, _) = ask(SocketAddr::new(gateway, port), "example.org", TYPE::A).await;
     assert_eq!(code, RCODE::ServerFailure);
+}
+
+/// A node whose lookups are paid from a fund, at a gateway of its own.
+async fn paying_gateway(fund: &Fund, last: u8) -> (TestNode, SocketAddr) {
+    let gateway = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    let port = free_port(gateway).await;
+    let upstream = resolver().await;
+    let resolv_conf = tempfile::NamedTempFile::new().unwrap();
+    let line = format!("nameserver {}#{}\n", upstream.ip(), upstream.port());
+    std::fs::write(resolv_conf.path(), line).unwrap();
+    let spending = Spending {
+        wallets: fund.wallets.clone(),
+        metered: watch::channel(Vec::new()).0,
+        paying: watch::channel(BTreeSet::new()).1,
+        sending: None,
+        cpu: None,
+    };
+    let path = resolv_conf.path().to_owned();
+    let node = TestNode::start_with(|config| {
+        config.dns_port = port;
+        config.resolv_conf = path;
+        config.spending = Some(spending);
+    })
+    .await;
+    let app = App::says("x").await;
+    let mut snapshot = with_gateway(routes(&[&app]), gateway);
+    snapshot.networks = BTreeMap::from([(gateway, environment())]);
+    node.control.publish_and_wait(snapshot).await;
+    let server = SocketAddr::new(gateway, port);
+    // Our own names cost nothing. By the answer the list of resolvers can still be read.
+    assert_eq!(ask(server, "shop.localhost", TYPE::A).await.0, RCODE::NoError);
+    let (code, _) = ask(server, "warm.example.org", TYPE::A).await;
+    assert!(matches!(code, RCODE::NoError | RCODE::Refused), "{code:?}");
+    (node, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_of_outside_names_are_paid_by_the_byte() {
+    let fund = Fund::of(1_000_000_000);
+    let (_node, server) = paying_gateway(&fund, 79).await;
+    let before = fund.used(&Sku::EGRESS);
+    let asked = query("example.org", TYPE::A).len();
+    let (code, _) = ask(server, "example.org", TYPE::A).await;
+    assert_eq!(code, RCODE::NoError);
+    // The answer says the question again, and one address: 16 bytes with a name of two.
+    let paid = usize::try_from(fund.used(&Sku::EGRESS) - before).unwrap();
+    assert!(paid > 2 * asked && paid < 2 * asked + 64, "{paid} for {asked}");
+    let before = fund.used(&Sku::EGRESS);
+    ask(server, "shop.localhost", TYPE::A).await;
+    assert_eq!(fund.used(&Sku::EGRESS), before, "what is answered here is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_money_nothing_leaves_by_name() {
+    let fund = Fund::of(1_000);
+    let (_node, server) = paying_gateway(&fund, 80).await;
+    let (code, _) = ask(server, "secrets.example.org", TYPE::A).await;
+    assert_eq!(code, RCODE::Refused);
+    assert_eq!(fund.used(&Sku::EGRESS), 0);
 }

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod access;
+mod background;
 mod fund;
 mod guarding;
 mod hostile;
 mod lookups;
 mod paying;
 mod proxying;
+mod smuggling;
+mod smuggling_http2;
 mod support;
 mod switching;
+mod tools;
 mod upgrades;
 mod waiting;
+mod witness;

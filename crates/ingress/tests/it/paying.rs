@@ -18,9 +18,9 @@ use weir_model::route::{MeteredInstance, RouteState};
 use crate::fund::*;
 use crate::support::*;
 
-const PLENTY: i64 = 1_000_000_000_000;
+pub(crate) const PLENTY: i64 = 1_000_000_000_000;
 
-fn pays_from(fund: &Fund) -> impl FnOnce(&mut NodeConfig) + use<> {
+pub(crate) fn pays_from(fund: &Fund) -> impl FnOnce(&mut NodeConfig) + use<> {
     let wallets = fund.wallets.clone();
     move |config| {
         config.limits.money_timeout = Duration::from_secs(5);
@@ -28,6 +28,8 @@ fn pays_from(fund: &Fund) -> impl FnOnce(&mut NodeConfig) + use<> {
             wallets,
             metered: watch::channel(Vec::new()).0,
             paying: watch::channel(BTreeSet::new()).1,
+            sending: None,
+            cpu: None,
         });
     }
 }
@@ -39,7 +41,7 @@ async fn paying_node(fund: &Fund, app: &App) -> TestNode {
 }
 
 /// An app that answers in many parts of 1,000 bytes, as many as the path says.
-async fn streaming_app() -> App {
+pub(crate) async fn streaming_app() -> App {
     App::start(|request| async move {
         let parts: usize = request.uri().path().trim_start_matches('/').parse().unwrap();
         let frames = (0..parts).map(|_| Ok(Frame::data(vec![b'x'; 1_000].into())));
@@ -368,6 +370,8 @@ async fn who_pays_for_instances_learns_of_them_and_is_reported() {
             wallets,
             metered,
             paying,
+            sending: None,
+            cpu: None,
         });
     })
     .await;
@@ -379,6 +383,7 @@ async fn who_pays_for_instances_learns_of_them_and_is_reported() {
         process: "web".parse().unwrap(),
         memory_bytes: 1 << 20,
         cpu_milli: 100,
+        grace_s: 10,
         address: None,
         frozen: false,
         stopping: false,

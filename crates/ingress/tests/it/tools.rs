@@ -1,0 +1,160 @@
+//! Clients that nobody here wrote: curl, nghttp and h2load, from packages (`./test` installs them).
+
+use std::net::SocketAddr;
+use std::process::Output;
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+
+use crate::support::*;
+
+const MANY_BYTES: usize = 20 << 20;
+
+/// Answers with what it was asked: method, path, length of the body; `/large` with many bytes.
+async fn app() -> App {
+    App::start(|request: http::Request<hyper::body::Incoming>| async move {
+        let (parts, body) = request.into_parts();
+        let length = body
+            .collect()
+            .await
+            .map(|body| body.to_bytes().len())
+            .unwrap_or_default();
+        if parts.uri.path() == "/large" {
+            return Response::new(full(vec![b'l'; MANY_BYTES]));
+        }
+        Response::new(full(format!("{} {} {length}", parts.method, parts.uri)))
+    })
+    .await
+}
+
+async fn start() -> (TestNode, App) {
+    let node = TestNode::start().await;
+    let app = app().await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    (node, app)
+}
+
+async fn run(program: &str, arguments: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(program);
+    let ran = command.args(arguments).kill_on_drop(true).output();
+    let ran = tokio::time::timeout(Duration::from_secs(30), ran).await.unwrap();
+    ran.unwrap_or_else(|error| panic!("cannot run {program} (apt-get install curl nghttp2-client): {error}"))
+}
+
+async fn curl(address: SocketAddr, path: &str, arguments: &[&str]) -> String {
+    let resolve = format!("shop.localhost:{}:127.0.0.1", address.port());
+    let url = format!("http://shop.localhost:{}{path}", address.port());
+    let always = [
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--noproxy",
+        "*",
+        "--resolve",
+        &resolve,
+    ];
+    let output = run("curl", &[&always[..], arguments, &[&url]].concat()).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "curl {arguments:?} {path}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_is_served_in_both_versions_of_http() {
+    let (node, _app) = start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let upload = folder.path().join("upload");
+    std::fs::write(&upload, vec![0; MANY_BYTES]).unwrap();
+    let data = format!("@{}", upload.display());
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let ask = |path: &'static str, words: Vec<String>| {
+            let address = node.address;
+            async move {
+                let words: Vec<&str> = std::iter::once(version)
+                    .chain(words.iter().map(String::as_str))
+                    .collect();
+                curl(address, path, &words).await
+            }
+        };
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(ask("/a?b=c", Vec::new()).await, "GET /a?b=c 0", "{version}");
+        assert!(
+            ask("/", words("--head")).await.contains("content-length: 8"),
+            "{version}"
+        );
+        // curl asks first whether it may send so much (`Expect`).
+        let sent = words(&format!("--request PUT --data-binary {data}"));
+        assert_eq!(
+            ask("/up", sent.clone()).await,
+            format!("PUT /up {MANY_BYTES}"),
+            "{version}"
+        );
+        let mut chunked = sent;
+        chunked.extend(["--header".to_owned(), "Transfer-Encoding: chunked".to_owned()]);
+        if version == "--http1.1" {
+            assert_eq!(ask("/up", chunked).await, format!("PUT /up {MANY_BYTES}"));
+        }
+        let told = ask(
+            "/large",
+            words("--output /dev/null --write-out %{size_download}/%{http_version}"),
+        )
+        .await;
+        let expected = if version == "--http1.1" { "1.1" } else { "2" };
+        assert_eq!(told, format!("{MANY_BYTES}/{expected}"));
+    }
+    // Who offers to change to HTTP/2 is served as he came.
+    assert_eq!(curl(node.address, "/", &["--http2"]).await, "GET / 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nghttp_is_served_with_small_windows_and_padding() {
+    let (node, _app) = start().await;
+    let host = format!("--header=:authority: shop.localhost:{}", node.address.port());
+    let url = |path: &str| format!("http://{}{path}", node.address);
+    let (a, b, large) = (url("/a"), url("/b"), url("/large"));
+    for extra in [
+        &["--no-dep"][..],
+        &["--window-bits=14", "--padding=100"],
+        &["--max-concurrent-streams=1"],
+    ] {
+        let arguments = [
+            &["--null-out", "--stat", "--timeout=20", &host][..],
+            extra,
+            &[&a, &large, &b],
+        ]
+        .concat();
+        let output = run("nghttp", &arguments).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {text}");
+        let served = text.lines().filter(|line| line.contains(" 200 ")).count();
+        assert_eq!(served, 3, "{arguments:?}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h2load_gets_every_answer() {
+    let (node, app) = start().await;
+    let to = format!("--connect-to={}", node.address);
+    for version in ["--no-tls-proto=h2c", "--h1"] {
+        let arguments = [
+            "-n",
+            "3000",
+            "-c",
+            "20",
+            "-m",
+            "30",
+            version,
+            &to,
+            "http://shop.localhost/a",
+        ];
+        let output = run("h2load", &arguments).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            text.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout") && text.contains("status codes: 3000 2xx"),
+            "{text}"
+        );
+    }
+    assert_eq!(app.requests(), 6_000);
+}
