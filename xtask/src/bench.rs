@@ -80,8 +80,12 @@ fn build_release() -> Result<PathBuf> {
         .current_dir(&root)
         .status()?;
     ensure!(status.success(), "the release build failed");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/weir"))
+    Ok(target_folder().join("release/weir"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| e2e::root().join("target"), PathBuf::from)
 }
 
 async fn measure(weir: &Weir, options: &Options) -> Result<Vec<Figure>> {
@@ -271,8 +275,17 @@ pub(crate) fn print(figures: &[Figure]) {
     }
 }
 
-/// Into `bench/results/DATE{suffix}.json`, with commit and machine.
+/// Into `bench/results/DATE{suffix}.json`.
 pub(crate) fn write(figures: &[Figure], suffix: &str) -> Result<()> {
+    let list: Vec<Value> = figures
+        .iter()
+        .map(|figure| json!({ "name": figure.name, "value": figure.value, "unit": figure.unit, "target": figure.target }))
+        .collect();
+    write_document(json!({ "figures": list }), suffix)
+}
+
+/// The object into `bench/results/DATE{suffix}.json`, with date, commit and machine.
+pub(crate) fn write_document(mut document: Value, suffix: &str) -> Result<()> {
     let root = e2e::root();
     let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
     let say = |program: &str, arguments: &[&str]| {
@@ -291,19 +304,12 @@ pub(crate) fn write(figures: &[Figure], suffix: &str) -> Result<()> {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or("")
         .trim_start_matches([' ', '\t', ':']);
-    let list: Vec<Value> = figures
-        .iter()
-        .map(|figure| json!({ "name": figure.name, "value": figure.value, "unit": figure.unit, "target": figure.target }))
-        .collect();
-    let document = json!({
-        "date": date,
-        "commit": say("git", &["rev-parse", "--short", "HEAD"]),
-        "machine": {
-            "cpu": model,
-            "cores": std::thread::available_parallelism().map(std::num::NonZero::get).unwrap_or(0),
-            "docker": say("docker", &["version", "--format", "{{.Server.Version}}"]),
-        },
-        "figures": list,
+    document["date"] = json!(date);
+    document["commit"] = json!(say("git", &["rev-parse", "--short", "HEAD"]));
+    document["machine"] = json!({
+        "cpu": model,
+        "cores": std::thread::available_parallelism().map(std::num::NonZero::get).unwrap_or(0),
+        "docker": say("docker", &["version", "--format", "{{.Server.Version}}"]),
     });
     let folder = root.join("bench/results");
     std::fs::create_dir_all(&folder)?;

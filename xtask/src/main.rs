@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod guard_cost;
+mod ingress_bench;
 mod milkie_way;
 mod openapi;
 mod tidy;
@@ -18,6 +19,8 @@ const USAGE: &str = "Usage: cargo xtask <command>
   bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
                     (--apps N idle apps, 20 unless told; --no-first leaves out the first push
                     on a machine without stacks)
+  bench ingress     the same work through Weir's node, nginx, HAProxy, Envoy and Caddy, in turns: 20
+                    minutes on two quiet cores (--quick 2 minutes; --only SHAPE one of them)
   bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns
   bench milkie-way  the 72,000-dollar night again, under different policies: a table, a CSV file
                     and a chart in bench/results
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["openapi"] => openapi::run(),
         ["bench", "deploy", rest @ ..] => bench::run(rest),
+        ["bench", "ingress", rest @ ..] => ingress_bench::run(rest),
         ["bench", "guard-cost"] => guard_cost::run(),
         ["bench", "milkie-way"] => milkie_way::run(),
         ["bench", "traces"] => {
