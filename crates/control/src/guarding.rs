@@ -66,18 +66,6 @@ fn call(book: &PriceBook, processes: &Processes) -> Nano {
     line(&Sku::REQUESTS, 1).saturating_add(line(&Sku::CPU, cpu_us.max().unwrap_or(0)))
 }
 
-/// The rule's name, as in requests and on pages.
-pub(crate) fn name_of(rule: GuardRule) -> &'static str {
-    match rule {
-        GuardRule::Depth => "depth",
-        GuardRule::Descendants => "descendants",
-        GuardRule::Repeats => "repeats",
-        GuardRule::Reproduction => "reproduction",
-        GuardRule::Growth => "growth",
-        GuardRule::Background => "background",
-    }
-}
-
 /// The kind of event that a finding is.
 pub(crate) fn kind_of(trip: &GuardTrip) -> &'static str {
     match (trip.warning, trip.rule) {
@@ -96,7 +84,7 @@ pub(crate) fn words(trip: &GuardTrip) -> String {
         measured,
         ..
     } = trip;
-    let (rule, evidence) = (name_of(trip.rule), trip.chain.join(" → "));
+    let (rule, evidence) = (trip.rule.name(), trip.chain.join(" → "));
     match (trip.warning, trip.rule) {
         (true, _) => format!(
             "calls to {app}.{process} come close to a runaway: {rule} {measured} (it warns from {limit} on); {evidence}"

@@ -68,6 +68,20 @@ pub enum GuardRule {
     Background,
 }
 
+impl GuardRule {
+    /// Its name, as in requests, in events and on pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Depth => "depth",
+            Self::Descendants => "descendants",
+            Self::Repeats => "repeats",
+            Self::Reproduction => "reproduction",
+            Self::Growth => "growth",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// An instance that works although no request is in flight there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackgroundWork {

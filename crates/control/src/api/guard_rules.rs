@@ -194,7 +194,7 @@ fn trip(trip: &GuardTrip) -> weir_api::GuardTrip {
         at: instant(trip.at_ms),
         app: trip.app.to_string(),
         process: trip.process.to_string(),
-        rule: guarding::name_of(trip.rule).to_owned(),
+        rule: trip.rule.name().to_owned(),
         limit: trip.limit,
         measured: trip.measured,
         refused: trip.refused,

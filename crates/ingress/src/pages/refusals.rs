@@ -151,7 +151,7 @@ impl Page {
         let detail = format!(
             "This call was made by an app of this Weir, and looks like a runaway: {what} (rule `{}`). \
              It was not passed on to {title}; requests of visitors are served.",
-            rule_name(trip.rule)
+            trip.rule.name()
         );
         Self::new(StatusCode::LOOP_DETECTED, "runaway", "This call was refused", detail).hint(format!(
             "weir guard {environment}   shows the chain of calls and the rules\n\
@@ -186,17 +186,6 @@ fn scope(title: &str) -> (String, &str) {
     match title.split_once(" (") {
         Some((project, environment)) => (format!("{project}/{}", environment.trim_end_matches(')')), project),
         None => (title.to_owned(), title),
-    }
-}
-
-fn rule_name(rule: GuardRule) -> &'static str {
-    match rule {
-        GuardRule::Depth => "depth",
-        GuardRule::Descendants => "descendants",
-        GuardRule::Repeats => "repeats",
-        GuardRule::Reproduction => "reproduction",
-        GuardRule::Growth => "growth",
-        GuardRule::Background => "background",
     }
 }
 
