@@ -102,11 +102,15 @@ pub(crate) async fn control_killed_during_a_switch_loses_nothing() -> Result<()>
         let _cut_or_not = push?;
         // What was written down is carried on: the new release goes live, or it failed cleanly
         // and the one before serves.
+        let last = std::cell::RefCell::default();
         until("the deployment has ended", Duration::from_secs(90), || async {
             let status = weir.status("killswitch", "production").await?;
-            Ok((status["deployment"].is_null() && status["health"] == "running").then_some(()))
+            let ended = status["deployment"].is_null() && status["health"] == "running";
+            last.replace(status);
+            Ok(ended.then_some(()))
         })
-        .await?;
+        .await
+        .with_context(|| format!("the last status is {:#}", last.borrow()))?;
         repository.serves("/", "probe").await?;
         one_instance_is_left(&repository).await?;
     }

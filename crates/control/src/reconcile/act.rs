@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// Ends (`grace_s`) and removes an instance in the background.
-    fn stop(&mut self, instance: InstanceId, grace_s: Option<u32>) -> bool {
+    pub(super) fn stop(&mut self, instance: InstanceId, grace_s: Option<u32>) -> bool {
         if !self.stopping.insert(instance) {
             return false;
         }

@@ -328,7 +328,12 @@ impl Worker {
         let mut instances = Vec::new();
         for instance in seen {
             let id = instance.labels.instance;
-            self.recent.remove(&id);
+            let started_here = self.recent.remove(&id).is_some();
+            // Made and never started: control was killed between the two, or the engine did not
+            // answer. Nobody else will start it, and one that is started anew must not wait for it.
+            if instance.state == InstanceState::Created && !started_here && !sessions.contains(&id) {
+                self.stop(id, None);
+            }
             let address = instance.address.zip(instance.labels.port);
             let backend = address.map(|(ip, port)| Backend {
                 instance: id,
