@@ -255,7 +255,7 @@ async fn thresholds_are_told_once_also_over_restarts() {
         id: "promise".to_owned(),
         account: weir_store::Account::default_id(),
         amount: Nano(1_000),
-        due_ms: context.clock.now_ms() + 1_500,
+        due_ms: context.clock.now_ms() + 4_000,
     };
     context.money.command(deposit).await.unwrap();
     let broken = async || {
