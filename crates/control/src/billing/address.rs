@@ -71,7 +71,7 @@ pub fn check_url(text: &str, private: bool) -> Result<Url, String> {
 /// Reads a mail address. Fails with words.
 pub fn check_email(text: &str) -> Result<lettre::Address, String> {
     text.parse()
-        .map_err(|error| format!("`{text}` is no mail address: {error}"))
+        .map_err(|error| format!("`{text}` is no mail address ({error}); write it like ops@example.org"))
 }
 
 #[cfg(test)]

@@ -73,7 +73,10 @@ impl Desk<'_> {
         match command {
             Command::Configure(settings) => {
                 if period::time_zone(&settings.time_zone).is_none() {
-                    return Err(invalid(&format!("`{}` is not a time zone", settings.time_zone)));
+                    return Err(invalid(&format!(
+                        "`{}` is not a time zone; write it like Europe/Berlin or UTC",
+                        settings.time_zone
+                    )));
                 }
                 if *settings != self.books().settings {
                     self.emit(Change::Configured(settings.clone()));
