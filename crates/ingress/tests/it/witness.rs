@@ -94,6 +94,14 @@ fn fault<T>(what: &str, where_: &str) -> Result<T, End> {
     Err(End::Fault(format!("{what}: {where_:?}")))
 }
 
+/// A token, RFC 9110, 5.6.2: what a method and a field's name may be.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 struct Reader {
     stream: TcpStream,
     read: Vec<u8>,
@@ -144,8 +152,7 @@ impl Reader {
             let Some((name, value)) = line.split_once(':') else {
                 return fault("a field without a colon", &line);
             };
-            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            if name.is_empty() || !name.bytes().all(token) {
+            if !is_token(name) {
                 return fault("a name that is none", &line);
             }
             fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
@@ -159,7 +166,7 @@ impl Reader {
             return fault("a first line that is none", &line);
         };
         (got.method, got.target) = (method.to_owned(), target.to_owned());
-        if !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || !target.starts_with('/') {
+        if !is_token(method) || !target.starts_with('/') {
             return fault("a first line that is none", &line);
         }
         got.headers = self.fields().await?;
