@@ -97,8 +97,8 @@ pub(crate) struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
     /// What is wrong with entries of a list.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) entries: Vec<weir_api::EntryProblem>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) entries: Box<[weir_api::EntryProblem]>,
     /// How the process ends.
     #[serde(skip)]
     pub(crate) code: ExitCode,
@@ -111,7 +111,7 @@ impl Failure {
             message: message.into(),
             detail: None,
             hint: None,
-            entries: Vec::new(),
+            entries: Box::default(),
             code,
         }
     }
@@ -192,7 +192,7 @@ impl Failure {
             message: problem.title,
             detail: problem.detail,
             hint: problem.hint,
-            entries: problem.entries,
+            entries: problem.entries.into(),
             code,
         }
     }

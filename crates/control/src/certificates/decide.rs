@@ -424,7 +424,7 @@ fn limited_until(
         .map(|subject| spent.barred.get(&subject).copied().unwrap_or(now_ms));
     let until = limits
         .orders
-        .free_ms(&[], 0, now_ms)
+        .free_ms(&spent.orders, begun.len(), now_ms)
         .max(limits.certificates.free_ms(certificates, same.count(), now_ms))
         .max(barred[0])
         .max(barred[1]);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use weir_control::{Config, Context};
 use weir_control::certificates::{self, Certificates};
 use weir_control::clock::{Clock, SystemClock};
+use weir_control::{Config, Context};
 use weir_model::certificate::CertificateSet;
 use weir_store::CountedKind;
 
@@ -422,11 +422,15 @@ async fn a_certificate_is_renewed_in_time_and_survives_a_restart() {
     world.clock.by(Duration::from_millis(life_ms / 100 * 65));
     world.certificates().reload();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(world.set().certificates, [first.clone()], "it is young enough");
+    assert_eq!(
+        world.set().certificates,
+        std::slice::from_ref(&first),
+        "it is young enough"
+    );
     world.clock.by(Duration::from_millis(life_ms / 100 * 2));
     world.certificates().reload();
     for _ in 0..600 {
-        if world.set().certificates != [first.clone()] {
+        if world.set().certificates != std::slice::from_ref(&first) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -57,7 +57,7 @@ async fn a_certificate_takes_the_place_of_others_and_is_counted_at_once() {
             .certificate_insert(&second, &[first.id], Some(&issued))
             .await
             .unwrap();
-        assert_eq!(store.certificate_list().await.unwrap(), [second.clone()]);
+        assert_eq!(store.certificate_list().await.unwrap(), std::slice::from_ref(&second));
         assert_eq!(store.certificate_id_list().await.unwrap(), [second.id]);
         let left = store.certificate_name_list().await.unwrap();
         assert_eq!(left.len(), 1, "what was wrong with a.org is over: {left:?}");

@@ -342,7 +342,7 @@ mod tests {
             title: title.to_owned(),
         };
         let mut failure = Failure::usage("2 of 2");
-        failure.entries = vec![problem(1, "x is taken"), problem(2, "y is wrong")];
+        failure.entries = Box::new([problem(1, "x is taken"), problem(2, "y is wrong")]);
         assert_eq!(
             by_place(failure, &named).detail.as_deref(),
             Some("x is taken\nf:7: y is wrong")
