@@ -5,6 +5,7 @@
 //! Errors are `application/problem+json` ([`Problem`]).
 
 mod billing;
+mod certificates;
 mod invoices;
 mod money;
 mod notices;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use billing::*;
+pub use certificates::*;
 pub use invoices::*;
 pub use money::*;
 pub use notices::*;
@@ -35,6 +37,18 @@ pub struct Problem {
     /// The next step: a command to type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where a list was given: what is wrong with its entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<EntryProblem>,
+}
+
+/// What is wrong with an entry of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EntryProblem {
+    /// Which one, from 1.
+    pub entry: usize,
+    /// One line for people.
+    pub title: String,
 }
 
 /// State of the platform. Status 200 once everything is ready, else 503.
@@ -400,31 +414,6 @@ pub struct LogLine {
     pub stream: String,
     /// Without line end.
     pub text: String,
-}
-
-/// `POST …/domains`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddDomain {
-    /// The host name.
-    pub host: String,
-    /// The app that answers; absent: the environment's main app.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-}
-
-/// A host name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Domain {
-    /// The host name.
-    pub host: String,
-    /// Complete address.
-    pub url: String,
-    /// The app that answers; absent: the main app.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-    /// Given by Weir itself.
-    pub platform: bool,
 }
 
 /// `POST /v1/tokens`.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::certificates::Certificates;
 use crate::secrets::Secret;
 
 /// What control needs to know.
@@ -14,6 +15,8 @@ pub struct Config {
     pub control: SocketAddr,
     /// Address of the ingress, as people reach it.
     pub http: SocketAddr,
+    /// Address of the ingress with TLS, as people reach it; `None` if it speaks none.
+    pub https: Option<SocketAddr>,
     /// Suffix of the hosts that Weir gives: `localhost`.
     pub domain: String,
     /// `sqlite:PATH` or `postgres://…`.
@@ -35,6 +38,8 @@ pub struct Config {
     pub keep_previous_s: u32,
     /// The mail server, as `billing::Mailer` takes it; without one, no mail is sent.
     pub smtp: Option<Secret>,
+    /// Makes records in DNS when a certificate needs them: `PROGRAM present|cleanup NAME VALUE`.
+    pub dns_hook: Option<PathBuf>,
 }
 
 impl Config {
@@ -58,7 +63,16 @@ impl Config {
         self.data.join("admin-token")
     }
 
-    /// Address under which a host is reached by people.
+    /// Address under which a host is reached by people, by TLS where it has a certificate.
+    pub fn url_by(&self, certificates: &Certificates, host: &str) -> String {
+        match self.https.filter(|_| certificates.covers(host)) {
+            Some(https) if https.port() == 443 => format!("https://{host}"),
+            Some(https) => format!("https://{host}:{}", https.port()),
+            None => self.url_of(host),
+        }
+    }
+
+    /// Address under which a host is reached by people, without TLS.
     pub fn url_of(&self, host: &str) -> String {
         match self.http.port() {
             80 => format!("http://{host}"),

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use weir_engine::{Engine, Meters};
 use weir_store::Store;
 
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::logs::Logs;
@@ -38,6 +39,8 @@ pub struct Context {
     pub sealer: Sealer,
     /// The ledger, and control's own wallets.
     pub money: Money,
+    /// Certificates of host names, as nodes serve by them.
+    pub certificates: Certificates,
     /// Drives reality; is woken after every change of desired state.
     pub reconciler: Reconciler,
     /// Cancelled when control is to stop.

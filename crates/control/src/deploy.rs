@@ -12,7 +12,7 @@ use weir_model::{AppName, DeploymentId, DomainId, EnvironmentId, ProcessName, Re
 use weir_store::StoreError;
 
 use crate::context::Context;
-use crate::hosts::platform_host;
+use crate::hosts::{self, platform_host};
 use crate::worst_case;
 
 /// How many deployments are looked through for the one to roll back to.
@@ -184,6 +184,8 @@ async fn name_apps(
             app: Some(app.clone()),
             host: format!("{stem}-{app}{suffix}"),
             platform: true,
+            redirect_to: None,
+            https: hosts::USUAL_HTTPS,
             created_ms: release.created_ms,
         };
         if stem.len() + 1 + app.as_str().len() > LONGEST_LABEL {

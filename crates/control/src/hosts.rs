@@ -1,5 +1,8 @@
 //! Host names: those that Weir gives, and those that people bring.
 
+use std::collections::BTreeMap;
+
+use weir_model::certificate::HttpsPolicy;
 use weir_model::project::Domain;
 use weir_model::{AppName, DomainId, EnvironmentName, ProjectName};
 
@@ -11,6 +14,13 @@ use weir_model::project::{Environment, Project};
 
 /// Longest host name, in bytes (RFC 1035).
 const HOST_BYTES: usize = 253;
+/// Most host names that are added at once.
+const MOST_HOSTS: usize = 10_000;
+/// Whoever comes without TLS is sent to it, once there is a certificate.
+pub const USUAL_HTTPS: HttpsPolicy = HttpsPolicy {
+    redirect: true,
+    hsts_s: 0,
+};
 
 /// The host that Weir gives to the main app of an environment.
 pub fn platform_host(config: &Config, project: &ProjectName, environment: &EnvironmentName) -> String {
@@ -93,8 +103,7 @@ pub fn check_host(given: &str) -> Result<String, ApiError> {
     Ok(host)
 }
 
-/// Adds a host to an environment. Names below Weir's own domain are given by Weir, except those
-/// below the environment's own host.
+/// Adds a host to an environment. Fails if the environment has it already.
 pub async fn add_domain(
     context: &Context,
     project: &Project,
@@ -102,33 +111,184 @@ pub async fn add_domain(
     request: &weir_api::AddDomain,
 ) -> Result<Domain, ApiError> {
     let host = check_host(&request.host)?;
-    let domain_suffix = format!(".{}", context.config.domain);
-    let own = platform_host(&context.config, &project.name, &environment.name);
-    if host == context.config.domain || (host.ends_with(&domain_suffix) && !host.ends_with(&format!(".{own}"))) {
-        return Err(ApiError::invalid(format!(
-            "names below `{}` are given by Weir itself",
-            context.config.domain
-        ))
-        .with_hint(format!("use a name of your own, or one below `{own}`")));
+    ensure_free(context, &host).await?;
+    let request = weir_api::PutDomains {
+        hosts: vec![host],
+        app: request.app.clone(),
+        ..weir_api::PutDomains::default()
+    };
+    let (domains, _) = put_domains(context, project, environment, &request).await?;
+    domains
+        .into_iter()
+        .next()
+        .ok_or_else(|| ApiError::internal("no host name was added"))
+}
+
+/// Adds host names to an environment, or changes how those answer that it has already: all or none.
+/// Gives them all, and which are new.
+pub async fn put_domains(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    request: &weir_api::PutDomains,
+) -> Result<(Vec<Domain>, Vec<String>), ApiError> {
+    if request.hosts.is_empty() || request.hosts.len() > MOST_HOSTS {
+        return Err(ApiError::invalid(format!("give 1 to {MOST_HOSTS} host names at once")));
     }
     let app = request.app.as_deref().map(AppName::new).transpose()?;
     if let Some(app) = &app {
         ensure_app(context, environment, app).await?;
     }
-    ensure_free(context, &host).await?;
+    let redirect_to = match request.redirect_to.as_deref() {
+        None | Some("") => None,
+        Some(target) => Some(check_host(target)?),
+    };
+    let known = context.store.domain_list_all().await?;
+    let known: BTreeMap<&str, &Domain> = known.iter().map(|domain| (domain.host.as_str(), domain)).collect();
+    let mut added = Vec::new();
+    let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (at, given) in request.hosts.iter().enumerate() {
+        let checked = check_addition(context, project, environment, given, redirect_to.as_deref(), &known).await;
+        let host = match checked {
+            Ok(host) => host,
+            Err(error) => {
+                problems.push((at + 1, error));
+                continue;
+            }
+        };
+        let old = known.get(host.as_str()).copied();
+        let domain = changed(
+            context,
+            environment,
+            old,
+            &host,
+            (app.clone(), redirect_to.clone(), request),
+        );
+        if domains.insert(host.clone(), domain).is_none() && old.is_none() {
+            added.push(host);
+        }
+    }
+    if !problems.is_empty() {
+        return Err(together(problems, request.hosts.len()));
+    }
+    let domains: Vec<Domain> = domains.into_values().collect();
+    context.store.domain_put(&domains).await?;
+    settle_added(context, project, environment, &domains, &added).await;
+    Ok((domains, added))
+}
+
+/// The first problem as it is where only one name was given, else all with the numbers of their
+/// entries.
+fn together(mut problems: Vec<(usize, ApiError)>, given: usize) -> ApiError {
+    if given == 1
+        && let Some((_, only)) = problems.pop()
+    {
+        return only;
+    }
+    let title = match problems.len() {
+        1 => format!("one of the {given} host names cannot be added, so none was"),
+        some => format!("{some} of the {given} host names cannot be added, so none was"),
+    };
+    let lines = problems
+        .iter()
+        .map(|(entry, error)| format!("{entry}: {}", error.title));
+    let detail: Vec<String> = lines.collect();
+    let entry = |(entry, error): (usize, ApiError)| weir_api::EntryProblem {
+        entry,
+        title: error.title.to_string(),
+    };
+    let mut error = ApiError::invalid(title).with_detail(detail.join("\n"));
+    error.entries = problems.into_iter().map(entry).collect();
+    error
+}
+
+/// Whether a host can be added: names below Weir's own domain are given by Weir, except those below
+/// the environment's own host. Gives it in the form in which it is kept.
+async fn check_addition(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    given: &str,
+    redirect_to: Option<&str>,
+    known: &BTreeMap<&str, &Domain>,
+) -> Result<String, ApiError> {
+    let host = check_host(given)?;
+    if let Some(domain) = known.get(host.as_str())
+        && domain.environment != environment.id
+    {
+        return Err(taken_error(&host, owner_of(context, domain).await?));
+    }
+    let own = platform_host(&context.config, &project.name, &environment.name);
+    let below = host.ends_with(&format!(".{}", context.config.domain));
+    let is_known = known.contains_key(host.as_str());
+    if host == context.config.domain || (below && !is_known && !host.ends_with(&format!(".{own}"))) {
+        let title = format!(
+            "`{host}` cannot be added: names below `{}` are given by Weir itself",
+            context.config.domain
+        );
+        return Err(ApiError::invalid(title).with_hint(format!("use a name of your own, or one below `{own}`")));
+    }
+    if redirect_to == Some(host.as_str()) {
+        return Err(ApiError::invalid(format!("`{host}` cannot be sent to itself")));
+    }
+    let back = redirect_to.and_then(|target| known.get(target));
+    if back.is_some_and(|target| target.redirect_to.as_deref() == Some(host.as_str())) {
+        return Err(ApiError::invalid(format!(
+            "`{host}` cannot be sent to a host that is sent to it"
+        )));
+    }
+    Ok(host)
+}
+
+/// A host as it is to be: what was not asked for stays as it is, or is as usual.
+fn changed(
+    context: &Context,
+    environment: &Environment,
+    old: Option<&Domain>,
+    host: &str,
+    (app, redirect_to, request): (Option<AppName>, Option<String>, &weir_api::PutDomains),
+) -> Domain {
     let now_ms = context.clock.now_ms();
-    let domain = Domain {
+    let mut domain = old.cloned().unwrap_or_else(|| Domain {
         id: DomainId::from_parts(now_ms, context.clock.random()),
         environment: environment.id,
-        app,
-        host,
+        app: None,
+        host: host.to_owned(),
         platform: false,
+        redirect_to: None,
+        https: USUAL_HTTPS,
         created_ms: now_ms,
-    };
-    context.store.domain_insert(&domain).await?;
+    });
+    if app.is_some() {
+        domain.app = app;
+    }
+    if request.redirect_to.is_some() {
+        domain.redirect_to = redirect_to;
+    }
+    domain.https.redirect = request.https_redirect.unwrap_or(domain.https.redirect);
+    domain.https.hsts_s = request.hsts_s.unwrap_or(domain.https.hsts_s);
+    domain
+}
+
+async fn settle_added(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    domains: &[Domain],
+    added: &[String],
+) {
     context.reconciler.wake(environment.id);
-    context.reconciler.host_settled(&domain.host, Presence::Known).await;
-    let message = format!("{} was added", domain.host);
+    context.certificates.reload();
+    // They were written together, and so they come together.
+    if let Some(last) = domains.last() {
+        context.reconciler.host_settled(&last.host, Presence::Known).await;
+    }
+    let message = match added {
+        [] => return,
+        [host] => format!("{host} was added"),
+        [first, ..] => format!("{first} and {} more host names were added", added.len() - 1),
+    };
     context
         .tasks
         .change(
@@ -138,7 +298,19 @@ pub async fn add_domain(
             &message,
         )
         .await;
-    Ok(domain)
+}
+
+/// A host of an environment.
+pub async fn find_domain(context: &Context, environment: &Environment, host: &str) -> Result<Domain, ApiError> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let domains = context.store.domain_list(environment.id).await?;
+    domains.into_iter().find(|domain| domain.host == host).ok_or_else(|| {
+        ApiError::not_found(
+            "domain-not-found",
+            format!("`{host}` is not a host of the environment `{}`", environment.name),
+        )
+        .with_hint("list them with `weir domain list`")
+    })
 }
 
 async fn ensure_app(context: &Context, environment: &Environment, app: &AppName) -> Result<(), ApiError> {
@@ -163,15 +335,8 @@ pub async fn remove_domain(
     environment: &Environment,
     host: &str,
 ) -> Result<(), ApiError> {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let domains = context.store.domain_list(environment.id).await?;
-    let Some(domain) = domains.iter().find(|domain| domain.host == host) else {
-        return Err(ApiError::not_found(
-            "domain-not-found",
-            format!("`{host}` is not a host of the environment `{}`", environment.name),
-        )
-        .with_hint("list them with `weir domain list`"));
-    };
+    let domain = find_domain(context, environment, host).await?;
+    let host = domain.host;
     if domain.platform {
         return Err(ApiError::conflict(
             "domain-of-platform",
@@ -180,6 +345,7 @@ pub async fn remove_domain(
     }
     context.store.domain_delete(environment.id, &host).await?;
     context.reconciler.wake(environment.id);
+    context.certificates.reload();
     context.reconciler.host_settled(&host, Presence::Unknown).await;
     let message = format!("{host} was removed");
     context

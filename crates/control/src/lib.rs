@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod billing;
+pub mod certificates;
 mod civil;
 pub mod clock;
 pub mod config;

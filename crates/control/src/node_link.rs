@@ -27,10 +27,11 @@ struct After {
     after: u64,
 }
 
-/// `GET /node/snapshot?after=GENERATION`, `POST /node/report` and `POST /node/ledger`.
+/// `GET /node/snapshot?after=GENERATION`, `GET /node/certificates?after=VERSION`, `POST /node/report` and `POST /node/ledger`.
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/node/snapshot", get(snapshot))
+        .route("/node/certificates", get(certificates))
         .route("/node/report", post(report))
         .route("/node/ledger", post(ledger))
         .layer(DefaultBodyLimit::max(LONGEST_REPORT_BYTES))
@@ -52,7 +53,22 @@ async fn snapshot(State(context): State<Context>, Query(After { after }): Query<
     }
 }
 
+/// The newest certificates and questions of authorities, once they are others than the node has.
+async fn certificates(State(context): State<Context>, Query(After { after }): Query<After>) -> Response {
+    let mut sets = context.certificates.subscribe();
+    let newer = sets.wait_for(|set| set.version != 0 && set.version != after);
+    let result = tokio::select! {
+        waited = tokio::time::timeout(LONGEST_POLL, newer) => waited,
+        () = context.stop.cancelled() => return StatusCode::NO_CONTENT.into_response(),
+    };
+    match result {
+        Ok(Ok(set)) => Json(&**set).into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
 async fn report(State(context): State<Context>, Json(report): Json<NodeReport>) -> StatusCode {
+    context.certificates.node_reported(report.applied_certificates);
     let served = context.money.note_access(&report);
     context.reconciler.node_reported(report, context.clock.now_ms());
     if let Some(served) = served {

@@ -189,6 +189,8 @@ async fn new_domain(context: &Context, project: &Project, environment: &Environm
         app: None,
         host,
         platform: true,
+        redirect_to: None,
+        https: hosts::USUAL_HTTPS,
         created_ms: now_ms,
     })
 }

@@ -18,6 +18,7 @@ use weir_store::Store;
 
 use crate::api::{auth, spool_folder};
 use crate::billing::{self, Mailer, NoticeSink};
+use crate::certificates::{self, Certificates};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
@@ -136,6 +137,7 @@ pub async fn open(
     git::prepare(&config).context("cannot prepare the folder of git repositories")?;
     push::remove_leftovers(&config);
     let money = Money::open(store.clone(), clock.clone(), &config.wallet()).await?;
+    let certificates = Certificates::new(clock.clone());
     let context = Context {
         tasks: Tasks::new(store.clone(), clock.clone()),
         config: Arc::new(config),
@@ -147,6 +149,7 @@ pub async fn open(
         pushes,
         sealer,
         money,
+        certificates,
         reconciler: Reconciler::new(),
         stop,
     };
@@ -238,6 +241,7 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("notices", billing::run(context.clone())),
         part("invoices", invoices::automatic::run(context.clone())),
         part("outside billing", billing::run_outside(context.clone())),
+        part("certificates", certificates::run(context.clone())),
         part("storage", money::storage::run(context.clone())),
     ]
 }
@@ -359,7 +363,11 @@ async fn connect_engine(
         ca_bundle: config.ca_bundle.clone(),
         // Only root may answer name lookups on the port that they go to.
         dns: nix::unistd::geteuid().is_root(),
-        ingress_ports: vec![config.http.port()],
+        ingress_ports: [Some(config.http), config.https]
+            .into_iter()
+            .flatten()
+            .map(|address| address.port())
+            .collect(),
         meter_egress: true,
         ..DockerOptions::new(installation(store, &config.data).await?)
     };

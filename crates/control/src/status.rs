@@ -92,10 +92,7 @@ pub async fn of_environment(
         health: health.to_owned(),
         detail,
         processes,
-        domains: domains
-            .iter()
-            .map(|domain| present::domain(&context.config, domain))
-            .collect(),
+        domains: domains.iter().map(|domain| present::domain(context, domain)).collect(),
         deployment,
         money: crate::api::caps::of_environment(context, project, environment).await?,
     })

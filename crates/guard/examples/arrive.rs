@@ -95,6 +95,8 @@ fn snapshot(environment: EnvironmentId, instance: InstanceId, address: IpAddr) -
         environment,
         title: "shop".to_owned(),
         routes: vec![route],
+        https: weir_model::certificate::HttpsPolicy::default(),
+        redirect_to: None,
     };
     let mut snapshot = RouteSnapshot::default();
     snapshot.hosts.insert("shop.example.com".to_owned(), host);

@@ -147,6 +147,8 @@ fn snapshot(app: SocketAddr) -> RouteSnapshot {
         environment: environment(),
         title: "shop".to_owned(),
         routes: vec![route],
+        https: weir_model::certificate::HttpsPolicy::default(),
+        redirect_to: None,
     };
     RouteSnapshot {
         generation: 1,

@@ -1,7 +1,8 @@
 //! A node without a control: serves by a snapshot from a file, with money that does not end and
 //! with the guard. `cargo xtask bench ingress` puts it beside other proxies.
 //!
-//! `node_alone SNAPSHOT` prints where it listens, as a line of JSON, and serves until it is ended.
+//! `node_alone SNAPSHOT` prints where it listens, as a line of JSON, and serves until it is ended. It
+//! speaks TLS, too, if there is a `certificates.json` beside the snapshot.
 #![expect(clippy::unwrap_used, reason = "it fails where it cannot serve")]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -27,7 +28,10 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let node = Node::bind(config(&snapshot, &fund)).unwrap();
-    println!("{}", serde_json::json!({ "http": node.http_address() }));
+    println!(
+        "{}",
+        serde_json::json!({ "http": node.http_address(), "https": node.https_address() })
+    );
     node.run(CancellationToken::new()).await.unwrap();
 }
 
@@ -36,6 +40,9 @@ fn config(snapshot: &Path, fund: &Fund) -> NodeConfig {
     let nobody = snapshot.with_extension("sock");
     let mut config = NodeConfig::new(([127, 0, 0, 1], 0).into(), nobody, snapshot.to_owned());
     config.workers = 1;
+    if config.certificates_file.exists() {
+        config.https = Some(([127, 0, 0, 1], 0).into());
+    }
     config.guarding = Guarding::On;
     config.spending = Some(Spending {
         wallets: fund.wallets.clone(),

@@ -21,10 +21,17 @@ pub struct NodeConfig {
     /// The socket for `http`, where somebody else holds it: connections then wait in it while a
     /// node that died is started again.
     pub listener: Option<Arc<TcpListener>>,
+    /// Where it listens for HTTP inside TLS; nowhere unless it is told.
+    pub https: Option<SocketAddr>,
+    /// The socket for `https`, where somebody else holds it.
+    pub https_listener: Option<Arc<TcpListener>>,
     /// The Unix socket on which control answers.
     pub control_socket: PathBuf,
     /// Where the last snapshot is kept, so that a node starts without control.
     pub snapshot_file: PathBuf,
+    /// Where the last certificates are kept, with their keys, for nobody else to read; beside the
+    /// snapshot unless told otherwise.
+    pub certificates_file: PathBuf,
     /// Threads that serve, each with its own runtime; 0 takes one for each core.
     pub workers: usize,
     /// The port on which name lookups are answered at the gateways; 53 unless it is a test.
@@ -81,7 +88,10 @@ impl NodeConfig {
         Self {
             http,
             listener: None,
+            https: None,
+            https_listener: None,
             control_socket,
+            certificates_file: snapshot_file.with_file_name("certificates.json"),
             snapshot_file,
             workers: 0,
             dns_port: 53,
@@ -104,6 +114,11 @@ impl NodeConfig {
 /// Bounds of time and number on the way of a request.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Longest time that a TLS handshake takes.
+    pub handshake_timeout: Duration,
+    /// How many handshakes go on at once in each worker; the oldest one is given up for a further
+    /// one.
+    pub handshakes: usize,
     /// Longest wait for a complete request head, and longest idle time of a client's connection.
     pub header_read_timeout: Duration,
     /// Largest request head, in bytes.
@@ -141,6 +156,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake_timeout: Duration::from_secs(10),
+            handshakes: 1_000,
             header_read_timeout: Duration::from_secs(30),
             header_bytes: 64 * 1024,
             body_idle_timeout: Duration::from_secs(60),
@@ -163,9 +180,11 @@ impl Default for Limits {
 /// Why a node does not start, or ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The address for HTTP cannot be listened on.
-    #[error("cannot listen for HTTP on {address}; is another process using it? choose another with --http ADDRESS")]
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; is another process using it? choose another with {option} ADDRESS")]
     Bind {
+        /// `--http` or `--https`.
+        option: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// What the system says.
@@ -176,6 +195,12 @@ pub enum NodeError {
     Random {
         /// What the system says.
         source: std::io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls {
+        /// What is the matter.
+        source: tokio_rustls::rustls::Error,
     },
     /// A thread or its runtime cannot be made.
     #[error("cannot start a worker of the ingress")]

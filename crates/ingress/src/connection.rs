@@ -57,8 +57,8 @@ impl Protocols {
     }
 }
 
-/// Serves a connection until it ends, or until the node stops and its requests have ended.
-/// A TLS acceptor comes before this and hands its stream in, with `https` as scheme.
+/// Serves a connection until it ends, or until the node stops and its requests have ended. Where
+/// there is TLS, this is what goes on inside.
 pub(crate) async fn serve_connection<S>(worker: Arc<Worker>, mut stream: S, origin: Origin)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -73,6 +73,11 @@ where
             Ok(Err(_)) | Err(_) => return,
         },
     };
+    // What the handshake has agreed on is what is spoken.
+    let agreed = origin.session.as_ref().map(|session| session.is_http2);
+    if agreed.is_some_and(|is_http2| is_http2 != (protocol == Protocol::Http2)) {
+        return;
+    }
     let stall_timeout = worker.shared.limits.write_stall_timeout;
     let io = TokioIo::new(ClientStream {
         read,
@@ -80,9 +85,10 @@ where
         stall_timeout,
         stalled: None,
     });
+    let client = origin.client;
     let service = App {
         worker: Arc::clone(&worker),
-        origin,
+        origin: Arc::new(origin),
     };
     let ended = match protocol {
         Protocol::Http1 => {
@@ -111,7 +117,7 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(client.address = %origin.client, %error, "a client's connection broke");
+        tracing::debug!(client.address = %client, %error, "a client's connection broke");
     }
 }
 
@@ -119,7 +125,7 @@ where
 #[derive(Debug, Clone)]
 struct App {
     worker: Arc<Worker>,
-    origin: Origin,
+    origin: Arc<Origin>,
 }
 
 impl Service<Request<Incoming>> for App {
@@ -129,8 +135,8 @@ impl Service<Request<Incoming>> for App {
     type Future = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, origin) = (Arc::clone(&self.worker), self.origin);
-        Box::pin(async move { Ok(serve::serve(worker, origin, request).await) })
+        let (worker, origin) = (Arc::clone(&self.worker), Arc::clone(&self.origin));
+        Box::pin(async move { Ok(serve::serve(worker, &origin, request).await) })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The node's side of the talk with control: a long poll for snapshots, and reports.
+//! The node's side of the talk with control: long polls for snapshots and for certificates, and
+//! reports.
 //!
 //! Control may be away for as long as it likes; the node serves by what it has, and asks again.
 
@@ -17,11 +18,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use weir_model::certificate::CertificateSet;
 use weir_model::route::RouteSnapshot;
 
 use crate::config::NodeConfig;
 use crate::node::Shared;
-use crate::{report, snapshot_file};
+use crate::{kept_file, report};
 
 /// A long poll is answered within 20 s; after this it is given up.
 const POLL_TIMEOUT: Duration = Duration::from_secs(35);
@@ -31,8 +33,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_DEBOUNCE: Duration = Duration::from_millis(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Largest snapshot, in bytes: several times what 100,000 hosts need.
-const SNAPSHOT_BYTES: usize = 512 * 1024 * 1024;
+/// Largest snapshot or set of certificates, in bytes: several times what 100,000 hosts need.
+const ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
 /// Why an exchange with control gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +51,28 @@ enum LinkError {
 
 /// Talks to control until the node stops.
 pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: CancellationToken) {
-    let (keep, kept) = watch::channel(Bytes::new());
+    let routes = Subject {
+        what: "routes",
+        path: "/node/snapshot",
+        applied: |shared| shared.applied_generation.load(Ordering::SeqCst),
+        apply: apply_routes,
+    };
+    let certificates = Subject {
+        what: "certificates",
+        path: "/node/certificates",
+        applied: |shared| shared.tls.applied(),
+        apply: apply_certificates,
+    };
     let work = async {
         tokio::join!(
-            poll(&shared, &config.control_socket, keep),
+            follow(&shared, &config.control_socket, routes, config.snapshot_file.clone()),
+            follow(
+                &shared,
+                &config.control_socket,
+                certificates,
+                config.certificates_file.clone()
+            ),
             send_reports(&shared, &config.control_socket),
-            keep_snapshots(config.snapshot_file.clone(), kept),
             report_what_is_paid(&shared),
         )
     };
@@ -65,16 +83,49 @@ pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: Cancellat
     }
 }
 
-/// Asks for snapshots and serves by each.
-async fn poll(shared: &Arc<Shared>, socket: &Path, keep: watch::Sender<Bytes>) {
+/// Something that control gives out whole, under a number that rises.
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    /// For the log.
+    what: &'static str,
+    path: &'static str,
+    /// The number of what the node serves by.
+    applied: fn(&Shared) -> u64,
+    apply: fn(&Shared, &[u8]) -> serde_json::Result<()>,
+}
+
+fn apply_routes(shared: &Shared, text: &[u8]) -> serde_json::Result<()> {
+    let snapshot: RouteSnapshot = serde_json::from_slice(text)?;
+    shared.apply(&snapshot);
+    Ok(())
+}
+
+fn apply_certificates(shared: &Shared, text: &[u8]) -> serde_json::Result<()> {
+    let set: CertificateSet = serde_json::from_slice(text)?;
+    shared.tls.apply(&set);
+    // Whoever has a question of an authority open waits for it.
+    shared.report_wanted.notify_one();
+    Ok(())
+}
+
+/// Asks for each newer one, serves by it, and keeps it on disk.
+async fn follow(shared: &Arc<Shared>, socket: &Path, subject: Subject, file: PathBuf) {
+    let (keep, kept) = watch::channel(Bytes::new());
+    tokio::join!(
+        poll(shared, socket, subject, keep),
+        keep_newest(file, subject.what, kept)
+    );
+}
+
+async fn poll(shared: &Arc<Shared>, socket: &Path, subject: Subject, keep: watch::Sender<Bytes>) {
     let mut control = Control::new(socket);
     let mut pause = SHORTEST_PAUSE;
     let mut away = false;
     loop {
-        match poll_once(shared, &mut control, &keep).await {
+        match poll_once(shared, &mut control, subject, &keep).await {
             Ok(progress) => {
                 if away {
-                    tracing::info!("control is back");
+                    tracing::info!(subject = subject.what, "control is back");
                 }
                 (away, pause) = (false, SHORTEST_PAUSE);
                 if progress == Progress::Repeated {
@@ -83,7 +134,8 @@ async fn poll(shared: &Arc<Shared>, socket: &Path, keep: watch::Sender<Bytes>) {
             }
             Err(error) => {
                 if !away {
-                    tracing::info!(%error, cause = ?std::error::Error::source(&error), "control is away; serving by the last routes");
+                    let cause = std::error::Error::source(&error);
+                    tracing::info!(subject = subject.what, %error, ?cause, "control is away; serving by what it gave last");
                 }
                 away = true;
                 tokio::time::sleep(pause).await;
@@ -97,33 +149,34 @@ async fn poll(shared: &Arc<Shared>, socket: &Path, keep: watch::Sender<Bytes>) {
 enum Progress {
     Unchanged,
     Applied,
-    /// The snapshot that we have already; asking at once again would be a tight loop.
+    /// What we have already; asking at once again would be a tight loop.
     Repeated,
 }
 
 async fn poll_once(
     shared: &Arc<Shared>,
     control: &mut Control,
+    subject: Subject,
     keep: &watch::Sender<Bytes>,
 ) -> Result<Progress, LinkError> {
-    let after = shared.applied_generation.load(Ordering::SeqCst);
-    let request = Request::get(format!("/node/snapshot?after={after}"));
+    let after = (subject.applied)(shared);
+    let request = Request::get(format!("{}?after={after}", subject.path));
     let (status, body) = control.exchange(request, Bytes::new(), POLL_TIMEOUT).await?;
     match status {
         StatusCode::NO_CONTENT => return Ok(Progress::Unchanged),
         StatusCode::OK => {}
         other => {
             return Err(LinkError::Answer(format!(
-                "status {other} to the question for a snapshot"
+                "status {other} to the question for {}",
+                subject.what
             )));
         }
     }
     let (shared, text) = (Arc::clone(shared), body.clone());
-    // A large snapshot takes a while; reports and gateways go on meanwhile.
+    // A large one takes a while; reports and gateways go on meanwhile.
     let applied = tokio::task::spawn_blocking(move || {
-        let snapshot: RouteSnapshot = serde_json::from_slice(&text)?;
-        let repeated = snapshot.generation == after && after != 0;
-        shared.apply(&snapshot);
+        (subject.apply)(&shared, &text)?;
+        let repeated = (subject.applied)(&shared) == after && after != 0;
         Ok::<_, serde_json::Error>(if repeated {
             Progress::Repeated
         } else {
@@ -133,19 +186,19 @@ async fn poll_once(
     let progress = applied
         .await
         .map_err(|error| LinkError::Answer(error.to_string()))?
-        .map_err(|error| LinkError::Answer(error.to_string()))?;
+        .map_err(|error| LinkError::Answer(kept_file::unread(&error)))?;
     keep.send_replace(body);
     Ok(progress)
 }
 
-/// Writes the newest snapshot to disk, beside the poll, which a slow disk must not delay.
-async fn keep_snapshots(path: PathBuf, mut kept: watch::Receiver<Bytes>) {
+/// Writes the newest to disk, beside the poll, which a slow disk must not delay.
+async fn keep_newest(path: PathBuf, what: &'static str, mut kept: watch::Receiver<Bytes>) {
     while kept.changed().await.is_ok() {
-        let (path, snapshot) = (path.clone(), kept.borrow_and_update().clone());
+        let (path, newest) = (path.clone(), kept.borrow_and_update().clone());
         let shown = path.display().to_string();
-        let written = tokio::task::spawn_blocking(move || snapshot_file::write(&path, &snapshot)).await;
+        let written = tokio::task::spawn_blocking(move || kept_file::write(&path, &newest)).await;
         if let Ok(Err(error)) = written {
-            tracing::warn!(path = shown, %error, "cannot keep the routes on disk; a restart without control would not know them");
+            tracing::warn!(path = shown, %error, "cannot keep the {what} on disk; a restart without control would not know them");
         }
     }
 }
@@ -240,7 +293,7 @@ impl Control {
             };
             let answer = sender.send_request(request).await.map_err(LinkError::Broken)?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), SNAPSHOT_BYTES)
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES)
                 .collect()
                 .await
                 .map_err(|error| LinkError::Answer(error.to_string()))?

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[repr(align(128))]
 pub(crate) struct Counters {
     pub(crate) connections_accepted: AtomicU64,
+    pub(crate) handshakes: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) pages: AtomicU64,
     pub(crate) upstream_connects: AtomicU64,
@@ -23,6 +24,8 @@ pub(crate) struct Counters {
 pub struct CounterTotals {
     /// Connections accepted from clients.
     pub connections_accepted: u64,
+    /// Of them, those whose TLS handshake came about.
+    pub handshakes: u64,
     /// Requests received.
     pub requests: u64,
     /// Requests answered by a page of Weir's own.
@@ -51,6 +54,7 @@ impl Counters {
     pub(crate) fn add_to(&self, totals: &mut CounterTotals) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         totals.connections_accepted += read(&self.connections_accepted);
+        totals.handshakes += read(&self.handshakes);
         totals.requests += read(&self.requests);
         totals.pages += read(&self.pages);
         totals.upstream_connects += read(&self.upstream_connects);

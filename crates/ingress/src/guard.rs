@@ -35,7 +35,7 @@ const BODY_BYTES: usize = 4 * 1024;
 /// bore our mark before we made it: it went out and came back.
 pub(crate) async fn arrive(
     worker: &Worker,
-    origin: Origin,
+    origin: &Origin,
     route: &CompiledRoute,
     host: &RequestedHost,
     lineage: Option<&HeaderValue>,

@@ -52,6 +52,14 @@ pub(crate) struct RequestedHost {
     pub(crate) authority: HeaderValue,
 }
 
+impl RequestedHost {
+    /// The port that the client wrote.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let (_, port) = self.authority.to_str().ok()?.rsplit_once(':')?;
+        port.parse().ok()
+    }
+}
+
 /// Why a request has no host that could be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HostError {

@@ -10,6 +10,9 @@
 //! table; admission is an atomic counter per instance; a lock is taken only when a request must
 //! wait, or on the idle connections of one worker, which no other core touches while serving.
 //!
+//! Certificates come apart from the routes (`tls`); a connection's handshake is made by the worker
+//! that serves it.
+//!
 //! What it refuses: to know SQL, the engine or control's insides; to buffer whole bodies; to
 //! retry what could have been executed already; `CONNECT`; requests without exactly one host.
 //!
@@ -33,6 +36,7 @@ mod dns;
 mod guard;
 mod headers;
 mod instance;
+mod kept_file;
 mod listen;
 mod node;
 mod pages;
@@ -41,8 +45,8 @@ mod process;
 mod registry;
 mod report;
 mod serve;
-mod snapshot_file;
 mod table;
+mod tls;
 mod upgrade;
 mod upstream;
 

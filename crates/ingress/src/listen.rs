@@ -6,11 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
@@ -22,6 +24,7 @@ use crate::counters::count;
 use crate::dns;
 use crate::node::{Shared, Worker};
 use crate::serve::Origin;
+use crate::tls;
 
 /// Connections that the kernel completes while no worker has time to accept.
 const BACKLOG: i32 = 4096;
@@ -35,6 +38,15 @@ const GATEWAY_PAUSE: Duration = Duration::from_secs(3);
 pub(crate) struct Accepted {
     stream: StdStream,
     client: SocketAddr,
+    entrance: Entrance,
+}
+
+/// What is spoken at a listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Entrance {
+    Http,
+    /// HTTP inside TLS.
+    Https,
 }
 
 /// All workers.
@@ -70,19 +82,37 @@ pub(crate) fn adopt(listener: StdListener) -> io::Result<StdListener> {
 pub(crate) async fn accept(
     worker: &Arc<Worker>,
     crew: &Crew,
-    listener: TcpListener,
-    mut inbox: mpsc::UnboundedReceiver<Accepted>,
-) {
+    listeners: Vec<(Entrance, StdListener)>,
+    inbox: mpsc::UnboundedReceiver<Accepted>,
+) -> io::Result<()> {
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|(entrance, listener)| Ok((entrance, TcpListener::from_std(listener)?)))
+        .collect::<io::Result<_>>()?;
+    let accepting = listeners
+        .iter()
+        .map(|(entrance, listener)| accept_from(worker, crew, *entrance, listener));
+    tokio::join!(join_all(accepting), take_over(worker, inbox));
+    Ok(())
+}
+
+/// Serves what other workers have accepted.
+async fn take_over(worker: &Arc<Worker>, mut inbox: mpsc::UnboundedReceiver<Accepted>) {
+    while let Some(Some(handed)) = worker.stop.run_until_cancelled(inbox.recv()).await {
+        match TcpStream::from_std(handed.stream) {
+            Ok(stream) => spawn(worker, stream, handed.client, handed.entrance),
+            Err(error) => tracing::debug!(%error, "cannot take a connection over"),
+        }
+    }
+}
+
+async fn accept_from(worker: &Arc<Worker>, crew: &Crew, entrance: Entrance, listener: &TcpListener) {
     loop {
         tokio::select! {
             biased;
-            () = worker.stop.cancelled() => break,
-            Some(handed) = inbox.recv() => match TcpStream::from_std(handed.stream) {
-                Ok(stream) => spawn(worker, stream, handed.client),
-                Err(error) => tracing::debug!(%error, "cannot take a connection over"),
-            },
+            () = worker.stop.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => share_out(worker, crew, stream, client),
+                Ok((stream, client)) => share_out(worker, crew, stream, client, entrance),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -94,40 +124,51 @@ pub(crate) async fn accept(
 
 /// Serves it here, unless another worker has clearly fewer: long connections would otherwise
 /// pile up on the core that happened to be quicker at accepting.
-fn share_out(worker: &Arc<Worker>, crew: &Crew, stream: TcpStream, client: SocketAddr) {
+fn share_out(worker: &Arc<Worker>, crew: &Crew, stream: TcpStream, client: SocketAddr, entrance: Entrance) {
     count(&worker.counters.connections_accepted);
     let own = worker.open.load(Ordering::Relaxed);
     let Some(least) = crew.least_busy() else {
-        return spawn(worker, stream, client);
+        return spawn(worker, stream, client, entrance);
     };
     let fewest = least.open.load(Ordering::Relaxed);
     if own <= fewest + 1 + fewest / 8 {
-        return spawn(worker, stream, client);
+        return spawn(worker, stream, client, entrance);
     }
-    hand_over(least, stream, client);
+    hand_over(least, stream, client, entrance);
 }
 
-fn hand_over(worker: &Worker, stream: TcpStream, client: SocketAddr) {
+fn hand_over(worker: &Worker, stream: TcpStream, client: SocketAddr, entrance: Entrance) {
     match stream.into_std() {
         // A worker that has ended drops it; that is the end of the connection as well.
-        Ok(stream) => drop(worker.inbox.send(Accepted { stream, client })),
+        Ok(stream) => drop(worker.inbox.send(Accepted {
+            stream,
+            client,
+            entrance,
+        })),
         Err(error) => tracing::debug!(%error, "cannot hand a connection over"),
     }
 }
 
-fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr) {
+fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, entrance: Entrance) {
     prepare(&stream);
     let worker = Arc::clone(worker);
     let open = OpenGuard::new(&worker);
-    let origin = Origin {
-        client: client.ip(),
-        scheme: "http",
-    };
+    let client = client.ip();
+    let origin = move |session| Origin { client, session };
     let tasks = worker.connections.clone();
-    tasks.spawn(async move {
-        serve_connection(worker, stream, origin).await;
-        drop(open);
-    });
+    // Two kinds of task, so that a connection without TLS does not carry the room for it.
+    match entrance {
+        Entrance::Http => tasks.spawn(async move {
+            serve_connection(worker, stream, origin(None)).await;
+            drop(open);
+        }),
+        Entrance::Https => tasks.spawn(async move {
+            if let Some((stream, session)) = tls::handshake(&worker, stream).await {
+                serve_connection(worker, stream, origin(Some(session))).await;
+            }
+            drop(open);
+        }),
+    };
 }
 
 /// No waiting for more before a segment is sent, and no connections to clients that are gone.
@@ -160,9 +201,18 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Listens at the gateways that the newest snapshot names: for HTTP, on the same port as
-/// elsewhere, and for name lookups. Ends when the node stops.
-pub(crate) async fn serve_gateways(shared: Arc<Shared>, crew: Arc<Crew>, config: NodeConfig, http: SocketAddr) {
+/// Listens at the gateways that the newest snapshot names: for HTTP with and without TLS, on the
+/// same ports as elsewhere (`everywhere`), and for name lookups. Ends when the node stops.
+pub(crate) async fn serve_gateways(
+    shared: Arc<Shared>,
+    crew: Arc<Crew>,
+    config: NodeConfig,
+    everywhere: Vec<(Entrance, SocketAddr)>,
+) {
+    let entrances = everywhere
+        .iter()
+        .map(|(entrance, address)| Door::Entrance(*entrance, *address));
+    let doors: Vec<Door> = entrances.chain([Door::Lookups]).collect();
     let mut changes = shared.changes();
     let lookups = Arc::new(dns::Lookups::new(Arc::clone(&shared), config.resolv_conf));
     let mut open: HashMap<(IpAddr, Door), CancellationToken> = HashMap::new();
@@ -178,16 +228,19 @@ pub(crate) async fn serve_gateways(shared: Arc<Shared>, crew: Arc<Crew>, config:
         });
         complained.retain(|(address, _)| gateways.contains(address));
         let mut missing = false;
-        for door in gateways
-            .into_iter()
-            .flat_map(|address| Door::ALL.map(|door| (address, door)))
-        {
-            if open.contains_key(&door) || (door.1 == Door::Http && is_covered(http, door.0)) {
+        let all = gateways
+            .iter()
+            .flat_map(|address| iter::repeat(*address).zip(doors.clone()));
+        for door in all.collect::<Vec<_>>() {
+            if open.contains_key(&door) || door.1.is_covered(door.0) {
                 continue;
             }
             let closed = crew.stop.child_token();
             let opened = match door.1 {
-                Door::Http => open_http(&crew, SocketAddr::new(door.0, http.port()), closed.clone()),
+                Door::Entrance(entrance, elsewhere) => {
+                    let address = SocketAddr::new(door.0, elsewhere.port());
+                    open_entrance(&crew, entrance, address, closed.clone())
+                }
                 Door::Lookups => {
                     let address = SocketAddr::new(door.0, config.dns_port);
                     open_lookups(&lookups, address, closed.clone()).await
@@ -218,24 +271,31 @@ pub(crate) async fn serve_gateways(shared: Arc<Shared>, crew: Arc<Crew>, config:
 /// What is listened for at a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Door {
-    Http,
+    /// As it is for everyone there.
+    Entrance(Entrance, SocketAddr),
     Lookups,
 }
 
 impl Door {
-    const ALL: [Self; 2] = [Self::Http, Self::Lookups];
-}
-
-/// Whether the listener for everyone covers the address already.
-fn is_covered(http: SocketAddr, gateway: IpAddr) -> bool {
-    match http.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => gateway.is_ipv4(),
-        IpAddr::V6(address) if address.is_unspecified() => true,
-        address => address == gateway,
+    /// Whether the listener for everyone covers the gateway already.
+    fn is_covered(self, gateway: IpAddr) -> bool {
+        let Self::Entrance(_, everyone) = self else {
+            return false;
+        };
+        match everyone.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => gateway.is_ipv4(),
+            IpAddr::V6(address) if address.is_unspecified() => true,
+            address => address == gateway,
+        }
     }
 }
 
-fn open_http(crew: &Arc<Crew>, address: SocketAddr, closed: CancellationToken) -> io::Result<()> {
+fn open_entrance(
+    crew: &Arc<Crew>,
+    entrance: Entrance,
+    address: SocketAddr,
+    closed: CancellationToken,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(bind(address)?)?;
     let crew = Arc::clone(crew);
     tracing::debug!(%address, "the ingress listens at a gateway");
@@ -247,7 +307,7 @@ fn open_http(crew: &Arc<Crew>, address: SocketAddr, closed: CancellationToken) -
                 accepted = listener.accept() => match (accepted, crew.least_busy()) {
                     (Ok((stream, client)), Some(worker)) => {
                         count(&worker.counters.connections_accepted);
-                        hand_over(worker, stream, client);
+                        hand_over(worker, stream, client, entrance);
                     }
                     _ => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },

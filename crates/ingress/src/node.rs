@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +19,12 @@ use crate::clock::Clock;
 use crate::config::{Guarding, Limits, NodeConfig, NodeError, Spending};
 use crate::connection::Protocols;
 use crate::counters::{CounterTotals, Counters};
-use crate::listen::{self, Accepted, Crew};
+use crate::listen::{self, Accepted, Crew, Entrance};
 use crate::process::Doors;
 use crate::registry::{self, Registry};
 use crate::table::Table;
-use crate::{background, control_link, guard, snapshot_file, upstream};
+use crate::tls::{Handshakes, Ports, Tls};
+use crate::{background, control_link, guard, kept_file, upstream};
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -38,8 +38,9 @@ pub async fn run_node(config: NodeConfig, stop: CancellationToken) -> Result<(),
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
-    listener: StdListener,
+    listeners: Vec<(Entrance, StdListener)>,
     http_address: SocketAddr,
+    https_address: Option<SocketAddr>,
     shared: Arc<Shared>,
     crew: Arc<Crew>,
     inboxes: Vec<mpsc::UnboundedReceiver<Accepted>>,
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) spending: Option<Spending>,
     pub(crate) sentry: Option<Sentry>,
+    pub(crate) tls: Tls,
     pub(crate) clock: Clock,
     pub(crate) table: ArcSwap<Table>,
     /// Of the newest table; see [`Shared::is_newer`].
@@ -74,6 +76,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Counters,
     pub(crate) protocols: Protocols,
+    pub(crate) handshakes: Handshakes,
     pub(crate) stop: CancellationToken,
     /// Connections of clients, upgraded ones among them.
     pub(crate) connections: TaskTracker,
@@ -83,30 +86,33 @@ pub(crate) struct Worker {
 }
 
 impl Node {
-    /// Binds the socket and prepares everything that can fail.
+    /// Binds the sockets and prepares everything that can fail.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// An address cannot be listened on, or the system gives no random numbers.
     pub fn bind(config: NodeConfig) -> Result<Self, NodeError> {
-        let bind_error = |source| NodeError::Bind {
-            address: config.http,
-            source,
-        };
-        let listener = match &config.listener {
-            Some(listener) => listener.try_clone().and_then(listen::adopt),
-            None => listen::bind(config.http),
-        };
-        let listener = listener.map_err(bind_error)?;
-        let http_address = listener.local_addr().map_err(bind_error)?;
+        let (listener, http_address) = listen_on(config.http, config.listener.as_deref(), "--http")?;
+        let mut listeners = vec![(Entrance::Http, listener)];
+        let mut https_address = None;
+        if let Some(address) = config.https {
+            let (listener, address) = listen_on(address, config.https_listener.as_deref(), "--https")?;
+            listeners.push((Entrance::Https, listener));
+            https_address = Some(address);
+        }
         let workers = config.worker_count();
-        let shared = Arc::new(Shared::new(&config)?);
+        let ports = Ports {
+            http: http_address.port(),
+            https: https_address.map(|address| address.port()),
+        };
+        let shared = Arc::new(Shared::new(&config, ports)?);
         let stop = CancellationToken::new();
         let (members, inboxes) = (0..workers).map(|index| worker(index, &shared, &stop)).unzip();
         let crew = Arc::new(Crew { members, stop });
         Ok(Self {
             config,
-            listener,
+            listeners,
             http_address,
+            https_address,
             shared,
             crew,
             inboxes,
@@ -116,6 +122,11 @@ impl Node {
     /// Where it listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where it listens for TLS.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
     }
 
     /// Sums of what the workers counted; callable while it runs.
@@ -138,33 +149,38 @@ impl Node {
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
         let Self {
             config,
-            listener,
+            listeners,
             http_address,
+            https_address,
             shared,
             crew,
             inboxes,
         } = self;
         let _halt_on_drop = crew.stop.clone().drop_guard();
         let control_socket = config.control_socket.clone();
-        match snapshot_file::read(&config.snapshot_file) {
-            Ok(Some(snapshot)) => shared.apply(&snapshot),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, cause = ?std::error::Error::source(&error), "starting without routes"),
+        if let Some(set) = kept_file::read_or_warn(&config.certificates_file) {
+            shared.tls.apply(&set);
+        }
+        if let Some(snapshot) = kept_file::read_or_warn(&config.snapshot_file) {
+            shared.apply(&snapshot);
         }
         let failed = CancellationToken::new();
         let mut threads = Vec::new();
         for (worker, inbox) in crew.members.iter().zip(inboxes) {
-            let listener = listener.try_clone().map_err(|source| NodeError::Worker { source })?;
+            let listeners = clone_all(&listeners).map_err(|source| NodeError::Worker { source })?;
             threads.push(start_worker(
                 Arc::clone(worker),
                 Arc::clone(&crew),
-                listener,
+                listeners,
                 inbox,
                 failed.clone(),
             )?);
         }
-        drop(listener);
-        tracing::info!(http.address = %http_address, workers = threads.len(), "the ingress listens");
+        drop(listeners);
+        let workers = threads.len();
+        tracing::info!(http.address = %http_address, https.address = ?https_address, workers, "the ingress listens");
+        let https = https_address.map(|address| (Entrance::Https, address));
+        let everywhere = [(Entrance::Http, http_address)].into_iter().chain(https).collect();
         let beside = TaskTracker::new();
         beside.spawn(control_link::run(
             Arc::clone(&shared),
@@ -177,7 +193,7 @@ impl Node {
             Arc::clone(&shared),
             Arc::clone(&crew),
             config,
-            http_address,
+            everywhere,
         ));
         beside.close();
         let ended = tokio::select! {
@@ -197,6 +213,32 @@ impl Node {
     }
 }
 
+/// A socket for everyone, and where it listens.
+fn listen_on(
+    address: SocketAddr,
+    held: Option<&StdListener>,
+    option: &'static str,
+) -> Result<(StdListener, SocketAddr), NodeError> {
+    let listener = match held {
+        Some(listener) => listener.try_clone().and_then(listen::adopt),
+        None => listen::bind(address),
+    };
+    let bound = listener.and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|source| NodeError::Bind {
+        option,
+        address,
+        source,
+    })
+}
+
+fn clone_all(listeners: &[(Entrance, StdListener)]) -> io::Result<Vec<(Entrance, StdListener)>> {
+    let clone = |(entrance, listener): &(Entrance, StdListener)| Ok((*entrance, listener.try_clone()?));
+    listeners.iter().map(clone).collect()
+}
+
 fn worker(
     index: usize,
     shared: &Arc<Shared>,
@@ -208,6 +250,7 @@ fn worker(
         shared: Arc::clone(shared),
         counters: Counters::default(),
         protocols: Protocols::new(&shared.limits),
+        handshakes: Handshakes::new(shared.limits.handshakes),
         stop: stop.child_token(),
         connections: TaskTracker::new(),
         open: AtomicUsize::new(0),
@@ -219,7 +262,7 @@ fn worker(
 fn start_worker(
     worker: Arc<Worker>,
     crew: Arc<Crew>,
-    listener: StdListener,
+    listeners: Vec<(Entrance, StdListener)>,
     inbox: mpsc::UnboundedReceiver<Accepted>,
     failed: CancellationToken,
 ) -> Result<JoinHandle<io::Result<()>>, NodeError> {
@@ -232,9 +275,8 @@ fn start_worker(
         // Also when it panics: without one of its workers a node is not whole.
         let _failed = failed.drop_guard();
         runtime.block_on(async {
-            let listener = TcpListener::from_std(listener)?;
             let idle = tokio::spawn(close_idle_now_and_then(Arc::clone(&worker)));
-            listen::accept(&worker, &crew, listener, inbox).await;
+            listen::accept(&worker, &crew, listeners, inbox).await?;
             worker.connections.close();
             let ended = tokio::time::timeout(worker.shared.limits.stop_timeout, worker.connections.wait()).await;
             if ended.is_err() {
@@ -263,7 +305,7 @@ async fn close_idle_now_and_then(worker: Arc<Worker>) {
 }
 
 impl Shared {
-    fn new(config: &NodeConfig) -> Result<Self, NodeError> {
+    fn new(config: &NodeConfig, ports: Ports) -> Result<Self, NodeError> {
         let clock = Clock::start();
         let sentry = match config.guarding {
             Guarding::On => Some(guard::sentry(config.worker_count())?),
@@ -279,6 +321,7 @@ impl Shared {
             limits: config.limits.clone(),
             spending: config.spending.clone(),
             sentry,
+            tls: Tls::new(ports).map_err(|source| NodeError::Tls { source })?,
             clock,
             table: ArcSwap::from_pointee(Table::default()),
             epoch: AtomicU64::new(0),

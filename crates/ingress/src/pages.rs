@@ -45,6 +45,8 @@ pub(crate) struct Page {
     /// For the owner: the next command.
     hint: Option<String>,
     retry_after_seconds: Option<u32>,
+    /// Where the client is sent.
+    location: Option<Box<HeaderValue>>,
 }
 
 impl Page {
@@ -56,6 +58,7 @@ impl Page {
             detail,
             hint: None,
             retry_after_seconds: None,
+            location: None,
         }
     }
 
@@ -82,6 +85,39 @@ impl Page {
             "This request is not valid",
             capitalised(&detail),
         )
+    }
+
+    /// The connection was made for a host with another certificate (RFC 9110, 15.5.20).
+    pub(crate) fn misdirected(host: &str) -> Self {
+        let detail = format!(
+            "This connection was made for another host, and {host} has a certificate of its own. \
+             Ask again over a connection that was made for {host}."
+        );
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "This request came over the wrong connection",
+            detail,
+        )
+    }
+
+    /// The host sends everybody there, or everybody who comes without TLS. With the method kept,
+    /// and not to be remembered, so that a redirect that is taken back is gone.
+    pub(crate) fn elsewhere(location: &str) -> Self {
+        let Ok(value) = HeaderValue::from_str(location) else {
+            return Self::bad_host(HostError::Malformed);
+        };
+        let detail = format!("It is now at {location}.");
+        let page = Self::new(
+            StatusCode::PERMANENT_REDIRECT,
+            "redirect",
+            "This address has moved",
+            detail,
+        );
+        Self {
+            location: Some(Box::new(value)),
+            ..page
+        }
     }
 
     /// The body is coded in a way that is not passed on.
@@ -331,6 +367,9 @@ impl Page {
         );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(location) = &self.location {
+            headers.insert(header::LOCATION, HeaderValue::clone(location));
         }
         answer
     }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::instance::{Instance, Phase};
 use crate::process::{Doors, Habits, Process};
 use crate::table::{CompiledRoute, HostEntry, Table};
+use crate::tls::HostPolicy;
 
 /// Everything that tables refer to. One task changes it, under a lock that no request takes.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl Registry {
                     compiled
                 })
                 .collect();
-            hosts.insert(name.as_str().into(), sorted_host(routes));
+            hosts.insert(name.as_str().into(), host_entry(routes, HostPolicy::of(name, host)));
         }
         let active: Vec<_> = self.instances.values().cloned().collect();
         let draining_now = self.pool(&mut previous, &snapshot.draining, &BTreeSet::new());
@@ -214,9 +215,9 @@ fn compile_route(
     }
 }
 
-fn sorted_host(mut routes: Vec<Arc<CompiledRoute>>) -> HostEntry {
+fn host_entry(mut routes: Vec<Arc<CompiledRoute>>, policy: HostPolicy) -> HostEntry {
     routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
-    HostEntry { routes }
+    HostEntry { routes, policy }
 }
 
 fn has_load(instance: &Arc<Instance>) -> bool {
@@ -250,6 +251,7 @@ mod tests {
     use std::time::Instant;
 
     use weir_model::InstanceId;
+    use weir_model::certificate::HttpsPolicy;
     use weir_model::guard::GuardRules;
 
     use super::*;
@@ -278,6 +280,8 @@ mod tests {
             environment: EnvironmentId::from_parts(1, 1),
             title: "shop".to_owned(),
             routes,
+            https: HttpsPolicy::default(),
+            redirect_to: None,
         };
         RouteSnapshot {
             generation,
@@ -296,14 +300,14 @@ mod tests {
         let routes = vec![route("/", vec![]), route("/api/v1/", vec![]), route("/api", vec![])];
         let table = registry().compile(&snapshot(1, routes, vec![])).table;
         let prefix = |path: &str| {
-            table
-                .route("shop.localhost", path)
+            table.hosts["shop.localhost"]
+                .route(path)
                 .map(|route| route.prefix.to_string())
         };
         assert_eq!(prefix("/api/v1/users").as_deref(), Some("/api/v1"));
         assert_eq!(prefix("/api/v2").as_deref(), Some("/api"));
         assert_eq!(prefix("/apiary").as_deref(), Some(""));
-        assert!(table.route("other.localhost", "/").is_none());
+        assert!(!table.hosts.contains_key("other.localhost"));
     }
 
     #[test]
@@ -332,7 +336,13 @@ mod tests {
     fn one_that_is_in_a_pool_and_draining_gets_nothing() {
         let mut registry = registry();
         let compiled = registry.compile(&snapshot(1, vec![route("/", vec![backend(1)])], vec![backend(1)]));
-        assert!(compiled.table.route("shop.localhost", "/").unwrap().pool.is_empty());
+        assert!(
+            compiled.table.hosts["shop.localhost"]
+                .route("/")
+                .unwrap()
+                .pool
+                .is_empty()
+        );
         let instance = Arc::clone(&compiled.draining[0]);
         install(compiled, drop);
         assert_eq!(instance.phase(), Phase::Draining);

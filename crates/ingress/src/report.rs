@@ -39,6 +39,7 @@ pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
     NodeReport {
         incarnation: shared.incarnation,
         applied_generation,
+        applied_certificates: shared.tls.applied(),
         load,
         waiting: shared.waiting_now(),
         paying,

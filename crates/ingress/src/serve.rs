@@ -27,25 +27,34 @@ use crate::node::{Shared, Worker};
 use crate::pages::{Format, Page};
 use crate::pay::{self, Outflow};
 use crate::table::CompiledRoute;
+use crate::tls::{self, Session};
 use crate::upgrade::{self, Tunnel};
 use crate::upstream::{self, Connection, Kept, Repeatable};
 
 /// How often a request may have been here before, by the marks that proxies keep on it.
 const MOST_LOOPS: usize = 16;
 
-/// From where a connection came.
-#[derive(Debug, Clone, Copy)]
+/// From where a connection came, and how.
+#[derive(Debug)]
 pub(crate) struct Origin {
     /// The client's address.
     pub(crate) client: IpAddr,
-    /// `http`, or `https` once there is TLS.
-    pub(crate) scheme: &'static str,
+    /// None without TLS.
+    pub(crate) session: Option<Session>,
+}
+
+impl Origin {
+    fn scheme(&self) -> &'static str {
+        if self.session.is_some() { "https" } else { "http" }
+    }
 }
 
 /// One request on its way, over all attempts.
 struct Call {
     host: RequestedHost,
     target: PathAndQuery,
+    /// What its client is told besides the answer: `Strict-Transport-Security`.
+    hsts: Option<HeaderValue>,
     /// What goes to the instance; not there while it is being sent.
     outgoing: Option<Request<RequestBody>>,
     /// The client's side of an upgrade, if it asked for one.
@@ -98,40 +107,50 @@ enum Entry {
 }
 
 /// Answers a request, if need be by a page of Weir's own.
-pub(crate) async fn serve(worker: Arc<Worker>, origin: Origin, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn serve(worker: Arc<Worker>, origin: &Origin, request: Request<Incoming>) -> Response<AnswerBody> {
     count(&worker.counters.requests);
-    let format = Format::wanted(request.headers());
-    match phases(&worker, origin, request).await {
-        Ok(answer) => answer,
-        Err(page) => {
-            count(&worker.counters.pages);
-            page.answer(format)
-        }
+    if let Some(answer) = tls::answer_challenge(&worker, &request) {
+        return answer;
     }
+    let format = Format::wanted(request.headers());
+    let mut hsts = None;
+    let answered = match understand(&worker, origin, request) {
+        Ok(mut call) => {
+            let answered = phases(&worker, origin, &mut call).await;
+            hsts = call.hsts.take();
+            answered
+        }
+        Err(page) => Err(page),
+    };
+    let mut answer = answered.unwrap_or_else(|page| {
+        count(&worker.counters.pages);
+        page.answer(format)
+    });
+    if let Some(told) = hsts {
+        // An app that says more of it itself is right.
+        let said = answer.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY);
+        said.or_insert(told);
+    }
+    answer
 }
 
 /// The phases. Each may answer with a page; each of those in the loop may find that the world
 /// has changed (`None`), whereupon the request begins anew as if it had just come. Its body is
 /// not touched before an instance's connection takes it.
-async fn phases(
-    worker: &Arc<Worker>,
-    origin: Origin,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Page> {
-    let mut call = understand(worker, origin, request)?;
+async fn phases(worker: &Arc<Worker>, origin: &Origin, call: &mut Call) -> Result<Response<AnswerBody>, Page> {
     loop {
-        let Some(route) = find_route(worker, &mut call).await? else {
+        let Some(route) = find_route(worker, origin, call).await? else {
             continue;
         };
-        enter(worker, origin, &route, &mut call).await?;
-        let Some(slot) = admit(worker, &route, &mut call).await? else {
+        enter(worker, origin, &route, call).await?;
+        let Some(slot) = admit(worker, &route, call).await? else {
             continue;
         };
-        bind(worker, &route, &slot, &mut call);
-        let Some(connection) = connect(worker, &slot, &mut call).await else {
+        bind(worker, &route, &slot, call);
+        let Some(connection) = connect(worker, &slot, call).await else {
             continue;
         };
-        let Some(answer) = exchange(worker, &route, slot, connection, &mut call).await? else {
+        let Some(answer) = exchange(worker, &route, slot, connection, call).await? else {
             continue;
         };
         return Ok(answer);
@@ -139,12 +158,17 @@ async fn phases(
 }
 
 /// Refuses what is not a request for an app, and makes the instance's request out of the rest.
-fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -> Result<Call, Page> {
+fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) -> Result<Call, Page> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Page::method_refused(request.method()));
     }
     let version = request.version();
     let host = headers::requested_host(request.uri(), request.headers(), version).map_err(Page::bad_host)?;
+    if let Some(session) = &origin.session
+        && !worker.shared.tls.may_carry(session, &host.name)
+    {
+        return Err(Page::misdirected(&host.name));
+    }
     if !headers::is_plainly_coded(request.headers()) {
         return Err(Page::bad_coding());
     }
@@ -161,7 +185,7 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
         &mut parts.headers,
         &host,
         origin.client,
-        origin.scheme,
+        origin.scheme(),
         protocol.as_ref(),
     );
     if !body.is_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
@@ -185,6 +209,7 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
     Ok(Call {
         host,
         target,
+        hsts: None,
         outgoing: Some(Request::from_parts(parts, body)),
         client_upgrade,
         repeatable,
@@ -205,8 +230,8 @@ fn understand(worker: &Worker, origin: Origin, mut request: Request<Incoming>) -
     })
 }
 
-/// The route that serves; waits while it is held.
-async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<CompiledRoute>>, Page> {
+/// The route that serves; waits while it is held. Before that the host may send it elsewhere.
+async fn find_route(worker: &Worker, origin: &Origin, call: &mut Call) -> Result<Option<Arc<CompiledRoute>>, Page> {
     let shared = &worker.shared;
     let table = shared.table.load();
     if table.epoch == 0 {
@@ -217,9 +242,15 @@ async fn find_route(worker: &Worker, call: &mut Call) -> Result<Option<Arc<Compi
             Hold::TooLong | Hold::TooMany => Err(Page::starting()),
         };
     }
-    let Some(route) = table.route(&call.host.name, call.target.path()).cloned() else {
-        let host = table.hosts.get(call.host.name.as_str());
-        return Err(match host.and_then(|host| host.routes.first()) {
+    let Some(host) = table.hosts.get(call.host.name.as_str()) else {
+        return Err(Page::unknown_host(&call.host.name));
+    };
+    call.hsts = host.policy.hsts(origin);
+    if let Some(location) = host.policy.elsewhere(&shared.tls, origin, &call.host, &call.target) {
+        return Err(Page::elsewhere(&location));
+    }
+    let Some(route) = host.route(call.target.path()).cloned() else {
+        return Err(match host.routes.first() {
             Some(route) => Page::no_route(&route.title),
             None => Page::unknown_host(&call.host.name),
         });
@@ -281,7 +312,7 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
 }
 
 /// Asks the guard, which refuses runaways, and pays.
-async fn enter(worker: &Worker, origin: Origin, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
+async fn enter(worker: &Worker, origin: &Origin, route: &CompiledRoute, call: &mut Call) -> Result<(), Page> {
     if let (Entry::Outside, Some(request)) = (&call.entry, &mut call.outgoing) {
         let (lineage, came_round) = (call.lineage.as_ref(), call.came_round);
         call.passage = guard::arrive(worker, origin, route, &call.host, lineage, came_round, request).await?;

@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::admission::Gate;
 use crate::instance::Instance;
 use crate::process::Habits;
+use crate::tls::HostPolicy;
 
 /// All routes of one snapshot.
 #[derive(Debug, Default)]
@@ -41,6 +42,15 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct HostEntry {
     pub(crate) routes: Vec<Arc<CompiledRoute>>,
+    /// What it says before any of them.
+    pub(crate) policy: HostPolicy,
+}
+
+impl HostEntry {
+    /// The route that answers, if there is one for the path.
+    pub(crate) fn route(&self, path: &str) -> Option<&Arc<CompiledRoute>> {
+        self.routes.iter().find(|route| prefix_matches(&route.prefix, path))
+    }
 }
 
 /// One route, ready to be served from.
@@ -88,12 +98,6 @@ impl Table {
     pub(crate) fn is_called_directly(&self, address: IpAddr) -> bool {
         let habits = self.habits.get(&address);
         habits.is_some_and(|habits| habits.called_directly.load(Ordering::Relaxed))
-    }
-
-    /// The route that answers, if the host is known and has one for the path.
-    pub(crate) fn route(&self, host: &str, path: &str) -> Option<&Arc<CompiledRoute>> {
-        let entry = self.hosts.get(host)?;
-        entry.routes.iter().find(|route| prefix_matches(&route.prefix, path))
     }
 }
 

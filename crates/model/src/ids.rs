@@ -87,6 +87,8 @@ typed_ids! {
     TokenId = "tok";
     /// A host name that someone owns.
     DomainId = "dom";
+    /// A certificate of host names.
+    CertificateId = "crt";
     /// Who pays.
     AccountId = "acc";
     /// A document of what was charged.

@@ -4,6 +4,7 @@
 //! This room does no input or output, reads no clock and draws no random number: whoever
 //! calls it brings those along. Everything else in the house may use it; it uses nothing.
 
+pub mod certificate;
 pub mod deployment;
 pub mod files;
 pub mod guard;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::HttpsPolicy;
 use crate::{
     AccountId, AppName, DeploymentId, DomainId, EnvironmentId, EnvironmentName, ProcessName, ProjectId, ProjectName,
     TokenId, UnixMillis, VariableName,
@@ -138,6 +139,10 @@ pub struct Domain {
     pub host: String,
     /// Names that Weir gave itself (`shop.localhost`) cannot be removed.
     pub platform: bool,
+    /// Another host that everybody is sent to: `www.example.org` for `example.org`.
+    pub redirect_to: Option<String>,
+    /// What happens to requests without TLS, and what those with it are told.
+    pub https: HttpsPolicy,
     /// When it was added.
     pub created_ms: UnixMillis,
 }

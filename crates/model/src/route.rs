@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::HttpsPolicy;
 use crate::guard::{BackgroundWork, GuardRules, GuardTrip};
 use crate::{AppName, EnvironmentId, InstanceId, ProcessName};
 
@@ -79,6 +80,13 @@ pub struct HostRoutes {
     pub title: String,
     /// Longest prefix first; the last one is `/`.
     pub routes: Vec<Route>,
+    /// What happens to requests without TLS, and what those with it are told.
+    #[serde(default)]
+    pub https: HttpsPolicy,
+    /// Another host that everybody is sent to, with path and query: `www.example.org` for
+    /// `example.org`.
+    #[serde(default)]
+    pub redirect_to: Option<String>,
 }
 
 /// Host and path prefix to a pool of instances.
@@ -147,6 +155,9 @@ pub struct NodeReport {
     pub incarnation: u64,
     /// The newest snapshot that every worker of the node serves from.
     pub applied_generation: u64,
+    /// The version of the certificates and challenges that it serves by.
+    #[serde(default)]
+    pub applied_certificates: u64,
     /// By instance; one with nothing going on may be left out.
     pub load: BTreeMap<InstanceId, BackendLoad>,
     /// How many requests are waiting in a held route or a full queue.

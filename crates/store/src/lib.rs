@@ -22,6 +22,7 @@
 mod access;
 mod account;
 mod billing;
+mod certificate;
 mod change;
 mod contact;
 mod deployment;
@@ -51,6 +52,7 @@ use sqlx::{Any, AnyPool, Transaction};
 pub use access::NodeRun;
 pub use account::Account;
 pub use billing::{BillingRecord, RecordKind, RecordState, RecordStep, UsageSeen};
+pub use certificate::{CertificateCount, CertificateName, CertificateOrigin, CountedKind, StoredCertificate};
 pub use change::Change;
 pub use contact::{Channel, Contact};
 pub use error::{StoreError, Taken};

@@ -46,6 +46,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "access",
         sql: include_str!("../migrations/0006_access.sql"),
     },
+    Migration {
+        version: 7,
+        name: "certificates",
+        sql: include_str!("../migrations/0007_certificates.sql"),
+    },
 ];
 
 /// Any number that nobody else uses on the same PostgreSQL database.

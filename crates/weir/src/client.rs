@@ -263,6 +263,7 @@ fn not_weir(base: &str, status: StatusCode, body: &[u8]) -> Failure {
         status: status.as_u16(),
         detail: (!start.trim().is_empty()).then(|| crate::output::printable(start.trim())),
         hint: None,
+        entries: Vec::new(),
     });
     failure.hint("is this the address of the API (WEIR_URL)? that of applications is another one")
 }

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod billing;
 pub(crate) mod cap;
+pub(crate) mod certificate;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod cost;

@@ -96,6 +96,9 @@ pub(crate) struct Failure {
     /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+    /// What is wrong with entries of a list.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) entries: Box<[weir_api::EntryProblem]>,
     /// How the process ends.
     #[serde(skip)]
     pub(crate) code: ExitCode,
@@ -108,6 +111,7 @@ impl Failure {
             message: message.into(),
             detail: None,
             hint: None,
+            entries: Box::default(),
             code,
         }
     }
@@ -188,6 +192,7 @@ impl Failure {
             message: problem.title,
             detail: problem.detail,
             hint: problem.hint,
+            entries: problem.entries.into(),
             code,
         }
     }

@@ -41,9 +41,9 @@ impl Look {
     /// The look of a state of an instance, a task, a deployment or an environment.
     pub(crate) fn of_state(state: &str) -> Self {
         match state {
-            "ready" | "running" | "live" | "done" | "active" | "sent" | "confirmed" => Self::Good,
-            "crashed" | "failed" | "unhealthy" | "given-up" => Self::Bad,
-            "retired" | "superseded" | "exited" | "frozen" | "draining" | "empty" => Self::Faint,
+            "ready" | "running" | "live" | "done" | "active" | "sent" | "confirmed" | "valid" => Self::Good,
+            "crashed" | "failed" | "failing" | "unhealthy" | "given-up" => Self::Bad,
+            "retired" | "superseded" | "exited" | "frozen" | "draining" | "empty" | "none" => Self::Faint,
             _ => Self::Warning,
         }
     }
@@ -313,6 +313,18 @@ pub(crate) fn ago(instant: &str) -> String {
         Ok(span) => format!("{} ago", time_span(span)),
         Err(_) => "now".to_owned(),
     }
+}
+
+/// An instant for people, to the minute: `14:20` of today, else with its day; in UTC.
+pub(crate) fn clock(instant: &str) -> String {
+    let Ok(then) = instant.parse::<jiff::Timestamp>() else {
+        return instant.to_owned();
+    };
+    let today = jiff::Timestamp::now().strftime("%F").to_string();
+    let shown = then.strftime("%F %H:%M UTC").to_string();
+    shown
+        .strip_prefix(&format!("{today} "))
+        .map_or(shown.clone(), str::to_owned)
 }
 
 /// A number of bytes: `512 MiB`.

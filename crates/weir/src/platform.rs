@@ -13,5 +13,6 @@ pub(crate) mod options;
 pub(crate) mod part;
 pub(crate) mod prepare;
 pub(crate) mod ready;
+pub(crate) mod sockets;
 pub(crate) mod supervisor;
 pub(crate) mod tracing_format;

@@ -5,7 +5,8 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use weir_api::{
-    Accepted, AddDomain, CreateDeployment, Deployment, Domain, Promote, Release, SetScale, UpdateVariables, Variable,
+    Accepted, AddDomain, CreateDeployment, Deployment, Domain, DomainsPut, Promote, PutDomains, Release, SetScale,
+    UpdateVariables, Variable,
 };
 
 use super::Api;
@@ -172,7 +173,7 @@ pub(super) async fn list_domains(State(api): State<Api>, at: InEnvironment) -> R
     Ok(Json(
         domains
             .iter()
-            .map(|domain| present::domain(&api.context.config, domain))
+            .map(|domain| present::domain(&api.context, domain))
             .collect(),
     ))
 }
@@ -186,7 +187,47 @@ pub(super) async fn add_domain(
 ) -> Result<(StatusCode, Json<Domain>), ApiError> {
     crate::projects::ensure_alive(&at.project, Some(&at.environment))?;
     let domain = hosts::add_domain(&api.context, &at.project, &at.environment, &request).await?;
-    Ok((StatusCode::CREATED, Json(present::domain(&api.context.config, &domain))))
+    Ok((StatusCode::CREATED, Json(present::domain(&api.context, &domain))))
+}
+
+/// Adds host names of one's own, or changes how they answer: all or none. Those that the environment
+/// has already are fine.
+#[utoipa::path(put, path = "/v1/projects/{project}/environments/{environment}/domains", tag = "domains", request_body = PutDomains, responses((status = 200, body = DomainsPut)))]
+pub(super) async fn put_domains(
+    State(api): State<Api>,
+    at: InEnvironment,
+    JsonBody(request): JsonBody<PutDomains>,
+) -> Result<Json<DomainsPut>, ApiError> {
+    crate::projects::ensure_alive(&at.project, Some(&at.environment))?;
+    let (domains, added) = hosts::put_domains(&api.context, &at.project, &at.environment, &request).await?;
+    let domains = domains
+        .iter()
+        .map(|domain| present::domain(&api.context, domain))
+        .collect();
+    Ok(Json(DomainsPut { added, domains }))
+}
+
+/// A host name, and how it stands with its certificate.
+#[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/domains/{host}", tag = "domains", params(("host" = String, Path, description = "The host name")), responses((status = 200, body = Domain)))]
+pub(super) async fn get_domain(
+    State(api): State<Api>,
+    at: InEnvironment,
+    PathOf((_, _, host)): PathOf<(String, String, String)>,
+) -> Result<Json<Domain>, ApiError> {
+    let domain = hosts::find_domain(&api.context, &at.environment, &host).await?;
+    Ok(Json(present::domain(&api.context, &domain)))
+}
+
+/// Tries to get the certificate of a host name now, without the rest of its pause.
+#[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/domains/{host}/retry", tag = "domains", params(("host" = String, Path, description = "The host name")), responses((status = 202, body = Domain)))]
+pub(super) async fn retry_domain(
+    State(api): State<Api>,
+    at: InEnvironment,
+    PathOf((_, _, host)): PathOf<(String, String, String)>,
+) -> Result<(StatusCode, Json<Domain>), ApiError> {
+    let domain = hosts::find_domain(&api.context, &at.environment, &host).await?;
+    api.context.certificates.retry(&domain.host);
+    Ok((StatusCode::ACCEPTED, Json(present::domain(&api.context, &domain))))
 }
 
 /// Removes a host name of one's own.

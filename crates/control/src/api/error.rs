@@ -3,7 +3,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use weir_api::Problem;
+use weir_api::{EntryProblem, Problem};
 use weir_model::InvalidName;
 use weir_store::StoreError;
 
@@ -23,6 +23,8 @@ pub struct ApiError {
     pub detail: Option<Box<str>>,
     /// The next step.
     pub hint: Option<Box<str>>,
+    /// What is wrong with entries of a list.
+    pub entries: Vec<EntryProblem>,
     /// Seconds after which trying again may help.
     pub retry_after_s: Option<u32>,
     /// For the log of Weir only.
@@ -38,6 +40,7 @@ impl ApiError {
             title: title.into().into_boxed_str(),
             detail: None,
             hint: None,
+            entries: Vec::new(),
             retry_after_s: None,
             cause: None,
         }
@@ -96,6 +99,7 @@ impl ApiError {
             status: self.status.as_u16(),
             detail: self.detail.as_deref().map(str::to_owned),
             hint: self.hint.as_deref().map(str::to_owned),
+            entries: self.entries.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod accounts;
 pub mod auth;
 mod billing;
 pub(crate) mod caps;
+mod certificates;
 mod costs;
 mod environments;
 mod error;
@@ -127,7 +128,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         endpoints: Vec::new(),
     };
     let routes = invoice_routes(notice_routes(environment_routes(money_routes(platform_routes(routes)))));
-    let routes = billing_routes(routes);
+    let routes = certificate_routes(billing_routes(routes));
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -274,6 +275,23 @@ fn billing_routes(routes: Routes) -> Routes {
         .add(Method::POST, "/v1/billing/retry", Need::Admin, billing::retry_failed)
 }
 
+fn certificate_routes(routes: Routes) -> Routes {
+    const CERTIFICATES: &str = "/v1/certificates";
+    const CERTIFICATE: &str = "/v1/certificates/{certificate}";
+    const AUTHORITY: &str = "/v1/certificate-authority";
+    const DNS: &str = "/v1/certificate-dns";
+    use certificates as at;
+    routes
+        .add(Method::GET, CERTIFICATES, Need::Read, at::list_certificates)
+        .add(Method::POST, CERTIFICATES, Need::Admin, at::upload_certificate)
+        .add(Method::DELETE, CERTIFICATE, Need::Admin, at::delete_certificate)
+        .add(Method::GET, AUTHORITY, Need::Read, at::get_authority)
+        .add(Method::PUT, AUTHORITY, Need::Admin, at::set_authority)
+        .add(Method::DELETE, AUTHORITY, Need::Admin, at::unset_authority)
+        .add(Method::PUT, DNS, Need::Admin, at::set_dns)
+        .add(Method::DELETE, DNS, Need::Admin, at::unset_dns)
+}
+
 fn notice_routes(routes: Routes) -> Routes {
     const CONTACT: &str = "/v1/contacts/{contact}";
     routes
@@ -337,6 +355,14 @@ fn environment_routes(routes: Routes) -> Routes {
         )
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
+        .add(Method::PUT, within!("/domains"), Need::Deploy, at::put_domains)
+        .add(Method::GET, within!("/domains/{host}"), Need::Read, at::get_domain)
+        .add(
+            Method::POST,
+            within!("/domains/{host}/retry"),
+            Need::Deploy,
+            at::retry_domain,
+        )
         .add(
             Method::DELETE,
             within!("/domains/{host}"),

@@ -7,8 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    accounts, billing, caps, costs, environments, guard_rules, invoices, ledger, logs, notices, platform, prices,
-    projects, sessions, source, tasks,
+    accounts, billing, caps, certificates, costs, environments, guard_rules, invoices, ledger, logs, notices, platform,
+    prices, projects, sessions, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -45,7 +45,18 @@ use super::{
         environments::resume_environment,
         environments::list_domains,
         environments::add_domain,
+        environments::put_domains,
+        environments::get_domain,
+        environments::retry_domain,
         environments::remove_domain,
+        certificates::list_certificates,
+        certificates::upload_certificate,
+        certificates::delete_certificate,
+        certificates::get_authority,
+        certificates::set_authority,
+        certificates::unset_authority,
+        certificates::set_dns,
+        certificates::unset_dns,
         caps::list_caps,
         caps::get_cap,
         caps::set_project_cap,

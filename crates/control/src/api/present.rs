@@ -9,7 +9,7 @@ use weir_model::task::{Task, TaskLine};
 use weir_store::Change;
 
 use super::error::ApiError;
-use crate::config::Config;
+use crate::certificates;
 use crate::context::Context;
 use crate::hosts::platform_host;
 use crate::status::live_release;
@@ -121,12 +121,17 @@ pub fn variable(variable: &Variable, live: Option<&Release>) -> weir_api::Variab
 }
 
 /// A host name.
-pub fn domain(config: &Config, domain: &Domain) -> weir_api::Domain {
+pub fn domain(context: &Context, domain: &Domain) -> weir_api::Domain {
+    let now_ms = context.clock.now_ms();
     weir_api::Domain {
         host: domain.host.clone(),
-        url: config.url_of(&domain.host),
+        url: context.config.url_by(&context.certificates, &domain.host),
         app: domain.app.as_ref().map(ToString::to_string),
         platform: domain.platform,
+        redirect_to: domain.redirect_to.clone(),
+        https_redirect: domain.https.redirect,
+        hsts_s: domain.https.hsts_s,
+        certificate: Some(certificates::present(&context.certificates, &domain.host, now_ms)),
     }
 }
 

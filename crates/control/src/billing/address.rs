@@ -8,7 +8,7 @@ use url::{Host, Url};
 const URL_BYTES: usize = 2_000;
 
 /// Whether everybody can reach the address, so that it leads to nothing of ours.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -51,7 +51,8 @@ impl Trust {
     }
 }
 
-fn configuration(bundle: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+/// The authorities of a bundle in PEM, or where there is none those of the machine. Fails with words.
+pub(crate) fn trusted_roots(bundle: Option<&Path>) -> Result<RootCertStore, String> {
     let certificates = match bundle {
         Some(path) => CertificateDer::pem_file_iter(path)
             .map_err(|error| format!("cannot read certificate authorities from {}: {error}", path.display()))?
@@ -64,6 +65,11 @@ fn configuration(bundle: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     if roots.is_empty() {
         return Err("this machine has no certificate authorities; install ca-certificates".to_owned());
     }
+    Ok(roots)
+}
+
+fn configuration(bundle: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let roots = trusted_roots(bundle)?;
     let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

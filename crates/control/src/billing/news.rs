@@ -7,7 +7,7 @@ use serde_json::json;
 use weir_ledger::book::Scope;
 use weir_model::guard::GuardTrip;
 use weir_model::project::{Environment, Project};
-use weir_model::{AccountId, ContactId, InvoiceId, NoticeId, ProjectId, UnixMillis};
+use weir_model::{AccountId, ContactId, EnvironmentId, InvoiceId, NoticeId, ProjectId, UnixMillis};
 use weir_store::{Account, BillingRecord, Channel, Contact, Invoice, Notice, NoticeState, StoreError};
 
 use crate::api::present::instant;
@@ -81,6 +81,28 @@ pub async fn guard_tripped(
     if let Err(error) = told {
         tracing::warn!(project.name = %project.name, %error, "what the guard caught could not be told to contacts");
     }
+}
+
+/// Hands in that a certificate ends without another, for the contacts of an environment that it
+/// serves. The same key is told once.
+pub async fn certificate_ending(
+    context: &Context,
+    environment: EnvironmentId,
+    key: String,
+    message: &str,
+) -> Result<(), StoreError> {
+    let Some(about) = About::of(context, Scope::Environment(environment)).await? else {
+        return Ok(());
+    };
+    let news = News {
+        key,
+        kind: "certificate.ending",
+        at_ms: context.clock.now_ms(),
+        message,
+        next_step: format!("weir domain list {}", about.place()),
+        about,
+    };
+    tell(context, &news).await
 }
 
 /// Hands in that an outside billing system does not take a record, for the contacts of the account;
@@ -233,6 +255,16 @@ impl About {
             (Some(project), None) => project.clone(),
             _ => format!("account:{}", self.account),
         }
+    }
+
+    /// As commands about an environment take it.
+    fn place(&self) -> String {
+        let option = |name: &str, value: &Option<String>| {
+            let value = value.as_ref()?;
+            Some(format!("--{name} {value}"))
+        };
+        let options = [option("project", &self.project), option("env", &self.environment)];
+        options.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     fn concerns(&self, contact: &Contact) -> bool {

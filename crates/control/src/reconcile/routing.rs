@@ -354,18 +354,18 @@ fn compose(state: &State) -> RouteSnapshot {
             if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
                 snapshot
                     .hosts
-                    .insert(domain.host.clone(), host_routes(*environment, current, app));
+                    .insert(domain.host.clone(), host_routes(*environment, current, domain, app));
             } else {
                 snapshot
                     .hosts
-                    .insert(domain.host.clone(), undeployed(*environment, current));
+                    .insert(domain.host.clone(), undeployed(*environment, current, domain));
             }
         }
     }
     snapshot
 }
 
-fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &AppName) -> HostRoutes {
+fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, domain: &Domain, app: &AppName) -> HostRoutes {
     let mut routes = Vec::new();
     for ((entry_app, process), entry) in &current.routes.entries {
         if entry_app != app {
@@ -385,7 +385,7 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &Ap
         }
     }
     if routes.is_empty() {
-        return undeployed(environment, current);
+        return undeployed(environment, current, domain);
     }
     routes.sort_by(|a, b| {
         b.path_prefix
@@ -397,10 +397,12 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, app: &Ap
         environment,
         title: current.title.clone(),
         routes,
+        https: domain.https,
+        redirect_to: domain.redirect_to.clone(),
     }
 }
 
-fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRoutes {
+fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes, domain: &Domain) -> HostRoutes {
     let route = Route {
         path_prefix: "/".to_owned(),
         target: String::new(),
@@ -414,5 +416,7 @@ fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes) -> HostRo
         environment,
         title: current.title.clone(),
         routes: vec![route],
+        https: domain.https,
+        redirect_to: domain.redirect_to.clone(),
     }
 }

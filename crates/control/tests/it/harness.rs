@@ -30,6 +30,7 @@ pub(crate) fn config(data: PathBuf) -> Config {
     Config {
         control: "127.0.0.1:8081".parse().unwrap(),
         http: "127.0.0.1:8080".parse().unwrap(),
+        https: None,
         domain: "localhost".to_owned(),
         database: format!("sqlite:{}", data.join("weir.db").display()),
         ca_bundle: None,
@@ -40,6 +41,7 @@ pub(crate) fn config(data: PathBuf) -> Config {
         releases_kept: 10,
         keep_previous_s: 600,
         smtp: None,
+        dns_hook: None,
         data,
     }
 }

@@ -628,6 +628,8 @@ impl World {
                 environment: environment(),
                 title: "shop".to_owned(),
                 routes: vec![route],
+                https: weir_model::certificate::HttpsPolicy::default(),
+                redirect_to: None,
             };
             snapshot.hosts.insert(format!("{name}.shop.localhost"), host);
             let (Ok(app), Ok(process)) = (AppName::new(name), ProcessName::new("web")) else {

@@ -45,6 +45,8 @@ fn snapshot(rules: &Rules) -> RouteSnapshot {
             environment: environment(),
             title: "shop".to_owned(),
             routes: vec![route],
+            https: weir_model::certificate::HttpsPolicy::default(),
+            redirect_to: None,
         };
         snapshot.hosts.insert(format!("{app}.localhost"), host);
     }

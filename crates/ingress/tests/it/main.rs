@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod access;
+mod authority;
 mod background;
 mod fund;
 mod guarding;
 mod hostile;
+mod https;
 mod lookups;
 mod paying;
 mod proxying;
@@ -14,6 +16,7 @@ mod smuggling;
 mod smuggling_http2;
 mod support;
 mod switching;
+mod tls;
 mod tools;
 mod upgrades;
 mod waiting;

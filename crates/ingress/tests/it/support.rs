@@ -16,12 +16,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use weir_ingress::{CounterTotals, Limits, Node, NodeConfig, NodeError};
+use weir_model::certificate::CertificateSet;
 use weir_model::route::{Backend, BackendLoad, HostRoutes, NodeReport, Route, RouteSnapshot, RouteState};
 use weir_model::{EnvironmentId, InstanceId};
 
@@ -46,27 +47,38 @@ pub(crate) async fn within<T>(seconds: u64, what: &str, work: impl Future<Output
     }
 }
 
-/// The control that a test plays: it serves the snapshot and collects the reports.
+/// The control that a test plays: it serves the snapshot and the certificates, and collects the
+/// reports.
 pub(crate) struct Control {
     pub(crate) socket: PathBuf,
-    snapshot: watch::Sender<RouteSnapshot>,
-    reports: Arc<Mutex<Vec<NodeReport>>>,
+    desk: Desk,
     task: JoinHandle<()>,
+}
+
+/// What it gives out and gets.
+#[derive(Clone)]
+struct Desk {
+    snapshot: watch::Sender<RouteSnapshot>,
+    certificates: watch::Sender<CertificateSet>,
+    reports: Arc<Mutex<Vec<NodeReport>>>,
 }
 
 impl Control {
     pub(crate) fn start(folder: &Path) -> Self {
         let socket = folder.join("control.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let (snapshot, _) = watch::channel(RouteSnapshot::default());
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        let (given, collected) = (snapshot.clone(), Arc::clone(&reports));
+        let desk = Desk {
+            snapshot: watch::channel(RouteSnapshot::default()).0,
+            certificates: watch::channel(CertificateSet::default()).0,
+            reports: Arc::default(),
+        };
+        let served = desk.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (given, collected) = (given.clone(), Arc::clone(&collected));
-                let service = service_fn(move |request| answer_node(given.clone(), Arc::clone(&collected), request));
+                let served = served.clone();
+                let service = service_fn(move |request| served.clone().answer(request));
                 connections.spawn(async move {
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -74,29 +86,38 @@ impl Control {
                 });
             }
         });
-        Self {
-            socket,
-            snapshot,
-            reports,
-            task,
-        }
+        Self { socket, desk, task }
+    }
+
+    /// Gives out certificates under the next version, and waits until the node serves by them.
+    pub(crate) async fn certify(&self, mut set: CertificateSet) {
+        self.desk.certificates.send_modify(|current| {
+            set.version = current.version + 1;
+            *current = set;
+        });
+        let version = self.desk.certificates.borrow().version;
+        eventually("the certificates are applied", || {
+            self.last_report()
+                .is_some_and(|report| report.applied_certificates == version)
+        })
+        .await;
     }
 
     /// Gives out a snapshot under the next generation, which is returned.
     pub(crate) fn publish(&self, mut snapshot: RouteSnapshot) -> u64 {
-        self.snapshot.send_modify(|current| {
+        self.desk.snapshot.send_modify(|current| {
             snapshot.generation = current.generation + 1;
             *current = snapshot;
         });
-        self.snapshot.borrow().generation
+        self.desk.snapshot.borrow().generation
     }
 
     pub(crate) fn last_report(&self) -> Option<NodeReport> {
-        self.reports.lock().unwrap().last().cloned()
+        self.desk.reports.lock().unwrap().last().cloned()
     }
 
     pub(crate) fn reports_of_generation(&self, generation: u64) -> Vec<NodeReport> {
-        let reports = self.reports.lock().unwrap();
+        let reports = self.desk.reports.lock().unwrap();
         reports
             .iter()
             .filter(|report| report.applied_generation == generation)
@@ -136,28 +157,34 @@ impl Drop for Control {
     }
 }
 
-async fn answer_node(
-    snapshot: watch::Sender<RouteSnapshot>,
-    reports: Arc<Mutex<Vec<NodeReport>>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() == Method::POST {
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        reports.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-        return Ok(Response::builder().status(204).body(Full::default()).unwrap());
+impl Desk {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.method() == Method::POST {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            self.reports
+                .lock()
+                .unwrap()
+                .push(serde_json::from_slice(&body).unwrap());
+            return Ok(Response::builder().status(204).body(Full::default()).unwrap());
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let after: u64 = query.strip_prefix("after=").unwrap().parse().unwrap();
+        let newer = match request.uri().path() {
+            "/node/snapshot" => newer(&self.snapshot, |snapshot| snapshot.generation > after).await,
+            "/node/certificates" => newer(&self.certificates, |set| set.version > after).await,
+            other => panic!("the node asks for {other}"),
+        };
+        Ok(match newer {
+            Some(text) => Response::new(Full::from(text)),
+            None => Response::builder().status(204).body(Full::default()).unwrap(),
+        })
     }
-    let query = request.uri().query().unwrap_or_default();
-    let after: u64 = query.strip_prefix("after=").unwrap().parse().unwrap();
-    let mut newer = snapshot.subscribe();
-    let found = tokio::time::timeout(
-        Duration::from_secs(1),
-        newer.wait_for(|snapshot| snapshot.generation > after),
-    )
-    .await;
-    Ok(match found {
-        Ok(Ok(snapshot)) => Response::new(Full::from(serde_json::to_vec(&*snapshot).unwrap())),
-        _ => Response::builder().status(204).body(Full::default()).unwrap(),
-    })
+}
+
+async fn newer<T: serde::Serialize>(given: &watch::Sender<T>, is_newer: impl FnMut(&T) -> bool) -> Option<Vec<u8>> {
+    let mut given = given.subscribe();
+    let found = tokio::time::timeout(Duration::from_secs(1), given.wait_for(is_newer)).await;
+    Some(serde_json::to_vec(&*found.ok()?.unwrap()).unwrap())
 }
 
 /// A running node, with its control.
@@ -166,6 +193,8 @@ pub(crate) struct TestNode {
     pub(crate) control: Control,
     pub(crate) folder: TempDir,
     pub(crate) config: NodeConfig,
+    /// Where it listens for TLS, if it was told to.
+    pub(crate) https: Option<SocketAddr>,
     counters: Box<dyn Fn() -> CounterTotals + Send + Sync>,
     stop: CancellationToken,
     ended: Option<JoinHandle<Result<(), NodeError>>>,
@@ -187,9 +216,10 @@ impl TestNode {
             ..Limits::default()
         };
         change(&mut config);
-        let (address, counters, stop, ended) = run(config.clone());
+        let (address, https, counters, stop, ended) = run(config.clone());
         Self {
             address,
+            https,
             control,
             folder,
             config,
@@ -213,8 +243,9 @@ impl TestNode {
 
     /// Starts it again with the same folder.
     pub(crate) fn start_again(&mut self) {
-        let (address, counters, stop, ended) = run(self.config.clone());
-        (self.address, self.counters, self.stop, self.ended) = (address, counters, stop, Some(ended));
+        let (address, https, counters, stop, ended) = run(self.config.clone());
+        (self.address, self.https, self.counters) = (address, https, counters);
+        (self.stop, self.ended) = (stop, Some(ended));
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -236,6 +267,7 @@ impl Drop for TestNode {
 
 type Started = (
     SocketAddr,
+    Option<SocketAddr>,
     Box<dyn Fn() -> CounterTotals + Send + Sync>,
     CancellationToken,
     JoinHandle<Result<(), NodeError>>,
@@ -243,9 +275,10 @@ type Started = (
 
 fn run(config: NodeConfig) -> Started {
     let node = Node::bind(config).unwrap();
-    let (address, counters, stop) = (node.http_address(), Box::new(node.counters()), CancellationToken::new());
+    let (address, https) = (node.http_address(), node.https_address());
+    let (counters, stop) = (Box::new(node.counters()), CancellationToken::new());
     let ended = tokio::spawn(node.run(stop.clone()));
-    (address, counters, stop, ended)
+    (address, https, counters, stop, ended)
 }
 
 /// A keep-alive connection of a client.
@@ -277,7 +310,7 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
-    pub(crate) async fn over(stream: TcpStream) -> Self {
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();
@@ -463,6 +496,8 @@ pub(crate) fn snapshot(routes: Vec<Route>) -> RouteSnapshot {
         environment: EnvironmentId::from_parts(1, 1),
         title: "shop".to_owned(),
         routes,
+        https: weir_model::certificate::HttpsPolicy::default(),
+        redirect_to: None,
     };
     RouteSnapshot {
         hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),

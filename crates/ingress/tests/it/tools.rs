@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 
+use crate::authority::*;
 use crate::support::*;
 
 const MANY_BYTES: usize = 20 << 20;
@@ -43,8 +44,12 @@ async fn run(program: &str, arguments: &[&str]) -> Output {
 }
 
 async fn curl(address: SocketAddr, path: &str, arguments: &[&str]) -> String {
-    let resolve = format!("shop.localhost:{}:127.0.0.1", address.port());
     let url = format!("http://shop.localhost:{}{path}", address.port());
+    curl_at(address, &url, arguments).await
+}
+
+async fn curl_at(address: SocketAddr, url: &str, arguments: &[&str]) -> String {
+    let resolve = format!("shop.localhost:{}:127.0.0.1", address.port());
     let always = [
         "--silent",
         "--show-error",
@@ -55,9 +60,9 @@ async fn curl(address: SocketAddr, path: &str, arguments: &[&str]) -> String {
         "--resolve",
         &resolve,
     ];
-    let output = run("curl", &[&always[..], arguments, &[&url]].concat()).await;
+    let output = run("curl", &[&always[..], arguments, &[url]].concat()).await;
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "curl {arguments:?} {path}: {said}");
+    assert!(output.status.success(), "curl {arguments:?} {url}: {said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -157,4 +162,50 @@ async fn h2load_gets_every_answer() {
         );
     }
     assert_eq!(app.requests(), 6_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_and_h2load_are_served_inside_tls() {
+    let node = tls_node().await;
+    let app = app().await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    let authority = Authority::new();
+    node.control.certify(authority.set(&[&["shop.localhost"]])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let believed = folder.path().join("authority.pem");
+    std::fs::write(&believed, authority.pem()).unwrap();
+    let believed = believed.display().to_string();
+    let url = |path: &str| format!("https://shop.localhost:{}{path}", node.tls().port());
+    for version in [
+        &["--http1.1", "--tls-max", "1.2"][..],
+        &["--http1.1", "--tlsv1.3"],
+        &["--http2", "--tls-max", "1.2"],
+        &["--http2", "--tlsv1.3"],
+    ] {
+        let arguments = [version, &["--cacert", &believed]].concat();
+        assert_eq!(
+            curl_at(node.tls(), &url("/a"), &arguments).await,
+            "GET /a 0",
+            "{version:?}"
+        );
+        let counting = [
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{size_download}/%{http_version}",
+        ];
+        let told = curl_at(node.tls(), &url("/large"), &[&arguments[..], &counting].concat()).await;
+        let expected = if version[0] == "--http1.1" { "1.1" } else { "2" };
+        assert_eq!(told, format!("{MANY_BYTES}/{expected}"), "{version:?}");
+    }
+    let to = format!("--connect-to={}", node.tls());
+    for version in ["--npn-list=h2", "--h1"] {
+        let arguments = ["-n", "1000", "-c", "20", "-m", "10", version, &to, &url("/a")];
+        let output = run("h2load", &arguments).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            text.contains("1000 succeeded, 0 failed, 0 errored, 0 timeout"),
+            "{text}"
+        );
+    }
 }

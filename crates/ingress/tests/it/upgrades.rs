@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::*;
 
 /// Repeats in capitals what comes over the upgraded connection.
-async fn shouting_app() -> App {
+pub(crate) async fn shouting_app() -> App {
     App::start(|mut request| async move {
         let Some(protocol) = request.headers().get("upgrade").cloned() else {
             return Response::new(full("plain"));
@@ -36,7 +36,10 @@ async fn shouting_app() -> App {
 }
 
 async fn upgrade(node: &TestNode) -> TokioIo<hyper::upgrade::Upgraded> {
-    let mut client = Client::connect(node.address).await;
+    upgrade_over(Client::connect(node.address).await).await
+}
+
+pub(crate) async fn upgrade_over(mut client: Client) -> TokioIo<hyper::upgrade::Upgraded> {
     let request = Request::get("/")
         .header("connection", "Upgrade")
         .header("upgrade", "websocket");
@@ -46,7 +49,7 @@ async fn upgrade(node: &TestNode) -> TokioIo<hyper::upgrade::Upgraded> {
     TokioIo::new(hyper::upgrade::on(answer).await.unwrap())
 }
 
-async fn echo(socket: &mut TokioIo<hyper::upgrade::Upgraded>) {
+pub(crate) async fn echo(socket: &mut TokioIo<hyper::upgrade::Upgraded>) {
     socket.write_all(b"hello").await.unwrap();
     let mut buffer = [0; 5];
     within(5, "the echo", socket.read_exact(&mut buffer)).await.unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weir_model::certificate::HttpsPolicy;
 use weir_model::deployment::{Deployment, DeploymentKind, DeploymentState};
 use weir_model::project::{Domain, Environment, EnvironmentMode, Project, Scope, Token, Variable};
 use weir_model::release::{Release, ReleaseApp, ReleaseSource};
@@ -56,6 +57,8 @@ pub(crate) fn domain(environment: EnvironmentId, host: &str) -> Domain {
         app: None,
         host: host.to_owned(),
         platform: true,
+        redirect_to: None,
+        https: HttpsPolicy::default(),
         created_ms: now_ms,
     }
 }

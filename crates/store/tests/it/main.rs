@@ -8,6 +8,7 @@
 )]
 
 mod billing;
+mod certificates;
 mod database;
 mod deployments;
 mod failures;

@@ -15,6 +15,10 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "certificate_counts",
+        "certificate_limits",
+        "certificate_names",
+        "certificates",
         "billing_records",
         "access_counts",
         "node_runs",

@@ -1,6 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +19,7 @@ use weir_model::{EnvironmentId, InstanceId};
 use crate::client::chain;
 use crate::failure::{Failure, Result};
 use crate::platform::part::{PartOptions, is_orphan, stop_token};
+use crate::platform::sockets::Sockets;
 use crate::platform::{installation, prepare, tracing_format};
 
 /// A node that ends keeps the log of its wallets for so long, at most; then something is wrong.
@@ -31,9 +30,9 @@ const LOG_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Args {
     #[command(flatten)]
     options: PartOptions,
-    /// The listening socket is the standard input; `weir up` holds it over restarts.
+    /// The listening sockets come by the standard input; `weir up` holds them over restarts.
     #[arg(long, hide = true)]
-    socket_on_stdin: bool,
+    sockets_on_stdin: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
@@ -42,10 +41,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     prepare::data_folder(&config.data)?;
     let stop = stop_token(args.options.supervisor)?;
     let mut node = NodeConfig::new(config.http, config.node_socket(), config.data.join("routes.json"));
-    if args.socket_on_stdin {
-        let socket = std::io::stdin().as_fd().try_clone_to_owned();
-        let socket = socket.map_err(|error| Failure::failed(format!("cannot take the listening socket: {error}")))?;
-        node.listener = Some(Arc::new(TcpListener::from(socket)));
+    node.https = config.https;
+    if args.sockets_on_stdin {
+        let sockets = Sockets::take(std::io::stdin());
+        let sockets =
+            sockets.map_err(|error| Failure::failed(format!("cannot take the listening sockets: {error}")))?;
+        node.listener = sockets.http.map(Arc::new);
+        node.https_listener = sockets.https.map(Arc::new);
     }
     let shard = node.worker_count();
     let link = Arc::new(SocketLink::new(config.node_socket()));

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     detached: bool,
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
+pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
     if args.background {
         engine_check::check(|words| session.ui.note(words)).await?;
         return background::start(&args.options, &session.ui).await;
@@ -44,6 +44,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     engine_check::check(say).await?;
     prepare::free_address(args.options.control, "--control", say).await?;
     prepare::free_address(args.options.http, "--http", say).await?;
+    args.options.settle_https(say);
+    if let Some(address) = args.options.https() {
+        prepare::free_address(address, "--https", say).await?;
+    }
     let sink = if args.detached {
         let path = background::log_file(&data);
         Sink::File(RotatingFile::open(&path).map_err(|error| Failure::file("open", &path, &error))?)
@@ -113,8 +117,10 @@ async fn announce(args: &Args, session: &Session, log: &Log) -> Result<()> {
     while !is_ready(&args.options).await {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    let https = args.options.https();
+    let https = https.map_or_else(String::new, |address| format!(" and, by TLS, on {address}"));
     log.say(&format!(
-        "ready: API and git on {}, applications on {}",
+        "ready: API and git on {}, applications on {}{https}",
         args.options.control, args.options.http
     ));
     if !args.detached && !session.ui.is_json() {

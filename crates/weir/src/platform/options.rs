@@ -1,7 +1,7 @@
 //! What `weir up` is told, and passes on to its parts.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::executable::executable;
@@ -15,6 +15,10 @@ pub(crate) const DATABASE_VARIABLE: &str = "WEIR_DATABASE";
 /// The mail server by environment, for the same reason.
 pub(crate) const SMTP_VARIABLE: &str = "WEIR_SMTP";
 
+/// Ports where browsers look unless they are told another.
+const USUAL_HTTP: u16 = 80;
+const USUAL_HTTPS: u16 = 443;
+
 /// Options that `up`, `control` and `node` share.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PlatformOptions {
@@ -24,6 +28,9 @@ pub(crate) struct PlatformOptions {
     /// Where applications are reached.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) http: SocketAddr,
+    /// Where applications are reached by TLS, or `off`; otherwise port 443 if it is free and --http has port 80.
+    #[arg(long, value_name = "ADDRESS", value_parser = https)]
+    https: Option<Https>,
     /// Where the API and git are reached.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub(crate) control: SocketAddr,
@@ -36,8 +43,26 @@ pub(crate) struct PlatformOptions {
     /// The mail server for notices: smtp://USER:PASSWORD@HOST:587?from=ADDRESS. Better given as WEIR_SMTP, because it holds a password.
     #[arg(long, value_name = "URL", env = SMTP_VARIABLE, hide_env_values = true)]
     smtp: Option<String>,
+    /// Makes and removes records in DNS where a certificate needs them: PROGRAM present|cleanup NAME VALUE.
+    #[arg(long, value_name = "PROGRAM")]
+    dns_hook: Option<PathBuf>,
     #[command(flatten)]
     bounds: Bounds,
+}
+
+/// Whether the ingress speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Https {
+    Off,
+    At(SocketAddr),
+}
+
+fn https(text: &str) -> std::result::Result<Https, String> {
+    if text == "off" {
+        return Ok(Https::Off);
+    }
+    let address = text.parse().map(Https::At);
+    address.map_err(|_| "that is neither an address like 0.0.0.0:443 nor `off`".to_owned())
 }
 
 /// What Weir may take of the machine.
@@ -86,14 +111,49 @@ impl PlatformOptions {
         Ok(folder)
     }
 
+    /// Where the ingress speaks TLS; nowhere unless it was given or settled.
+    pub(crate) fn https(&self) -> Option<SocketAddr> {
+        match self.https {
+            Some(Https::At(address)) => Some(address),
+            Some(Https::Off) | None => None,
+        }
+    }
+
+    /// Decides where the ingress speaks TLS, if nobody has said it: where browsers look for it, if
+    /// that is where they look for HTTP, too.
+    pub(crate) fn settle_https(&mut self, say: impl Fn(&str)) {
+        if self.https.is_some() || self.http.port() != USUAL_HTTP {
+            return;
+        }
+        let address = SocketAddr::new(self.http.ip(), USUAL_HTTPS);
+        self.https = Some(match TcpListener::bind(address) {
+            Ok(_) => Https::At(address),
+            Err(error) => {
+                say(&format!(
+                    "applications are not reached by TLS, because {address} cannot be listened on ({error}); \
+                     make it free, or choose another with --https ADDRESS"
+                ));
+                Https::Off
+            }
+        });
+    }
+
     /// The command line of a part.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = vec!["--data".into(), self.data()?.into()];
         let bounds = &self.bounds;
         let mut add = |name: &str, value: String| arguments.extend([name.into(), value.into()]);
         add("--http", self.http.to_string());
+        match self.https {
+            Some(Https::At(address)) => add("--https", address.to_string()),
+            Some(Https::Off) => add("--https", "off".to_owned()),
+            None => {}
+        }
         add("--control", self.control.to_string());
         add("--domain", self.domain.clone());
+        if let Some(hook) = self.dns_hook()?.as_ref().and_then(|hook| hook.to_str()) {
+            add("--dns-hook", hook.to_owned());
+        }
         if let Some(number) = bounds.concurrent_builds {
             add("--concurrent-builds", number.to_string());
         }
@@ -102,6 +162,12 @@ impl PlatformOptions {
         add("--releases-kept", bounds.releases_kept.to_string());
         add("--keep-previous-s", bounds.keep_previous_s.to_string());
         Ok(arguments)
+    }
+
+    /// The program that makes records in DNS, absolute.
+    fn dns_hook(&self) -> Result<Option<PathBuf>> {
+        let absolute = |hook: &PathBuf| std::path::absolute(hook).map_err(|error| Failure::file("find", hook, &error));
+        self.dns_hook.as_ref().map(absolute).transpose()
     }
 
     /// The database as it is handed to a part, in its environment.
@@ -141,6 +207,7 @@ impl PlatformOptions {
                 .unwrap_or_else(|| format!("sqlite:{}", data.join("weir.db").display())),
             control: self.control,
             http: self.http,
+            https: self.https(),
             domain: self.domain.clone(),
             ca_bundle: ca_bundle(),
             executable,
@@ -149,6 +216,7 @@ impl PlatformOptions {
             build_cache_bytes: u64::from(bounds.build_cache_mib) << 20,
             releases_kept: i64::from(bounds.releases_kept),
             keep_previous_s: bounds.keep_previous_s,
+            dns_hook: self.dns_hook()?,
             smtp: self.smtp.clone().map(weir_control::secrets::Secret::new),
             data,
         })
@@ -179,6 +247,16 @@ fn ca_bundle() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_at_an_address_or_off() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8443));
+        assert_eq!(https("127.0.0.1:8443"), Ok(Https::At(address)));
+        assert_eq!(https("off"), Ok(Https::Off));
+        for wrong in ["", "on", "443", ":443", "localhost"] {
+            assert!(https(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
 
     #[test]
     fn domains_are_checked() {

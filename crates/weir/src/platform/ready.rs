@@ -19,6 +19,9 @@ pub(crate) struct Addresses {
     url: String,
     /// The ingress.
     http: String,
+    /// The ingress with TLS, if it was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    https: Option<String>,
     /// What the hosts of applications end with.
     domain: String,
     /// The data folder.
@@ -34,6 +37,7 @@ impl Addresses {
         Ok(Self {
             url: options.url(),
             http: options.http.to_string(),
+            https: options.https().map(|address| address.to_string()),
             domain: options.domain.clone(),
             token_file: data.join("admin-token"),
             data,
@@ -51,10 +55,12 @@ impl Addresses {
     /// Where to go and what to type first.
     pub(crate) fn text(&self, ui: &Ui) -> String {
         let mut text = format!("\n{}\n", ui.err(Look::Good, "Weir is ready."));
+        let https = self.https.as_ref();
+        let https = https.map_or_else(String::new, |address| format!(", and on {address} for TLS"));
         let rows = [
             (
                 "applications",
-                format!("{}   (listens on {})", self.application_url(), self.http),
+                format!("{}   (listens on {}{https})", self.application_url(), self.http),
             ),
             ("API and git", self.url.clone()),
             ("admin token", self.token_file.display().to_string()),

@@ -1,8 +1,6 @@
 //! Starts `control`, `node` and `deadman`, starts them again when they die, reads what they say,
 //! and stops them in order: who decides first, then who carries, last who watches that one.
 
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::executable::this_program;
 use super::log::{Log, Speaker};
 use super::options::{DATABASE_VARIABLE, PlatformOptions, SMTP_VARIABLE};
+use super::sockets::Sockets;
 use crate::failure::{Failure, Result};
 
 /// First and longest pause before a part is started again.
@@ -45,21 +44,15 @@ pub(crate) async fn watch_over(options: &PlatformOptions, log: &Log, stops: &Sto
         options,
         log,
         speaker: Speaker::Control,
-        listener: Mutex::default(),
+        sockets: Mutex::default(),
         stop: stops.control.clone(),
         at_once: stops.at_once.clone(),
     };
-    // Held here, so that visitors wait while a node that died is started again. If it cannot be
-    // bound, the node finds out and says so.
-    let listener = options
-        .config()
-        .ok()
-        .and_then(|config| TcpListener::bind(config.http).ok());
     let node = Part {
         options,
         log,
         speaker: Speaker::Node,
-        listener: Mutex::new(listener),
+        sockets: Mutex::new(Sockets::listen(options.http, options.https())),
         stop: stops.node.clone(),
         at_once: stops.at_once.clone(),
     };
@@ -67,7 +60,7 @@ pub(crate) async fn watch_over(options: &PlatformOptions, log: &Log, stops: &Sto
         options,
         log,
         speaker: Speaker::Deadman,
-        listener: Mutex::default(),
+        sockets: Mutex::default(),
         stop: CancellationToken::new(),
         at_once: stops.at_once.clone(),
     };
@@ -99,8 +92,8 @@ struct Part<'a> {
     options: &'a PlatformOptions,
     log: &'a Log,
     speaker: Speaker,
-    /// The part's listening socket, given to it as its standard input.
-    listener: Mutex<Option<TcpListener>>,
+    /// The part's listening sockets, handed over by its standard input.
+    sockets: Mutex<Sockets>,
     stop: CancellationToken,
     at_once: CancellationToken,
 }
@@ -145,7 +138,7 @@ impl Part<'_> {
                 () = self.stop.cancelled() => {}
             }
             // Nobody is to wait for a node that does not come back.
-            self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+            *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = Sockets::default();
             self.end(&mut child, pid).await.map(|()| None)
         };
         // The output ends with the part, unless somebody it started keeps it open.
@@ -182,11 +175,10 @@ impl Part<'_> {
             // Ctrl-C is for the supervisor, which stops its parts in order.
             .process_group(0)
             .kill_on_drop(true);
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listener) = listener.as_ref().and_then(|listener| listener.try_clone().ok()) {
-            command
-                .arg("--socket-on-stdin")
-                .stdin(Stdio::from(OwnedFd::from(listener)));
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        // If they cannot be handed over now, the node says that it cannot listen, and is started again.
+        if let Ok(Some(input)) = sockets.hand_over() {
+            command.arg("--sockets-on-stdin").stdin(Stdio::from(input));
         }
         match self.options.database_variable() {
             Some(database) => command.env(DATABASE_VARIABLE, database),

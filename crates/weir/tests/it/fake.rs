@@ -287,6 +287,10 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         url: "http://shop.example:8080".into(),
         app: None,
         platform: false,
+        redirect_to: None,
+        https_redirect: true,
+        hsts_s: 0,
+        certificate: None,
     };
     Json(EnvironmentStatus {
         environment: environment_of(&project, &name),
