@@ -130,11 +130,13 @@ impl Firewall {
             format!("-A {input} -p udp --dport 53 -j ACCEPT"),
             format!("-A {input} -p tcp --dport 53 -j ACCEPT"),
         ];
-        lines.extend(
-            METADATA
-                .iter()
-                .map(|range| format!("-A {forward} -d {range} -j REJECT")),
-        );
+        for range in METADATA {
+            // The kernel sends few ICMP errors a second: a connection would hang for want of one.
+            lines.push(format!(
+                "-A {forward} -d {range} -p tcp -j REJECT --reject-with tcp-reset"
+            ));
+            lines.push(format!("-A {forward} -d {range} -j REJECT"));
+        }
         for port in &self.ingress_ports {
             lines.push(format!("-A {input} -p tcp --dport {port} -j ACCEPT"));
         }
