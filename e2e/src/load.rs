@@ -1,9 +1,9 @@
 //! A constant load on one app (the probe) by a client that forgives nothing: every error,
 //! reset, wrong status, cut body and old answer after a new one counts.
 //!
-//! Four kinds of clients at once: connections that are kept alive, a new connection for each
-//! request, answers that take a second to stream, and a websocket that must echo. The first
-//! two are sent at a constant rate whether or not earlier ones were answered, so that a hold
+//! Several kinds of clients at once: connections that are kept alive, a new connection for each
+//! request, HTTP/2 (prior knowledge), answers that take a second to stream, downloads whose every
+//! byte is checked, and websockets that must echo. The first three are sent at a constant rate whether or not earlier ones were answered, so that a hold
 //! does not thin out the load. Bounded: at most [`LoadOptions::limit`] long, at most 500
 //! requests in flight.
 
@@ -19,7 +19,7 @@ use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -43,9 +43,19 @@ pub struct LoadOptions {
     pub slow: u32,
     /// How many websockets are open at any time.
     pub websockets: u32,
+    /// Quick requests per second over connections of HTTP/2.
+    pub http2_per_s: u32,
+    /// How many downloads go on at any time, and how many MiB each has.
+    pub downloads: (u32, u32),
+    /// How long each websocket is used until its client closes it; `None`: to the end.
+    pub websocket_life: Option<Duration>,
+    /// An answer to a quick request that comes later than this is a failure.
+    pub late: Duration,
     /// Websockets of a release that was replaced must be able to go on for so long; `None`
     /// where a switch may cut them (an app with a volume for one writer).
     pub drain: Option<Duration>,
+    /// Whether two releases may answer in turn, as during a canary.
+    pub mixed: bool,
     /// The load ends by itself after so long.
     pub limit: Duration,
 }
@@ -61,7 +71,12 @@ impl LoadOptions {
             fresh_per_s: 20,
             slow: 4,
             websockets: 2,
+            http2_per_s: 0,
+            downloads: (0, 0),
+            websocket_life: None,
+            late: Duration::from_secs(90),
             drain: None,
+            mixed: false,
             limit: Duration::from_secs(900),
         }
     }
@@ -70,6 +85,8 @@ impl LoadOptions {
 /// What came of it.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
+    /// Whether websockets were part of the load.
+    pub expects_echoes: bool,
     /// Requests whose answer was right, by kind of client.
     pub right: BTreeMap<&'static str, u64>,
     /// How often each thing went wrong.
@@ -78,6 +95,10 @@ pub struct Report {
     pub longest: Duration,
     /// Times of all quick requests, in microseconds.
     pub times_us: Vec<u64>,
+    /// The same by kind of client.
+    pub times_by_kind_us: BTreeMap<&'static str, Vec<u64>>,
+    /// How many failed, by kind of client.
+    pub wrong_by_kind: BTreeMap<&'static str, u64>,
     /// Messages that websockets echoed.
     pub echoed: u64,
     /// Websockets that ended because their release was drained.
@@ -97,10 +118,12 @@ impl Report {
 
     /// A percentile (0 to 100) of the times of quick requests.
     pub fn percentile(&self, percent: usize) -> Duration {
-        let mut times = self.times_us.clone();
-        times.sort_unstable();
-        let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-        Duration::from_micros(times.get(index).copied().unwrap_or(0))
+        percentile(&self.times_us, percent)
+    }
+
+    /// The same of one kind of client; 100 is the longest.
+    pub fn percentile_of(&self, kind: &str, percent: usize) -> Duration {
+        percentile(self.times_by_kind_us.get(kind).map_or(&[], Vec::as_slice), percent)
     }
 
     /// One line for people.
@@ -121,12 +144,19 @@ impl Report {
     pub fn none_failed(self) -> Result<Self> {
         ensure!(self.failed() == 0, "{}: {:#?}", self.summary(), self.wrong);
         ensure!(
-            self.sent() > 20 && self.echoed > 0,
+            self.sent() > 20 && (self.echoed > 0 || !self.expects_echoes),
             "too little load to prove anything: {}",
             self.summary()
         );
         Ok(self)
     }
+}
+
+fn percentile(times_us: &[u64], percent: usize) -> Duration {
+    let mut times = times_us.to_vec();
+    times.sort_unstable();
+    let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    Duration::from_micros(times.get(index).copied().unwrap_or(0))
 }
 
 struct Shared {
@@ -139,6 +169,8 @@ struct Shared {
     /// When each version answered for the first time.
     first_answers: Mutex<BTreeMap<u32, Instant>>,
     idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
+    /// The connection of HTTP/2 that is used at present.
+    http2: tokio::sync::Mutex<Option<Http2Sender>>,
     in_flight: Semaphore,
 }
 
@@ -163,16 +195,24 @@ impl Load {
         let shared = Arc::new(Shared {
             deadline: Instant::now() + options.limit,
             stop: AtomicBool::new(false),
-            report: Mutex::default(),
+            report: Mutex::new(Report {
+                expects_echoes: options.websockets > 0,
+                ..Report::default()
+            }),
             newest: AtomicU32::new(0),
             first_answers: Mutex::default(),
             idle: Mutex::default(),
+            http2: tokio::sync::Mutex::default(),
             in_flight: Semaphore::new(500),
             options,
         });
         let mut clients = JoinSet::new();
         clients.spawn(send_at_rate(Arc::clone(&shared), Kind::KeptAlive));
         clients.spawn(send_at_rate(Arc::clone(&shared), Kind::Fresh));
+        clients.spawn(send_at_rate(Arc::clone(&shared), Kind::Http2));
+        for _ in 0..shared.options.downloads.0 {
+            clients.spawn(download(Arc::clone(&shared)));
+        }
         for _ in 0..shared.options.slow {
             clients.spawn(stream_slowly(Arc::clone(&shared)));
         }
@@ -199,10 +239,13 @@ impl Load {
     }
 }
 
+type Http2Sender = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
+
 #[derive(Clone, Copy)]
 enum Kind {
     KeptAlive,
     Fresh,
+    Http2,
 }
 
 impl Kind {
@@ -210,6 +253,7 @@ impl Kind {
         match self {
             Self::KeptAlive => "kept alive",
             Self::Fresh => "new connection",
+            Self::Http2 => "HTTP/2",
         }
     }
 }
@@ -224,9 +268,12 @@ impl Shared {
         if let Some(begin) = begin {
             let took = begin.elapsed();
             report.longest = report.longest.max(took);
-            report
-                .times_us
-                .push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            report.times_us.push(took_us);
+            report.times_by_kind_us.entry(kind).or_default().push(took_us);
+        }
+        if result.is_err() {
+            *report.wrong_by_kind.entry(kind).or_default() += 1;
         }
         match result {
             Ok(()) => *report.right.entry(kind).or_default() += 1,
@@ -239,7 +286,7 @@ impl Shared {
     fn check_version(&self, body: &str, newest_when_sent: u32) -> Result<()> {
         let version = version_of(body)?;
         ensure!(
-            version >= newest_when_sent,
+            self.options.mixed || version >= newest_when_sent,
             "an older release answered after a newer one"
         );
         if self.newest.fetch_max(version, Ordering::Relaxed) < version {
@@ -280,24 +327,69 @@ impl Shared {
         self.connect().await
     }
 
+    /// The connection of HTTP/2, or a new one where it takes no more requests.
+    async fn http2(&self) -> Result<Http2Sender> {
+        let mut current = self.http2.lock().await;
+        if let Some(sender) = current.as_mut()
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender.clone());
+        }
+        let stream = TcpStream::connect(self.options.address).await.context("connect")?;
+        stream.set_nodelay(true).context("connect")?;
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .context("connect")?;
+        tokio::spawn(connection);
+        *current = Some(sender.clone());
+        Ok(sender)
+    }
+
+    /// One that the other side has not taken, because its connection ends in order (GOAWAY), is sent
+    /// again, as every client does: it says so before anything was done.
+    async fn exchange_http2(&self, path: &str) -> Result<String> {
+        let mut tries = 0;
+        loop {
+            let mut sender = self.http2().await?;
+            let uri = format!("http://{}:{}{path}", self.options.host, self.options.address.port());
+            let request = Request::builder().uri(uri).body(Empty::new())?;
+            let answer = match sender.try_send_request(request).await {
+                Ok(answer) => answer,
+                Err(mut refused) => {
+                    tries += 1;
+                    if refused.take_message().is_some() && tries < 4 {
+                        continue;
+                    }
+                    return Err(refused.into_error()).context("no answer");
+                }
+            };
+            return body_of(answer).await;
+        }
+    }
+
     async fn exchange(&self, sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<String> {
         let host = format!("{}:{}", self.options.host, self.options.address.port());
         let request = Request::builder().uri(path).header("host", host).body(Empty::new())?;
         let answer = sender.send_request(request).await.context("no answer")?;
-        let status = answer.status().as_u16();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .context("the answer was cut")?
-            .to_bytes();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        if status != 200 {
-            let first: String = body.chars().filter(|c| !c.is_control()).take(160).collect();
-            bail!("status {status}: {first}");
-        }
-        Ok(body)
+        body_of(answer).await
     }
+}
+
+/// The body of an answer that is right and whole.
+async fn body_of(answer: hyper::Response<hyper::body::Incoming>) -> Result<String> {
+    let status = answer.status().as_u16();
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .context("the answer was cut")?
+        .to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    if status != 200 {
+        let first: String = body.chars().filter(|c| !c.is_control()).take(160).collect();
+        bail!("status {status}: {first}");
+    }
+    Ok(body)
 }
 
 fn version_of(body: &str) -> Result<u32> {
@@ -312,6 +404,7 @@ async fn send_at_rate(shared: Arc<Shared>, kind: Kind) {
     let per_s = match kind {
         Kind::KeptAlive => shared.options.kept_alive_per_s,
         Kind::Fresh => shared.options.fresh_per_s,
+        Kind::Http2 => shared.options.http2_per_s,
     };
     if per_s == 0 {
         return;
@@ -331,6 +424,11 @@ async fn send_at_rate(shared: Arc<Shared>, kind: Kind) {
                 Ok(result) => result,
                 Err(_) => Err(anyhow::anyhow!("no answer within 90 s")),
             };
+            let late = shared.options.late;
+            let result = match result {
+                Ok(()) if begin.elapsed() > late => Err(anyhow::anyhow!("later than {late:?}")),
+                result => result,
+            };
             shared.record(kind.name(), Some(begin), result);
         });
         while requests.try_join_next().is_some() {}
@@ -339,6 +437,11 @@ async fn send_at_rate(shared: Arc<Shared>, kind: Kind) {
 }
 
 async fn send_quick(shared: &Shared, kind: Kind) -> Result<()> {
+    if matches!(kind, Kind::Http2) {
+        let newest = shared.newest.load(Ordering::Relaxed);
+        let body = shared.exchange_http2(&shared.options.path).await?;
+        return shared.check_version(&body, newest);
+    }
     let mut sender = shared.connection(kind).await?;
     let newest = shared.newest.load(Ordering::Relaxed);
     let body = shared.exchange(&mut sender, &shared.options.path).await?;
@@ -370,6 +473,41 @@ async fn stream_slowly(shared: Arc<Shared>) {
     }
 }
 
+/// Downloads, one after the other: each is as long as it says, and every byte is the right one.
+async fn download(shared: Arc<Shared>) {
+    let mib = shared.options.downloads.1;
+    while shared.goes_on() {
+        let result = async {
+            let mut sender = shared.connect().await?;
+            let host = format!("{}:{}", shared.options.host, shared.options.address.port());
+            let path = format!("/download?mib={mib}");
+            let request = Request::builder().uri(path).header("host", host).body(Empty::new())?;
+            let answer = sender.send_request(request).await.context("no answer")?;
+            ensure!(answer.status() == 200, "status {}", answer.status());
+            let (mut body, mut at) = (answer.into_body(), 0_u64);
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.context("the answer was cut")?.into_data() else {
+                    continue;
+                };
+                let right = data.iter().zip(at..).all(|(byte, at)| u64::from(*byte) == at % 251);
+                ensure!(right, "a wrong byte after {at}");
+                at += u64::try_from(data.len())?;
+            }
+            ensure!(at == u64::from(mib) << 20, "{at} bytes instead of {mib} MiB");
+            Ok(())
+        };
+        let result = match timeout(Duration::from_secs(180), result).await {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("not whole within 180 s")),
+        };
+        let failed = result.is_err();
+        shared.record("download", None, result);
+        if failed {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
 async fn keep_websocket(shared: Arc<Shared>) {
     while shared.goes_on() {
         let result = echo_until_drained(&shared).await;
@@ -393,7 +531,11 @@ async fn echo_until_drained(shared: &Shared) -> Result<()> {
         .context("handshake")?;
     let mut version = 0;
     let mut count = 0_u64;
+    let end = shared.options.websocket_life.map(|life| Instant::now() + life);
     loop {
+        if end.is_some_and(|end| Instant::now() > end) {
+            return close_in_order(socket).await;
+        }
         let wanted = if version == 0 {
             None
         } else {
@@ -439,6 +581,26 @@ async fn echo_until_drained(shared: &Shared) -> Result<()> {
     }
     shared.report.lock().unwrap_or_else(PoisonError::into_inner).drained += 1;
     Ok(())
+}
+
+/// Says that it is over, and waits for the other side to say so, too.
+async fn close_in_order<S>(mut socket: tokio_tungstenite::WebSocketStream<S>) -> Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    socket.close(None).await.context("it cannot be closed in order")?;
+    let closed = async {
+        while let Some(message) = socket.next().await {
+            if matches!(message, Ok(Message::Close(_))) {
+                return Ok(());
+            }
+            message.context("it was cut instead of closed")?;
+        }
+        bail!("it was cut instead of closed")
+    };
+    timeout(Duration::from_secs(10), closed)
+        .await
+        .context("it is not closed")?
 }
 
 #[cfg(test)]

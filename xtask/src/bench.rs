@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 /// The binary to measure: `WEIR_E2E_BINARY`, or a release build made now.
-fn build_release() -> Result<PathBuf> {
+pub(crate) fn build_release() -> Result<PathBuf> {
     let root = e2e::root();
     if let Some(binary) = std::env::var_os("WEIR_E2E_BINARY") {
         return Ok(PathBuf::from(binary));

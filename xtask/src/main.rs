@@ -3,11 +3,14 @@
 
 mod bench;
 mod ci;
+mod classes;
+mod fuzz;
 mod guard_cost;
 mod ingress_bench;
 mod milkie_way;
 mod openapi;
 mod tidy;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -15,12 +18,18 @@ const USAGE: &str = "Usage: cargo xtask <command>
 
   ci                everything that must pass, with the time of each phase (what ./test runs)
   tidy              the rules of the house that neither rustc nor clippy knows
+  fuzz              what reads hostile bytes, under libFuzzer: 60 s a target, all unless one is named
+                    (--seconds N; needs nightly and cargo-fuzz)
   openapi           write docs/reference/openapi.json anew (a test compares it)
   bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
                     (--apps N idle apps, 20 unless told; --no-first leaves out the first push
                     on a machine without stacks)
   bench ingress     the same work through Weir's node, nginx, HAProxy, Envoy and Caddy, in turns: 20
                     minutes on two quiet cores (--quick 2 minutes; --only SHAPE one of them)
+  bench classes     light requests while heavy ones fill their class, beside alone and without
+                    classes, in one run, in turns (--debug for an ordinary build)
+  bench wake        the first byte of a frozen and of a stopped app, beside one that runs and the
+                    engine's own limits (--rounds N wakes of each, 100 unless told)
   bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns
   bench milkie-way  the 72,000-dollar night again, under different policies: a table, a CSV file
                     and a chart in bench/results
@@ -31,10 +40,13 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["ci", rest @ ..] => ci::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
         ["openapi"] => openapi::run(),
         ["bench", "deploy", rest @ ..] => bench::run(rest),
         ["bench", "ingress", rest @ ..] => ingress_bench::run(rest),
+        ["bench", "classes", rest @ ..] => classes::run(rest),
+        ["bench", "wake", rest @ ..] => wake::run(rest),
         ["bench", "guard-cost"] => guard_cost::run(),
         ["bench", "milkie-way"] => milkie_way::run(),
         ["bench", "traces"] => {

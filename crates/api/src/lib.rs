@@ -4,22 +4,28 @@
 //! Instants are RFC 3339 text in UTC with milliseconds. Names are those of the glossary.
 //! Errors are `application/problem+json` ([`Problem`]).
 
+mod access_log;
 mod billing;
+mod cache;
 mod certificates;
 mod invoices;
 mod money;
 mod notices;
+mod protection;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use access_log::*;
 pub use billing::*;
+pub use cache::*;
 pub use certificates::*;
 pub use invoices::*;
 pub use money::*;
 pub use notices::*;
+pub use protection::*;
 
 /// RFC 9457: what went wrong, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -176,6 +182,12 @@ pub struct EnvironmentStatus {
     /// What it has cost, and what is left of the cap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<EnvironmentMoney>,
+    /// How it is closed; absent: it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+    /// Requests that were not let through since the nodes started.
+    #[serde(default, skip_serializing_if = "RefusedRequests::is_nothing")]
+    pub refused: RefusedRequests,
 }
 
 /// A process of an app with its instances.
@@ -185,8 +197,14 @@ pub struct ProcessStatus {
     pub app: String,
     /// The process.
     pub process: String,
-    /// How many instances should run.
+    /// How many instances should run now.
     pub wanted: u32,
+    /// The least and the most, where their number follows the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<InstanceRange>,
+    /// What becomes of instances that nobody asks anything of: `freeze` or `stop`; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
     /// How many are ready.
     pub ready: u32,
     /// The command, if not the image's own.
@@ -198,6 +216,35 @@ pub struct ProcessStatus {
     pub cpu_milli: u32,
     /// All instances, those that end included.
     pub instances: Vec<Instance>,
+    /// What goes on in the classes of its requests, the default one first; none if it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassStatus>,
+}
+
+/// What goes on in one class of the requests to a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClassStatus {
+    /// Its name; `default` for requests without a class.
+    pub class: String,
+    /// How many of its requests an instance gets at once.
+    pub concurrency: u32,
+    /// Requests at instances now.
+    pub in_flight: u64,
+    /// Requests that wait for a place.
+    pub waiting: u64,
+    /// Requests that were refused since the node started, because so many waited.
+    pub refused_full: u64,
+    /// Requests that waited in vain since the node started.
+    pub refused_late: u64,
+}
+
+/// From how many to how many instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InstanceRange {
+    /// At least; 0 where it is stopped while nobody asks for it.
+    pub min: u32,
+    /// At most.
+    pub max: u32,
 }
 
 /// One running copy of a process.
@@ -207,7 +254,7 @@ pub struct Instance {
     pub id: String,
     /// Number of the release that it runs.
     pub release: i64,
-    /// `starting`, `ready`, `unhealthy`, `draining`, `frozen`, `exited`, `crashed`.
+    /// `starting`, `ready`, `asleep`, `unhealthy`, `draining`, `frozen`, `exited`, `crashed`.
     pub state: String,
     /// Why, if it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -291,12 +338,73 @@ pub struct Promote {
     pub from: String,
 }
 
+/// `PUT …/canary`. What is not given stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetCanary {
+    /// The part of the visitors that gets it: `25%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+    /// Requests with this header get it whatever the share is: `X-Canary: yes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+}
+
+/// A release that gets a part of the requests, beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CanaryStatus {
+    /// The part of the visitors that gets it: `5 %`.
+    pub share: String,
+    /// Requests with this header get it whatever the share is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Whether it is on its way to get everything.
+    pub promoted: bool,
+    /// Since when it gets requests.
+    pub since: String,
+    /// The release that serves, then the canary.
+    pub releases: Vec<CanaryRelease>,
+}
+
+/// How one of the two releases does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CanaryRelease {
+    /// Its number.
+    pub release: i64,
+    /// Whether it is the canary.
+    pub canary: bool,
+    /// Instances of it that answer.
+    pub instances: u32,
+    /// Requests that these have answered since they started.
+    pub requests: u64,
+    /// Of all requests, those that were answered with 500 to 599, or not at all.
+    pub failed: u64,
+    /// Requests that go on.
+    pub in_flight: u64,
+}
+
 /// `PUT …/scale`. Keys are `process` (of the main app) or `app.process`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetScale {
-    /// Number of instances by process, 0 to 100.
-    pub processes: BTreeMap<String, u32>,
+    /// Number of instances by process: a number from 0 to 100, or `{"min": 1, "max": 5}` where it
+    /// is to follow the requests (`min` 0: stopped while nobody asks for it).
+    pub processes: BTreeMap<String, InstanceNumber>,
+}
+
+/// How many instances of a process are to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum InstanceNumber {
+    /// Always so many.
+    Fixed(u32),
+    /// As many as the requests ask for.
+    Moving {
+        /// At least.
+        min: u32,
+        /// At most.
+        max: u32,
+    },
 }
 
 /// A variable. The value of a secret is never given out.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use weir_api::{Accepted, SetScale, UpdateVariables};
+use weir_api::{Accepted, InstanceNumber, SetScale, UpdateVariables};
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale, Variable};
 use weir_model::release::Release;
+use weir_model::scaling::InstanceRange;
+use weir_model::spec::AppSpec;
 use weir_model::task::{LineKind, Task, TaskKind, TaskState};
 use weir_model::{AppName, ProcessName, VariableName};
 
@@ -278,16 +280,15 @@ pub async fn set_scale(
     };
     let wanted = checked_scale(project, &release, request)?;
     let present = context.store.scale_list(environment.id).await?;
-    let count = |scale: &Scale| {
+    let range = |scale: &Scale| {
         let set = present
             .iter()
             .find(|other| (&other.app, &other.process) == (&scale.app, &scale.process));
-        set.map_or_else(
-            || release.apps[&scale.app].spec.processes[&scale.process].instances,
-            |set| set.instances,
-        )
+        let spec = &release.apps[&scale.app].spec.processes[&scale.process];
+        let of_file = || spec.scaling.range.unwrap_or(InstanceRange::fixed(spec.instances));
+        set.map_or_else(of_file, Scale::range)
     };
-    if wanted.iter().all(|scale| count(scale) == scale.instances) {
+    if wanted.iter().all(|scale| range(scale) == scale.range()) {
         return Ok(nothing("nothing changed: the numbers are like this already"));
     }
     let mut scales = present.clone();
@@ -301,7 +302,10 @@ pub async fn set_scale(
     context.store.scale_set(environment.id, &wanted).await?;
     let words: Vec<String> = wanted
         .iter()
-        .map(|scale| format!("{}.{}={}", scale.app, scale.process, scale.instances))
+        .map(|scale| {
+            let most = scale.most.map(|most| format!("..{most}")).unwrap_or_default();
+            format!("{}.{}={}{most}", scale.app, scale.process, scale.instances)
+        })
         .collect();
     context
         .tasks
@@ -360,18 +364,15 @@ fn checked_scale(project: &Project, release: &Release, request: &SetScale) -> Re
         format!("its processes are: {}", names.collect::<Vec<_>>().join(", "))
     };
     let mut scales: Vec<Scale> = Vec::new();
-    for (key, &instances) in &request.processes {
+    for (key, number) in &request.processes {
         let shown: String = key.chars().take(80).collect();
         let found = find_process(project, release, key);
         let Some((app, process)) = found else {
             return Err(ApiError::invalid(format!("there is no process `{shown}`")).with_detail(known()));
         };
-        if instances > INSTANCES {
-            return Err(ApiError::invalid(format!(
-                "`{shown}` cannot have {instances} instances; {INSTANCES} are the most"
-            )));
-        }
-        if instances > 1 && release.apps[&app].spec.is_exclusive() {
+        let spec = &release.apps[&app].spec;
+        let (instances, most) = checked_number(*number, &shown, spec, &process)?;
+        if most.unwrap_or(instances) > 1 && release.apps[&app].spec.is_exclusive() {
             return Err(ApiError::invalid(format!(
                 "`{shown}` can have one instance at most, because a volume of `{app}` admits one writer"
             ))
@@ -387,9 +388,43 @@ fn checked_scale(project: &Project, release: &Release, request: &SetScale) -> Re
             app,
             process,
             instances,
+            most,
         });
     }
     Ok(scales)
+}
+
+/// A number of instances, or the least and the most.
+fn checked_number(
+    number: InstanceNumber,
+    shown: &str,
+    app: &AppSpec,
+    process: &ProcessName,
+) -> Result<(u32, Option<u32>), ApiError> {
+    let (instances, most) = match number {
+        InstanceNumber::Fixed(instances) => (instances, None),
+        InstanceNumber::Moving { min, max } => (min, Some(max)),
+    };
+    let highest = most.unwrap_or(instances);
+    if highest > INSTANCES {
+        return Err(ApiError::invalid(format!(
+            "`{shown}` cannot have {highest} instances; {INSTANCES} are the most"
+        )));
+    }
+    if most.is_some() && (highest == 0 || instances > highest) {
+        return Err(
+            ApiError::invalid(format!("`{shown}` cannot have from {instances} to {highest} instances")).with_hint(
+                format!("the least comes first and the most is 1 or more, like `weir scale {shown}=1..5`"),
+            ),
+        );
+    }
+    if most.is_some() && !app.is_routed(process) {
+        return Err(ApiError::invalid(format!(
+            "the number of `{shown}` cannot follow the requests, because no route leads to it"
+        ))
+        .with_hint(format!("give it a fixed number, like `weir scale {shown}=2`")));
+    }
+    Ok((instances, most))
 }
 
 /// The app and process that a key names: `app.process`, or `process` of the main app, or of the

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::logs::Logs;
 use crate::money::Money;
+use crate::protecting::Hashes;
 use crate::push::Pushes;
 use crate::reconcile::Reconciler;
 use crate::secrets::Sealer;
@@ -37,6 +38,8 @@ pub struct Context {
     pub pushes: Pushes,
     /// Seals and opens secrets.
     pub sealer: Sealer,
+    /// Hashes of the passwords that stand before apps.
+    pub hashes: Hashes,
     /// The ledger, and control's own wallets.
     pub money: Money,
     /// Certificates of host names, as nodes serve by them.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_model::canary::Canary;
 use weir_model::deployment::{Deployment, DeploymentKind, DeploymentState};
 use weir_model::files::main_app;
 use weir_model::project::{Domain, Environment, EnvironmentMode, Variable};
@@ -11,9 +12,10 @@ use weir_model::task::LineKind;
 use weir_model::{AppName, DeploymentId, DomainId, EnvironmentId, ProcessName, ReleaseId, TaskId};
 use weir_store::StoreError;
 
+use crate::canary;
 use crate::context::Context;
 use crate::hosts::{self, platform_host};
-use crate::worst_case;
+use crate::{protecting, worst_case};
 
 /// How many deployments are looked through for the one to roll back to.
 const DEPLOYMENTS_LOOKED_AT: i64 = 200;
@@ -44,6 +46,8 @@ pub enum Wish {
         apps: BTreeMap<AppName, ReleaseApp>,
         /// Where they came from.
         source: ReleaseSource,
+        /// What part of the requests it gets first; none: all of them.
+        canary: Option<Canary>,
     },
     /// The images of the live release with the variables as they are now.
     Configuration {
@@ -83,11 +87,20 @@ pub async fn deploy(
         task,
         state: DeploymentState::Pending,
         reason: None,
+        canary: None,
         created_ms: now_ms,
         entered_ms: now_ms,
     };
+    let mut canary = None;
     let (apps, source) = match wish {
-        Wish::Apps { apps, source } => (apps, source),
+        Wish::Apps {
+            apps,
+            source,
+            canary: part,
+        } => {
+            canary = part;
+            (apps, source)
+        }
         Wish::Configuration { names } => (
             live_release(context, environment).await?.apps,
             ReleaseSource::Configuration { names },
@@ -105,38 +118,78 @@ pub async fn deploy(
         Wish::Rollback { release } => {
             let release = rollback_target(context, environment, release).await?;
             let deployment = deployment(release.id, DeploymentKind::Rollback);
-            context.store.deployment_insert(&deployment).await?;
-            context.reconciler.wake(environment.id);
-            return Ok((release, deployment));
+            return go_back_to(context, environment, release, deployment).await;
         }
         Wish::Restart => {
             let release = live_release(context, environment).await?;
             let deployment = deployment(release.id, DeploymentKind::Restart);
-            context.store.deployment_insert(&deployment).await?;
-            context.reconciler.wake(environment.id);
-            return Ok((release, deployment));
+            return go_back_to(context, environment, release, deployment).await;
         }
     };
+    let configuration = context.store.variable_list(environment.id).await?;
+    let specs = apps.values().map(|app| &app.spec);
+    let problems = protecting::problems(context, environment.id, &configuration, specs).await;
+    if !problems.is_empty() {
+        return Err(DeployError::Refused(problems.join("\n")));
+    }
     let mut release = Release {
         id: ReleaseId::from_parts(now_ms, context.clock.random()),
         environment: environment.id,
         number: 0,
         apps,
-        configuration: context.store.variable_list(environment.id).await?,
+        configuration,
         configuration_version: configuration_version(context, environment.id).await?,
         source,
         created_ms: now_ms,
     };
-    let deployment = deployment(release.id, DeploymentKind::Release);
+    if canary.is_some() {
+        canary::ensure_possible(context, environment, Some(&release)).await?;
+    }
+    let deployment = Deployment {
+        canary,
+        ..deployment(release.id, DeploymentKind::Release)
+    };
     release.number = context.store.release_insert(&release, Some(&deployment)).await?;
     name_apps(context, environment, &release, task).await?;
-    if let Some(project) = context.store.project_by_id(environment.project).await? {
-        let loads = worst_case::loads(&release, &context.store.scale_list(environment.id).await?);
-        let words = worst_case::sentence(context, &project, environment, &loads);
-        context.tasks.line(task, LineKind::Info, &words).await;
-    }
+    tell_worst_case(context, environment, &release, &deployment).await?;
     context.reconciler.wake(environment.id);
     Ok((release, deployment))
+}
+
+/// Deploys a release that is there already.
+async fn go_back_to(
+    context: &Context,
+    environment: &Environment,
+    release: Release,
+    deployment: Deployment,
+) -> Result<(Release, Deployment), DeployError> {
+    context.store.deployment_insert(&deployment).await?;
+    context.reconciler.wake(environment.id);
+    Ok((release, deployment))
+}
+
+/// Says in the deployment's task what it can cost, a canary together with what serves already.
+async fn tell_worst_case(
+    context: &Context,
+    environment: &Environment,
+    release: &Release,
+    deployment: &Deployment,
+) -> Result<(), DeployError> {
+    let Some(project) = context.store.project_by_id(environment.project).await? else {
+        return Ok(());
+    };
+    let scales = context.store.scale_list(environment.id).await?;
+    let mut loads = worst_case::loads(release, &scales);
+    let mut words = String::new();
+    if let Some(part) = &deployment.canary
+        && let Some(live) = canary::live_release(context, environment.id).await?
+    {
+        loads.extend(worst_case::loads(&live, &scales));
+        words = format!("canary with {}, both releases together: ", part.words());
+    }
+    words.push_str(&worst_case::sentence(context, &project, environment, &loads));
+    context.tasks.line(deployment.task, LineKind::Info, &words).await;
+    Ok(())
 }
 
 /// Whether the variables of the live release are those of the environment now.

@@ -5,10 +5,13 @@
 //! Handlers write down what is asked for, wake the reconciler and answer with a task. Only the
 //! reconciler acts on running instances, and a task is done when reality shows it (C3, C4).
 
+pub mod access_log;
 pub mod api;
 pub mod billing;
+pub mod canary;
 pub mod certificates;
 mod civil;
+mod class_status;
 pub mod clock;
 pub mod config;
 pub mod configuration;
@@ -19,9 +22,11 @@ mod guarding;
 pub mod hosts;
 pub mod invoices;
 pub mod logs;
+pub mod metrics;
 pub mod money;
 pub mod node_link;
 pub mod projects;
+pub mod protecting;
 pub mod push;
 pub mod reconcile;
 pub mod secrets;

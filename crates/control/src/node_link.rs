@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use weir_ledger::protocol::Exchange;
+use weir_model::access_log::AccessBatch;
 use weir_model::route::NodeReport;
 
 use crate::context::Context;
@@ -33,6 +34,7 @@ pub fn router(context: Context) -> Router {
         .route("/node/snapshot", get(snapshot))
         .route("/node/certificates", get(certificates))
         .route("/node/report", post(report))
+        .route("/node/access-log", post(access_log))
         .route("/node/ledger", post(ledger))
         .layer(DefaultBodyLimit::max(LONGEST_REPORT_BYTES))
         .with_state(context)
@@ -68,13 +70,23 @@ async fn certificates(State(context): State<Context>, Query(After { after }): Qu
 }
 
 async fn report(State(context): State<Context>, Json(report): Json<NodeReport>) -> StatusCode {
-    context.certificates.node_reported(report.applied_certificates);
     let served = context.money.note_access(&report);
     context.reconciler.node_reported(report, context.clock.now_ms());
+    if let Some(applied) = context.reconciler.applied_certificates() {
+        context.certificates.node_reported(applied);
+    }
     if let Some(served) = served {
         context.money.keep_access(served).await;
     }
     StatusCode::NO_CONTENT
+}
+
+/// Lines of access logs; they are kept once this is answered.
+async fn access_log(State(context): State<Context>, Json(batch): Json<AccessBatch>) -> Response {
+    match crate::access_log::receive(&context, &batch).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
 }
 
 /// A node's meter speaks to the ledger; answered once that is durable. 503 if it cannot be

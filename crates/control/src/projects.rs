@@ -412,6 +412,7 @@ pub async fn finish_destroy(context: &Context, project: &Project) -> Result<(), 
 }
 
 async fn remove_logs(context: &Context, environment: EnvironmentId) -> Result<(), ApiError> {
+    crate::access_log::forget(&context.store, environment).await?;
     context
         .logs
         .remove_environment(environment)

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use weir_api::{BackgroundWork, EnvironmentStatus, Instance, ProcessStatus};
+use weir_api::{BackgroundWork, EnvironmentStatus, Instance, InstanceRange, ProcessStatus};
 use weir_engine::InstanceRole;
 use weir_model::deployment::Deployment;
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
 use weir_model::release::{Release, ReleaseApp};
+use weir_model::scaling::Idle;
 use weir_model::{AppName, ProcessName, ReleaseId};
 
 use crate::api::ApiError;
 use crate::api::present;
+use crate::class_status;
 use crate::context::Context;
 use crate::reconcile::InstanceView;
 
@@ -53,6 +55,7 @@ pub async fn of_environment(
     let deployments = context.store.deployment_list_in_progress(environment.id).await?;
     let scales = context.store.scale_list(environment.id).await?;
     let views = instances_of(context, environment);
+    let class_loads = context.reconciler.class_loads(environment.id);
     let mut numbers = Numbers::default();
     let mut processes = Vec::new();
     for (app, release_app) in release.iter().flat_map(|release| &release.apps) {
@@ -61,17 +64,17 @@ pub async fn of_environment(
                 .iter()
                 .filter(|view| (&view.labels.app, &view.labels.process) == (app, process))
                 .collect();
-            let mut status = process_status(environment, release_app, app, process, &scales);
+            let mut status = process_status(context, environment, release_app, app, process, &scales);
             for view in views {
                 status
                     .instances
                     .push(instance(context, &mut numbers, environment, view).await?);
             }
+            status.classes = class_status::of_process(&release_app.spec, process, &class_loads);
             let serving = release.as_ref().map_or(0, |release| release.number);
-            let ready = status
-                .instances
-                .iter()
-                .filter(|instance| instance.state == "ready" && instance.release == serving);
+            let ready = status.instances.iter().filter(|instance| {
+                matches!(instance.state.as_str(), "ready" | "asleep") && instance.release == serving
+            });
             status.ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
             processes.push(status);
         }
@@ -84,7 +87,9 @@ pub async fn of_environment(
         None => None,
     };
     let newest = context.store.deployment_list(environment.id, 1).await?;
-    let (health, detail) = health_of(environment, &processes, deployment.is_some(), newest.first());
+    // A canary may stay for days; what serves is as well as ever meanwhile.
+    let deploying = deployments.iter().any(|deployment| !deployment.is_resting_canary());
+    let (health, detail) = health_of(environment, &processes, deploying, newest.first());
     let domains = context.store.domain_list(environment.id).await?;
     Ok(EnvironmentStatus {
         environment: present::environment(context, project, environment).await?,
@@ -95,6 +100,8 @@ pub async fn of_environment(
         domains: domains.iter().map(|domain| present::domain(context, domain)).collect(),
         deployment,
         money: crate::api::caps::of_environment(context, project, environment).await?,
+        maintenance: crate::api::protection::maintenance(context, environment).await?,
+        refused: crate::api::protection::refused(context, environment),
     })
 }
 
@@ -106,6 +113,7 @@ pub fn instances_of(context: &Context, environment: &Environment) -> Vec<Instanc
 }
 
 fn process_status(
+    context: &Context,
     environment: &Environment,
     release: &ReleaseApp,
     app: &AppName,
@@ -113,26 +121,34 @@ fn process_status(
     scales: &[Scale],
 ) -> ProcessStatus {
     let spec = &release.spec.processes[process];
-    let scaled = scales
-        .iter()
-        .find(|scale| (&scale.app, &scale.process) == (app, process));
+    let bounds = release.spec.bounds(process, scales);
     let wanted = match environment.mode {
-        EnvironmentMode::Active => scaled.map_or(spec.instances, |scale| scale.instances),
+        EnvironmentMode::Active => context
+            .reconciler
+            .scaled_to(environment.id, app, process)
+            .filter(|_count| bounds.is_moving())
+            .unwrap_or(bounds.least),
         EnvironmentMode::Paused | EnvironmentMode::Destroying => 0,
     };
     ProcessStatus {
         app: app.to_string(),
         process: process.to_string(),
-        wanted: if release.spec.is_exclusive() {
-            wanted.min(1)
-        } else {
-            wanted
+        wanted,
+        range: (bounds.is_moving() && environment.mode == EnvironmentMode::Active).then(|| InstanceRange {
+            min: if bounds.idle == Idle::Stop { 0 } else { bounds.least },
+            max: bounds.most,
+        }),
+        idle: match bounds.idle {
+            Idle::Never => None,
+            Idle::Freeze => Some("freeze".to_owned()),
+            Idle::Stop => Some("stop".to_owned()),
         },
         ready: 0,
         command: spec.command.clone(),
         memory_bytes: spec.memory_bytes,
         cpu_milli: spec.cpu_milli,
         instances: Vec::new(),
+        classes: Vec::new(),
     }
 }
 
@@ -302,11 +318,14 @@ mod tests {
             app: "shop".to_owned(),
             process: "web".to_owned(),
             wanted,
+            range: None,
+            idle: None,
             ready,
             command: None,
             memory_bytes: 0,
             cpu_milli: 0,
             instances: vec![instance],
+            classes: Vec::new(),
         }
     }
 

@@ -14,19 +14,11 @@ const MONTH_HOURS: u32 = 730;
 /// What the instances of a release may use, scale applied.
 pub(crate) fn loads(release: &Release, scales: &[Scale]) -> Vec<Load> {
     let mut loads = Vec::new();
-    for (app, release_app) in &release.apps {
+    for release_app in release.apps.values() {
         for (process, spec) in &release_app.spec.processes {
-            let scaled = scales
-                .iter()
-                .find(|scale| (&scale.app, &scale.process) == (app, process));
-            let instances = scaled.map_or(spec.instances, |scale| scale.instances);
             loads.push(Load {
-                // A one-writer app never has two.
-                instances: if release_app.spec.is_exclusive() {
-                    instances.min(1)
-                } else {
-                    instances
-                },
+                // A one-writer app never has two; a number that moves counts at its most.
+                instances: release_app.spec.bounds(process, scales).most,
                 cpu_milli: spec.cpu_milli,
                 memory_bytes: spec.memory_bytes,
             });

@@ -17,6 +17,7 @@ mod egress;
 mod errors;
 mod events;
 mod firewall;
+mod freezer;
 mod groups;
 mod image;
 mod names;
@@ -28,6 +29,7 @@ mod raw;
 mod session;
 mod usage;
 
+pub use freezer::{FreezerState, KernelFreezer};
 pub use usage::DockerMeters;
 
 use std::collections::BTreeMap;

@@ -90,6 +90,7 @@ fn snapshot(environment: EnvironmentId, instance: InstanceId, address: IpAddr) -
             repeats: 0,
             ..GuardRules::default()
         },
+        ..Route::default()
     };
     let host = HostRoutes {
         environment,
@@ -97,6 +98,7 @@ fn snapshot(environment: EnvironmentId, instance: InstanceId, address: IpAddr) -
         routes: vec![route],
         https: weir_model::certificate::HttpsPolicy::default(),
         redirect_to: None,
+        protection: None,
     };
     let mut snapshot = RouteSnapshot::default();
     snapshot.hosts.insert("shop.example.com".to_owned(), host);

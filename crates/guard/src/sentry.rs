@@ -215,7 +215,8 @@ impl Sentry {
         for host in snapshot.hosts.values() {
             for route in &host.routes {
                 self.target(host.environment, &route.target).set_rules(&route.guard);
-                residents.extend(route.pool.iter().map(|backend| {
+                let of_canary = route.canary.iter().flat_map(|canary| &canary.pool);
+                residents.extend(route.pool.iter().chain(of_canary).map(|backend| {
                     (
                         backend.instance,
                         host.environment,

@@ -130,6 +130,7 @@ fn snapshot(app: SocketAddr) -> RouteSnapshot {
         concurrency: 1_000,
         first_byte_timeout_ms: 10_000,
         guard: GuardRules::default(),
+        ..Route::default()
     };
     let metered = MeteredInstance {
         instance,
@@ -149,6 +150,7 @@ fn snapshot(app: SocketAddr) -> RouteSnapshot {
         routes: vec![route],
         https: weir_model::certificate::HttpsPolicy::default(),
         redirect_to: None,
+        protection: None,
     };
     RouteSnapshot {
         generation: 1,

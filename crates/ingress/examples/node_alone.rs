@@ -20,6 +20,10 @@ use weir_ingress::{Guarding, Node, NodeConfig, Spending};
 
 use crate::fund::Fund;
 
+/// As in `weir`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let snapshot = PathBuf::from(std::env::args_os().nth(1).unwrap());

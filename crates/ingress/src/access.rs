@@ -60,6 +60,8 @@ pub(crate) struct Served {
     worker: usize,
     /// Gone to the client and not counted yet.
     bytes: u64,
+    /// There is no client: Weir itself asked.
+    to_nobody: bool,
 }
 
 impl Served {
@@ -70,11 +72,22 @@ impl Served {
             access: Arc::clone(access),
             worker,
             bytes: 0,
+            to_nobody: false,
         }
+    }
+
+    /// What comes goes to no client.
+    pub(crate) fn sent_to_nobody(self) -> Self {
+        let mut served = self;
+        served.to_nobody = true;
+        served
     }
 
     /// So much more of the answer goes to the client.
     pub(crate) fn send(&mut self, bytes: u64) {
+        if self.to_nobody {
+            return;
+        }
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes >= COUNTED_BYTES {
             self.count();

@@ -5,7 +5,7 @@
 //! whoever gives a place back hands it to the longest waiting.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -27,6 +27,9 @@ pub(crate) struct Gate {
     held: AtomicUsize,
     /// The newest route of the process, if it serves; places are handed out from its pool.
     current: ArcSwapOption<CompiledRoute>,
+    /// Requests that were refused because so many waited, and that waited in vain.
+    refused_full: AtomicU64,
+    refused_late: AtomicU64,
     clock: Clock,
 }
 
@@ -35,6 +38,8 @@ pub(crate) struct Gate {
 pub(crate) struct Slot {
     pub(crate) instance: Arc<Instance>,
     gate: Arc<Gate>,
+    /// Of which class's places it is one, where the process has classes.
+    class: Option<usize>,
     hand_on: HandOn,
 }
 
@@ -63,6 +68,8 @@ impl Gate {
             queue: Mutex::new(BTreeMap::new()),
             held: AtomicUsize::new(0),
             current: ArcSwapOption::empty(),
+            refused_full: AtomicU64::new(0),
+            refused_late: AtomicU64::new(0),
             clock,
         }
     }
@@ -75,6 +82,27 @@ impl Gate {
     /// How many requests wait for a free instance.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// How many wait because the route is held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that may not wait, because so many do.
+    pub(crate) fn count_full(&self) {
+        self.refused_full.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that waited in vain.
+    pub(crate) fn count_late(&self) {
+        self.refused_late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused because so many waited, and how many waited in vain.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.refused_full), count(&self.refused_late))
     }
 
     /// Enters the queue. A lower ticket is served earlier, whenever it enters.
@@ -170,7 +198,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.instance.release();
+        self.instance.release(self.class);
         if self.hand_on == HandOn::Yes && self.gate.waiting() > 0 {
             self.gate.hand_out();
         }
@@ -187,15 +215,17 @@ impl CompiledRoute {
             let Some(best) = self.least_loaded(tried, now_ms) else {
                 return Pick::Nobody;
             };
-            if best.try_take(self.concurrency) {
+            let class = self.class_number();
+            if best.try_take(self.concurrency, class) {
                 let (instance, gate) = (Arc::clone(best), Arc::clone(&self.gate));
                 return Pick::Slot(Slot {
                     instance,
                     gate,
+                    class,
                     hand_on: HandOn::Yes,
                 });
             }
-            if best.in_flight() >= self.concurrency {
+            if best.load_of(class) >= self.concurrency {
                 return Pick::Full;
             }
         }
@@ -214,19 +244,24 @@ impl CompiledRoute {
             .chain(head)
             .filter(|instance| instance.phase() == Phase::Active && !tried.contains(&instance.backend.instance))
             .min_by_key(|instance| {
-                let load = instance.in_flight();
+                let load = instance.load_of(self.class_number());
                 // A suspect with a free place still beats others that are full.
-                (load >= self.concurrency, instance.is_suspect(now_ms), load)
+                let suspect = instance.is_suspect(now_ms);
+                // Waking one costs a moment: those that run are half filled before.
+                let rest = if instance.rest.is_resting() {
+                    self.concurrency / 2
+                } else {
+                    0
+                };
+                (load >= self.concurrency, suspect, load + rest, instance.in_flight())
             })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::Notify;
-    use weir_model::route::{Backend, RouteState};
+    use weir_model::route::Backend;
 
     use super::*;
 
@@ -241,18 +276,10 @@ mod tests {
     fn route(pool: Vec<Arc<Instance>>, concurrency: u64) -> Arc<CompiledRoute> {
         let gate = Arc::new(Gate::new(Clock::start()));
         let route = Arc::new(CompiledRoute {
-            epoch: 1,
-            prefix: "".into(),
-            title: "shop".into(),
-            state: RouteState::Serve,
             pool,
             concurrency,
-            first_byte_timeout: Duration::from_secs(1),
             gate: Arc::clone(&gate),
-            access: Arc::new(crate::access::Access::new(1)),
-            till: None,
-            target: None,
-            habits: Arc::default(),
+            ..CompiledRoute::for_test()
         });
         gate.set_current(Some(Arc::clone(&route)));
         route

@@ -69,6 +69,10 @@ impl Watchman {
         let instances: Vec<Arc<Instance>> = self.shared.registry().instances().cloned().collect();
         let used = self.used.borrow().clone();
         let mut detectors = std::mem::take(&mut self.detectors);
+        // What is in flight at another node is not seen here.
+        if !self.shared.succession.is_alone() {
+            return BTreeMap::new();
+        }
         let mut working = BTreeMap::new();
         for instance in &instances {
             let id = instance.backend.instance;

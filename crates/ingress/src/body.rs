@@ -1,8 +1,8 @@
 //! Bodies on their way through: streamed frame by frame, never collected.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,19 +13,45 @@ use weir_ledger::wallet::NoMoney;
 
 use crate::access::Served;
 use crate::admission::Slot;
+use crate::cache::{StoredBody, Through};
 use crate::clock::Clock;
 use crate::pay::{Outflow, head_bytes};
-use crate::upstream::{Kept, Sender};
+use crate::protect::pace::{LeastPace, Pace};
+use crate::upstream::{Broken, Kept, Wire};
 
 /// How far a request's body has come; read by the one who waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Upload {
     clock: Clock,
     last_progress_ms: AtomicU64,
+    bytes: AtomicU64,
     done: AtomicBool,
     failed: AtomicBool,
     /// The instance wants more, and the client does not send it.
     client_owes: AtomicBool,
+    /// The answer has begun, so that nothing is expected of the client any more.
+    answered: AtomicBool,
+    refused: OnceLock<BodyRefused>,
+}
+
+/// Why the rest of a body is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyRefused {
+    /// It has more than so many bytes.
+    TooLarge(u64),
+    /// It comes too slowly.
+    TooSlow,
+}
+
+/// Why a request's body does not come whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestBodyError {
+    #[error("the client broke off, or its body is malformed")]
+    Client(#[source] hyper::Error),
+    #[error("it is larger than what is let through")]
+    TooLarge,
+    #[error("it comes too slowly")]
+    TooSlow,
 }
 
 impl Upload {
@@ -33,9 +59,12 @@ impl Upload {
         Self {
             clock,
             last_progress_ms: AtomicU64::new(clock.now_ms()),
+            bytes: AtomicU64::new(0),
             done: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             client_owes: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            refused: OnceLock::new(),
         }
     }
 
@@ -54,6 +83,21 @@ impl Upload {
         self.client_owes.load(Ordering::Relaxed) && !self.is_done()
     }
 
+    /// From now on it may be as slow as it likes.
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the rest of it is not taken, if that is so.
+    pub(crate) fn refused(&self) -> Option<BodyRefused> {
+        self.refused.get().copied()
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// When the last part came, by the node's clock.
     pub(crate) fn last_progress_ms(&self) -> u64 {
         self.last_progress_ms.load(Ordering::Relaxed)
@@ -67,21 +111,30 @@ pub(crate) struct RequestBody {
     upload: Option<Arc<Upload>>,
     /// What was read ahead; goes out first.
     begun: Option<Box<Polled>>,
+    most_bytes: Option<u64>,
+    pace: Pace,
+    least_pace: LeastPace,
 }
 
 type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 impl RequestBody {
     /// A body that was received; watched unless it is empty.
-    pub(crate) fn new(incoming: Incoming, clock: Clock) -> Self {
+    pub(crate) fn new(incoming: Incoming, clock: Clock, least_pace: LeastPace) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
         Self {
             incoming: Some(incoming),
             upload: Some(Arc::new(Upload::new(clock))),
-            begun: None,
+            least_pace,
+            ..Self::empty()
         }
+    }
+
+    /// Further bytes are refused.
+    pub(crate) fn allow_at_most(&mut self, bytes: u64) {
+        self.most_bytes = Some(bytes);
     }
 
     pub(crate) fn empty() -> Self {
@@ -89,6 +142,9 @@ impl RequestBody {
             incoming: None,
             upload: None,
             begun: None,
+            most_bytes: None,
+            pace: Pace::default(),
+            least_pace: LeastPace::default(),
         }
     }
 
@@ -108,6 +164,17 @@ impl RequestBody {
         Poll::Ready(())
     }
 
+    /// Puts back what was taken of it and did not go on: the first part, or that there is none.
+    pub(crate) fn put_back(&mut self, data: Bytes) {
+        if self.incoming.is_some() {
+            if let Some(upload) = &self.upload {
+                upload.bytes.fetch_sub(length(&data), Ordering::Relaxed);
+            }
+            let begun = (!data.is_empty()).then(|| Ok(Frame::data(data)));
+            self.begun = Some(Box::new(begun));
+        }
+    }
+
     /// What was read ahead.
     pub(crate) fn beginning(&self) -> &[u8] {
         match self.begun.as_deref() {
@@ -119,9 +186,12 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestBodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
@@ -130,12 +200,33 @@ impl Body for RequestBody {
             Some(begun) => Poll::Ready(*begun),
             None => Pin::new(&mut *incoming).poll_frame(cx),
         };
-        let Some(upload) = &this.upload else { return polled };
+        let Some(upload) = &this.upload else {
+            return polled.map_err(RequestBodyError::Client);
+        };
+        let now_ms = upload.clock.now_ms();
         match &polled {
-            Poll::Pending => upload.client_owes.store(true, Ordering::Relaxed),
+            Poll::Pending => {
+                upload.client_owes.store(true, Ordering::Relaxed);
+                this.pace.wait(now_ms);
+            }
             Poll::Ready(frame) => {
                 upload.client_owes.store(false, Ordering::Relaxed);
-                upload.last_progress_ms.store(upload.clock.now_ms(), Ordering::Relaxed);
+                upload.last_progress_ms.store(now_ms, Ordering::Relaxed);
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                let came = data.map_or(0, length);
+                let in_all = upload.bytes.fetch_add(came, Ordering::Relaxed).saturating_add(came);
+                let fast_enough = this.pace.moved(this.least_pace, now_ms, came);
+                let refused = match this.most_bytes {
+                    Some(most) if in_all > most => Some((BodyRefused::TooLarge(most), RequestBodyError::TooLarge)),
+                    _ if fast_enough || upload.answered.load(Ordering::Relaxed) => None,
+                    _ => Some((BodyRefused::TooSlow, RequestBodyError::TooSlow)),
+                };
+                if let Some((reason, error)) = refused {
+                    // What came with it does not go on, either.
+                    upload.failed.store(true, Ordering::Relaxed);
+                    let _ = upload.refused.set(reason);
+                    return Poll::Ready(Some(Err(error)));
+                }
                 match frame {
                     Some(Err(_)) => upload.failed.store(true, Ordering::Relaxed),
                     None => upload.done.store(true, Ordering::Relaxed),
@@ -144,7 +235,7 @@ impl Body for RequestBody {
                 }
             }
         }
-        polled
+        polled.map_err(RequestBodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -169,24 +260,20 @@ impl Body for RequestBody {
 /// What happens when an answer has ended: the connection is kept, the place given back.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    pub(crate) sender: Option<Sender>,
     pub(crate) slot: Slot,
     pub(crate) kept: Kept,
-    pub(crate) upload: Option<Arc<Upload>>,
     /// None where nothing is guarded.
     pub(crate) passage: Option<Passage>,
 }
 
 impl Ending {
-    /// The answer has come whole.
-    pub(crate) fn complete(mut self) {
+    /// The answer has come whole, over a connection that may be used again.
+    pub(crate) fn complete(mut self, wire: Option<Wire>) {
         if let Some(passage) = self.passage.take() {
             passage.end(self.kept.now_us());
         }
-        // An instance may answer before it has read all; such a connection is not used again.
-        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.is_done());
-        if let (true, Some(sender)) = (uploaded, self.sender.take()) {
-            self.kept.keep(&self.slot.instance, sender);
+        if let Some(wire) = wire {
+            self.kept.keep(&self.slot.instance, wire);
         }
     }
 }
@@ -195,7 +282,7 @@ impl Ending {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerError {
     #[error("the instance broke off")]
-    Instance(#[source] hyper::Error),
+    Instance(#[source] Broken),
     #[error("there is no money for the rest of the answer")]
     NoMoney(#[source] NoMoney),
 }
@@ -208,13 +295,15 @@ pub(crate) enum AnswerBody {
     /// A page of Weir's own.
     Page(Bytes),
     /// What an instance sends.
-    Upstream(UpstreamBody),
+    Upstream(Box<UpstreamBody>),
+    /// What the cache keeps.
+    Stored(Box<StoredBody>),
 }
 
 /// What an instance sends. Dropped before its end, it takes the connection along.
 #[derive(Debug)]
 pub(crate) struct UpstreamBody {
-    incoming: Incoming,
+    incoming: Through,
     /// Until all has come.
     ending: Option<Box<Ending>>,
     /// None where nothing is charged.
@@ -226,18 +315,18 @@ pub(crate) struct UpstreamBody {
 
 impl AnswerBody {
     /// What an instance sends; an empty one has ended already.
-    pub(crate) fn upstream(incoming: Incoming, ending: Ending, outflow: Option<Outflow>, served: Served) -> Self {
+    pub(crate) fn upstream(mut incoming: Through, ending: Ending, outflow: Option<Outflow>, served: Served) -> Self {
         if incoming.is_end_stream() {
-            ending.complete();
+            ending.complete(incoming.give_back());
             return Self::Empty;
         }
-        Self::Upstream(UpstreamBody {
+        Self::Upstream(Box::new(UpstreamBody {
             incoming,
             ending: Some(Box::new(ending)),
             outflow,
             served,
             unpaid: Bytes::new(),
-        })
+        }))
     }
 }
 
@@ -257,7 +346,7 @@ impl UpstreamBody {
             }
         };
         if let (true, Some(ending)) = (ended, self.ending.take_if(|_| ended)) {
-            ending.complete();
+            ending.complete(self.incoming.give_back());
         }
         let frame = match frame {
             Some(Ok(frame)) => frame,
@@ -341,6 +430,9 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::Stored(stored) => stored
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(AnswerError::NoMoney))),
         }
     }
 
@@ -349,6 +441,7 @@ impl Body for AnswerBody {
             Self::Empty => true,
             Self::Page(bytes) => bytes.is_empty(),
             Self::Upstream(upstream) => upstream.unpaid.is_empty() && upstream.incoming.is_end_stream(),
+            Self::Stored(stored) => stored.left() == 0,
         }
     }
 
@@ -358,6 +451,7 @@ impl Body for AnswerBody {
             Self::Page(bytes) => SizeHint::with_exact(length(bytes)),
             // Asked for only before the first frame.
             Self::Upstream(upstream) => upstream.incoming.size_hint(),
+            Self::Stored(stored) => SizeHint::with_exact(stored.left()),
         }
     }
 }

@@ -6,11 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::watch;
 use weir_ledger::wallet::Wallets;
 use weir_model::guard::BackgroundWork;
 use weir_model::route::MeteredInstance;
 use weir_model::{EnvironmentId, InstanceId};
+
+pub use crate::protect::pace::LeastPace;
+use crate::sleep::Sleeping;
+use crate::succession::Succession;
+
+/// Bytes that a node's cache takes at most, unless it is told otherwise.
+pub(crate) const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How a node runs. [`NodeConfig::new`] gives defaults for everything that has one.
 #[derive(Debug, Clone)]
@@ -27,6 +35,9 @@ pub struct NodeConfig {
     pub https_listener: Option<Arc<TcpListener>>,
     /// The Unix socket on which control answers.
     pub control_socket: PathBuf,
+    /// The Unix socket on which the node tells control what it has counted; beside that of control
+    /// unless told otherwise.
+    pub metrics_socket: PathBuf,
     /// Where the last snapshot is kept, so that a node starts without control.
     pub snapshot_file: PathBuf,
     /// Where the last certificates are kept, with their keys, for nobody else to read; beside the
@@ -42,6 +53,18 @@ pub struct NodeConfig {
     pub spending: Option<Spending>,
     /// Whether runaways are looked for.
     pub guarding: Guarding,
+    /// Puts instances to sleep that nobody asks anything of; none: nobody does.
+    pub sleeping: Option<Sleeping>,
+    /// Its place between the node before it and the one after it.
+    pub succession: Succession,
+    /// Networks of load balancers that begin each connection with the PROXY protocol, as nobody
+    /// else may.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Networks of proxies that are believed about for whom they speak (`X-Forwarded-For`,
+    /// `Forwarded`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bytes of memory for answers that may be shared; 0 keeps none.
+    pub cache_bytes: u64,
     /// Bounds of time and number.
     pub limits: Limits,
 }
@@ -90,6 +113,7 @@ impl NodeConfig {
             listener: None,
             https: None,
             https_listener: None,
+            metrics_socket: control_socket.with_file_name(weir_model::metrics::SOCKET),
             control_socket,
             certificates_file: snapshot_file.with_file_name("certificates.json"),
             snapshot_file,
@@ -98,6 +122,11 @@ impl NodeConfig {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             spending: None,
             guarding: Guarding::On,
+            sleeping: None,
+            succession: Succession::first(),
+            proxy_protocol_from: Vec::new(),
+            trusted_proxies: Vec::new(),
+            cache_bytes: CACHE_BYTES,
             limits: Limits::default(),
         }
     }
@@ -119,10 +148,27 @@ pub struct Limits {
     /// How many handshakes go on at once in each worker; the oldest one is given up for a further
     /// one.
     pub handshakes: usize,
-    /// Longest wait for a complete request head, and longest idle time of a client's connection.
+    /// Longest wait for a complete request head, from its first byte on, or from the beginning of
+    /// the connection.
     pub header_read_timeout: Duration,
+    /// Longest idle time of a client's connection between two requests.
+    pub keep_alive_timeout: Duration,
     /// Largest request head, in bytes.
     pub header_bytes: usize,
+    /// Most fields of a request head.
+    pub headers: usize,
+    /// Longest path and query, in bytes.
+    pub target_bytes: usize,
+    /// How many connections an address of clients may have; 0 sets no bound. With IPv6 a network
+    /// of 64 bits is one address.
+    pub connections_per_address: usize,
+    /// How many connections clients may have in all; those that are idle for longest make room for
+    /// others. 0 sets no bound.
+    pub connections: usize,
+    /// The slowest pace at which a body is waited for, until the answer begins.
+    pub body_pace: LeastPace,
+    /// The slowest pace at which a client may take what is sent to it.
+    pub answer_pace: LeastPace,
     /// Longest silence of a client that owes the rest of a request's body.
     pub body_idle_timeout: Duration,
     /// Longest time in which a client takes nothing of what is sent to it. Without this bound
@@ -159,7 +205,20 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 1_000,
             header_read_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(60),
             header_bytes: 64 * 1024,
+            headers: 200,
+            target_bytes: 32 * 1024,
+            connections_per_address: 2_000,
+            connections: 50_000,
+            body_pace: LeastPace {
+                bytes_per_s: 240,
+                window: Duration::from_secs(15),
+            },
+            answer_pace: LeastPace {
+                bytes_per_s: 240,
+                window: Duration::from_secs(30),
+            },
             body_idle_timeout: Duration::from_secs(60),
             write_stall_timeout: Duration::from_secs(60),
             queue_length: 1_000,

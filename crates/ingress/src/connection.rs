@@ -4,21 +4,26 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::body::AnswerBody;
+use crate::clock::Clock;
 use crate::config::Limits;
+use crate::headers::X_WEIR;
+use crate::metrics::ObservedBody;
 use crate::node::Worker;
+use crate::protect::client_stream::{ClientStream, Heads};
+use crate::protect::connections::{ActiveRequest, Activity};
 use crate::serve::{self, Origin};
 
 /// What every HTTP/2 connection begins with.
@@ -27,6 +32,15 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ_BYTES: usize = 2 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 250;
+/// Requests that a client has taken back and that were not looked at yet; one that has more ("rapid
+/// reset") is cut off.
+const HTTP2_PENDING_RESETS: usize = 20;
+/// Streams that were ended here for a client's mistakes; one that makes more is cut off.
+const HTTP2_LOCAL_RESETS: usize = 100;
+/// So long a connection without requests is kept after it was told to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The parsers bear so many times as much as the limits say, so that there is something to say of.
+const SLACK: usize = 2;
 /// A client that does not answer is gone.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -42,14 +56,19 @@ impl Protocols {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_read_timeout)
-            .max_header_size(limits.header_bytes)
-            .max_buf_size(limits.header_bytes.max(8 * 1024) * 2);
+            // Of a head that has begun to come, the stream itself is watched.
+            .header_read_timeout(limits.keep_alive_timeout.max(limits.header_read_timeout))
+            // What is a little too large gets a page that says so; what is much too large does not.
+            .max_header_size(limits.header_bytes.saturating_mul(SLACK))
+            .max_headers(limits.headers.saturating_mul(SLACK))
+            .max_buf_size(limits.header_bytes.max(8 * 1024).saturating_mul(2 * SLACK));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(SLACK)).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS)
+            .max_local_error_reset_streams(HTTP2_LOCAL_RESETS)
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(1024 * 1024);
@@ -63,10 +82,15 @@ pub(crate) async fn serve_connection<S>(worker: Arc<Worker>, mut stream: S, orig
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let places = origin.places.clone();
+    let activity = places
+        .as_ref()
+        .map_or_else(Arc::default, |places| Arc::clone(places.activity()));
     let detect = detect(&mut stream);
     let (protocol, read) = tokio::select! {
         biased;
-        () = worker.stop.cancelled() => return,
+        () = worker.idle_over() => return,
+        () = activity.give_up.notified() => return,
         detected = tokio::time::timeout(worker.shared.limits.header_read_timeout, detect) => match detected {
             Ok(Ok(detected)) => detected,
             // Gone, or silent for too long.
@@ -78,17 +102,18 @@ where
     if agreed.is_some_and(|is_http2| is_http2 != (protocol == Protocol::Http2)) {
         return;
     }
-    let stall_timeout = worker.shared.limits.write_stall_timeout;
-    let io = TokioIo::new(ClientStream {
-        read,
-        stream,
-        stall_timeout,
-        stalled: None,
-    });
+    let heads = match protocol {
+        Protocol::Http1 => Heads::Plain,
+        Protocol::Http2 => Heads::Framed,
+    };
+    let (limits, clock) = (&worker.shared.limits, worker.shared.clock);
+    let shared = Arc::clone(&worker.shared);
+    let io = TokioIo::new(ClientStream::new(stream, read, heads, shared, Arc::clone(&activity)));
     let client = origin.client;
     let service = App {
         worker: Arc::clone(&worker),
         origin: Arc::new(origin),
+        activity: Arc::clone(&activity),
     };
     let ended = match protocol {
         Protocol::Http1 => {
@@ -97,9 +122,13 @@ where
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = worker.stop.cancelled() => {
+                () = over(worker.idle_over(), &activity, None) => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        biased;
+                        ended = connection.as_mut() => ended,
+                        () = farewell(&activity, clock) => Ok(()),
+                    }
                 }
             }
         }
@@ -109,9 +138,13 @@ where
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = worker.stop.cancelled() => {
+                () = over(worker.stop.cancelled(), &activity, Some((clock, limits.keep_alive_timeout))) => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        biased;
+                        ended = connection.as_mut() => ended,
+                        () = farewell(&activity, clock) => Ok(()),
+                    }
                 }
             }
         }
@@ -121,22 +154,64 @@ where
     }
 }
 
+/// Ends when a connection is to end: with the node, to make room for others, or because nothing has
+/// gone on for too long.
+async fn over(node: impl Future<Output = ()>, activity: &Activity, idle: Option<(Clock, Duration)>) {
+    let idle = async {
+        match idle {
+            Some((clock, longest)) => activity.idle_for(clock, longest).await,
+            // The parser of HTTP/1 sees to it.
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = node => {}
+        () = activity.give_up.notified() => {}
+        () = idle => {}
+    }
+}
+
+/// Ends once a client that was told to end has had its time, and no request goes on: it may not
+/// answer, or never get to the end of a head.
+async fn farewell(activity: &Activity, clock: Clock) {
+    tokio::time::sleep(FAREWELL).await;
+    activity.idle_for(clock, FAREWELL).await;
+}
+
 /// Answers the requests of one connection.
 #[derive(Debug, Clone)]
 struct App {
     worker: Arc<Worker>,
     origin: Arc<Origin>,
+    activity: Arc<Activity>,
 }
 
 impl Service<Request<Incoming>> for App {
-    type Response = Response<AnswerBody>;
+    type Response = Response<ActiveBody>;
     type Error = Infallible;
     // Boxed, so that an idle connection does not carry the room for a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ActiveBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (worker, origin) = (Arc::clone(&self.worker), Arc::clone(&self.origin));
-        Box::pin(async move { Ok(serve::serve(worker, &origin, request).await) })
+        let activity = Arc::clone(&self.activity);
+        let active = activity.request(worker.shared.clock);
+        let has_body = !request.body().is_end_stream();
+        Box::pin(async move {
+            let is_http1 = request.version() <= Version::HTTP_11;
+            let mut answer = serve::serve(Arc::clone(&worker), &origin, request).await;
+            // The next request of this client goes to who comes after this node.
+            if is_http1 && worker.stop.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if has_body && answer.headers().contains_key(X_WEIR) {
+                activity.refuse();
+            }
+            Ok(answer.map(|body| ActiveBody { body, _active: active }))
+        })
     }
 }
 
@@ -163,76 +238,27 @@ async fn detect<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Protocol, B
     }
 }
 
-/// A client's stream, of which the beginning was read already. It breaks when the client takes
-/// nothing of what is sent to it for too long.
+/// An answer's body, with which the request ends.
 #[derive(Debug)]
-struct ClientStream<S> {
-    read: Bytes,
-    stream: S,
-    stall_timeout: Duration,
-    /// Runs while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
+struct ActiveBody {
+    body: ObservedBody,
+    _active: ActiveRequest,
 }
 
-impl<S> ClientStream<S> {
-    /// Watches over the outcome of a write.
-    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let timeout = self.stall_timeout;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
+impl Body for ActiveBody {
+    type Data = Bytes;
+    type Error = <ObservedBody as Body>::Error;
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let length = self.read.len().min(buffer.remaining());
-        buffer.put_slice(&self.read[..length]);
-        self.read.advance(length);
-        if self.read.is_empty() {
-            // Gives the memory back.
-            self.read = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.watched(cx, written)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
-        self.watched(cx, written)
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watched(cx, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watched(cx, shut)
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -23,7 +23,7 @@ use weir_model::route::RouteSnapshot;
 
 use crate::config::NodeConfig;
 use crate::node::Shared;
-use crate::{kept_file, report};
+use crate::{access_log, kept_file, report};
 
 /// A long poll is answered within 20 s; after this it is given up.
 const POLL_TIMEOUT: Duration = Duration::from_secs(35);
@@ -31,6 +31,8 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Several events within this time make one report.
 const REPORT_DEBOUNCE: Duration = Duration::from_millis(5);
+/// How long a node that has drained tries to reach a control that is being replaced.
+const REPLACED_PATIENCE: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Largest snapshot or set of certificates, in bytes: several times what 100,000 hosts need.
@@ -38,7 +40,7 @@ const ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
 /// Why an exchange with control gave nothing.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(crate) enum LinkError {
     #[error("control does not listen")]
     Connect(#[source] io::Error),
     #[error("the connection to control broke")]
@@ -74,6 +76,7 @@ pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: Cancellat
             ),
             send_reports(&shared, &config.control_socket),
             report_what_is_paid(&shared),
+            access_log::send(&shared, &config.control_socket),
         )
     };
     tokio::select! {
@@ -242,8 +245,19 @@ async fn send_reports(shared: &Arc<Shared>, socket: &Path) {
 /// The last counts of a node that has stopped serving; without them the audit has to believe that
 /// it was killed.
 pub(crate) async fn report_leaving(shared: &Arc<Shared>, socket: &Path) {
-    if let Err(error) = send_report(shared, &mut Control::new(socket), true).await {
-        tracing::info!(%error, "cannot tell control how much was served at last");
+    let mut control = Control::new(socket);
+    // Control is replaced soon after a node: one that has drained already waits for it.
+    let patience = match shared.succession.is_draining() {
+        true => REPLACED_PATIENCE,
+        false => Duration::ZERO,
+    };
+    let end = tokio::time::Instant::now() + patience;
+    while let Err(error) = send_report(shared, &mut control, true).await {
+        if tokio::time::Instant::now() >= end {
+            tracing::info!(%error, "cannot tell control how much was served at last");
+            return;
+        }
+        tokio::time::sleep(SHORTEST_PAUSE).await;
     }
 }
 
@@ -260,13 +274,13 @@ async fn send_report(shared: &Arc<Shared>, control: &mut Control, leaving: bool)
 }
 
 /// One connection to control, opened when needed.
-struct Control {
+pub(crate) struct Control {
     socket: PathBuf,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Control {
-    fn new(socket: &Path) -> Self {
+    pub(crate) fn new(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
             sender: None,
@@ -274,7 +288,7 @@ impl Control {
     }
 
     /// Sends a request and collects the answer.
-    async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         request: http::request::Builder,
         body: Bytes,

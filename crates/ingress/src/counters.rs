@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[repr(align(128))]
 pub(crate) struct Counters {
     pub(crate) connections_accepted: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
     pub(crate) handshakes: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) pages: AtomicU64,
     pub(crate) upstream_connects: AtomicU64,
@@ -24,8 +26,12 @@ pub(crate) struct Counters {
 pub struct CounterTotals {
     /// Connections accepted from clients.
     pub connections_accepted: u64,
+    /// Of them, those that were refused: too many, or without the PROXY header that they owe.
+    pub connections_refused: u64,
     /// Of them, those whose TLS handshake came about.
     pub handshakes: u64,
+    /// Of them, those whose TLS handshake did not.
+    pub handshakes_failed: u64,
     /// Requests received.
     pub requests: u64,
     /// Requests answered by a page of Weir's own.
@@ -54,7 +60,9 @@ impl Counters {
     pub(crate) fn add_to(&self, totals: &mut CounterTotals) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         totals.connections_accepted += read(&self.connections_accepted);
+        totals.connections_refused += read(&self.connections_refused);
         totals.handshakes += read(&self.handshakes);
+        totals.handshakes_failed += read(&self.handshakes_failed);
         totals.requests += read(&self.requests);
         totals.pages += read(&self.pages);
         totals.upstream_connects += read(&self.upstream_connects);

@@ -19,7 +19,7 @@ use weir_ledger::Sku;
 use weir_ledger::wallet::{Draw, Urgency};
 
 use crate::node::Shared;
-use crate::pay;
+use crate::{pay, sleep};
 
 /// How long an answer of ours may be remembered, in seconds: names come and go.
 const TTL_SECONDS: u32 = 1;
@@ -33,6 +33,8 @@ const DATAGRAM_BYTES: usize = 4_096;
 const STREAM_BYTES: usize = 65_535;
 /// Longest wait for money: whoever asks has given up soon after.
 const MONEY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for an app that sleeps: resolvers ask again after five seconds.
+const WAKE_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// Of the wallets, where lookups draw; they are few.
 const SHARD: usize = 0;
 /// How long a resolver has before the next one is asked.
@@ -99,10 +101,15 @@ impl Lookups {
 
     /// The reply to a query; none if it deserves none.
     async fn reply(&self, query: &[u8], gateway: IpAddr, transport: Transport) -> Option<Vec<u8>> {
-        let decision = {
-            let table = self.shared.table.load();
-            decide(query, |name| table.addresses_of(name, gateway))
-        };
+        let mut decision = sleep::look_up(&self.shared, gateway, |addresses| decide(query, addresses));
+        if let (_, Some(asked)) = &decision {
+            // A name of an app that sleeps: the answer waits for it.
+            if !asked.until_awake(&self.shared, WAKE_TIMEOUT).await {
+                return refusal(query, RCODE::ServerFailure);
+            }
+            decision = sleep::look_up(&self.shared, gateway, |addresses| decide(query, addresses));
+        }
+        let decision = decision.0;
         match decision {
             Decision::Reply(reply) => Some(reply),
             Decision::Ignore => None,
@@ -287,6 +294,15 @@ fn decide(query: &[u8], addresses_of: impl Fn(&str) -> Option<Vec<IpAddr>>) -> D
     reply
         .build_bytes_vec_compressed()
         .map_or(Decision::Ignore, Decision::Reply)
+}
+
+/// The reply to a query that has one here.
+#[cfg(fuzzing)]
+pub(crate) fn decided(query: &[u8], addresses_of: impl Fn(&str) -> Option<Vec<IpAddr>>) -> Option<Vec<u8>> {
+    match decide(query, addresses_of) {
+        Decision::Reply(reply) => Some(reply),
+        Decision::Ignore | Decision::Forward => None,
+    }
 }
 
 /// An empty reply with the question in it.

@@ -7,11 +7,14 @@ use http::{Uri, Version};
 
 /// Marks Weir's own pages; never passed on from an app.
 pub(crate) const X_WEIR: HeaderName = HeaderName::from_static("x-weir");
+/// How an answer came about, where the cache had a part in it; never passed on from an app.
+pub(crate) const X_WEIR_CACHE: HeaderName = HeaderName::from_static("x-weir-cache");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// By what name a request is known; see `trace`.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Which content delivery networks a request went through (RFC 8586).
@@ -128,6 +131,21 @@ fn normalised(authority: &HeaderValue) -> Result<String, HostError> {
     Ok(name.to_ascii_lowercase())
 }
 
+/// Whether the field is about one connection only, whatever `Connection` names.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// Whether the field is one by which Weir speaks, to an app or to a client.
+pub(crate) fn is_of_weir(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    FORWARDED.contains(name)
+        || *name == PROXY
+        || text.starts_with("x-forwarded-")
+        || text.starts_with("x-weir")
+        || text.starts_with("weir-")
+}
+
 /// Removes what is about one connection only: the fixed list, and what `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
@@ -234,12 +252,6 @@ pub(crate) fn prepare_request(
         headers.insert(X_FORWARDED_FOR, client.clone());
         headers.insert(X_REAL_IP, client);
     }
-    if !headers.get(X_REQUEST_ID).is_some_and(is_sound_request_id) {
-        let id = format!("{:032x}", fastrand::u128(..));
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-    }
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -273,11 +285,7 @@ fn remove_disguised(headers: &mut HeaderMap) {
 pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(X_WEIR);
-}
-
-fn is_sound_request_id(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)
+    headers.remove(X_WEIR_CACHE);
 }
 
 /// HTTP/2 may split the cookies into several lines; HTTP/1.1 may not (RFC 9113, 8.2.3).
@@ -389,7 +397,6 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "a:80");
         assert_eq!(headers["cookie"], "a=1; b=2");
-        assert_eq!(headers["x-request-id"].len(), 32);
         assert!(!headers.contains_key("forwarded") && !headers.contains_key("x-weir"));
     }
 

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use weir_guard::Seat;
 use weir_model::route::{Backend, BackendLoad};
 
+use crate::class::ClassCounts;
+use crate::sleep::Rest;
 use crate::upstream::IdleConnection;
 
 /// Whether an instance gets requests.
@@ -33,11 +35,16 @@ pub(crate) struct Instance {
     pub(crate) seat: Option<Arc<Seat>>,
     /// Cancelled when every connection to the instance is to be cut.
     pub(crate) cut: CancellationToken,
+    /// Whether it sleeps.
+    pub(crate) rest: Rest,
     phase: AtomicU8,
     in_flight: AtomicU64,
+    /// Of them, those of each class.
+    classes: ClassCounts,
     upgraded: AtomicU64,
     requests: AtomicU64,
     connect_failures: AtomicU64,
+    failed: AtomicU64,
     /// Until then (milliseconds of the node's clock) others are preferred, because a connection
     /// failed: an instance without requests would otherwise attract all of them.
     suspect_until_ms: AtomicU64,
@@ -62,11 +69,14 @@ impl Instance {
             backend,
             seat,
             cut: CancellationToken::new(),
+            rest: Rest::default(),
             phase: AtomicU8::new(ACTIVE),
             in_flight: AtomicU64::new(0),
+            classes: ClassCounts::default(),
             upgraded: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             suspect_until_ms: AtomicU64::new(0),
             idle: (0..workers).map(|_| Mutex::new(Vec::new())).collect(),
             report_wanted,
@@ -101,23 +111,41 @@ impl Instance {
         }
     }
 
-    /// Counts one request in, unless the instance has `limit` of them or gets none any more.
-    pub(crate) fn try_take(&self, limit: u64) -> bool {
-        let counted = self
-            .in_flight
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |now| {
-                (now < limit).then_some(now + 1)
-            })
-            .is_ok();
-        if counted && self.phase.load(Ordering::SeqCst) != ACTIVE {
-            self.release();
+    /// Counts one request in, unless the instance has `limit` of its class (of all, where there
+    /// are no classes) or gets none any more.
+    pub(crate) fn try_take(&self, limit: u64, class: Option<usize>) -> bool {
+        let counted = match class {
+            None => {
+                let below = |now| (now < limit).then_some(now + 1);
+                let counted = self.in_flight.fetch_update(Ordering::SeqCst, Ordering::Relaxed, below);
+                counted.is_ok()
+            }
+            Some(class) => {
+                let entered = self.classes.try_enter(class, limit);
+                if entered {
+                    self.in_flight.fetch_add(1, Ordering::SeqCst);
+                }
+                entered
+            }
+        };
+        // Who sleeps is woken by the first one; unless nobody pays for that.
+        if counted && (self.phase.load(Ordering::SeqCst) != ACTIVE || !self.rest.rouse()) {
+            self.release(class);
             return false;
         }
         counted
     }
 
+    /// How many requests of a class it has; of all, where there are no classes.
+    pub(crate) fn load_of(&self, class: Option<usize>) -> u64 {
+        class.map_or_else(|| self.in_flight(), |class| self.classes.of(class))
+    }
+
     /// Counts one request out.
-    pub(crate) fn release(&self) {
+    pub(crate) fn release(&self, class: Option<usize>) {
+        if let Some(class) = class {
+            self.classes.leave(class);
+        }
         let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
         if before == 1 && self.phase.load(Ordering::SeqCst) != ACTIVE {
             self.report_wanted.notify_one();
@@ -139,6 +167,11 @@ impl Instance {
     /// Counts an answered request.
     pub(crate) fn count_answer(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was answered with an error of the server's, or not at all.
+    pub(crate) fn count_failure(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a failed connection; others are preferred until `suspect_until_ms`.
@@ -168,6 +201,7 @@ impl Instance {
             upgraded: self.upgraded.load(Ordering::SeqCst),
             requests: self.requests.load(Ordering::Relaxed),
             connect_failures: self.connect_failures.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
         }
     }
 

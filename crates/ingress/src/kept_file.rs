@@ -74,7 +74,8 @@ pub(crate) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
         .unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    // Two nodes may keep what they have, one beside the other, while one takes the other's place.
+    temporary.push(format!(".{}.new", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let mut options = File::options();
     let mut file = options

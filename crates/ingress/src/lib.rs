@@ -24,32 +24,47 @@
 //! The order of a request's phases stands in `serve::serve`.
 
 mod access;
+mod access_log;
 mod admission;
+mod alike;
 mod background;
 mod body;
+mod cache;
+mod canary;
+mod class;
 mod clock;
+mod compress;
 mod config;
 mod connection;
 mod control_link;
 mod counters;
 mod dns;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod instance;
 mod kept_file;
 mod listen;
+mod metrics;
 mod node;
 mod pages;
 mod pay;
 mod process;
+mod protect;
 mod registry;
 mod report;
 mod serve;
+mod sleep;
+mod succession;
 mod table;
 mod tls;
+mod trace;
 mod upgrade;
 mod upstream;
 
-pub use config::{CpuWatch, Guarding, Limits, NodeConfig, NodeError, Spending};
+pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};
+pub use sleep::{Found, Freezer, Freezers, Sleeping, Standing};
+pub use succession::{GatewayUse, MOST_SOCKETS, Succession, process};

@@ -23,7 +23,8 @@ use crate::connection::serve_connection;
 use crate::counters::count;
 use crate::dns;
 use crate::node::{Shared, Worker};
-use crate::serve::Origin;
+use crate::protect;
+use crate::succession::GatewayUse;
 use crate::tls;
 
 /// Connections that the kernel completes while no worker has time to accept.
@@ -32,6 +33,8 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause between attempts to listen at a gateway whose network is not there yet.
 const GATEWAY_PAUSE: Duration = Duration::from_secs(3);
+/// The same while a node before this one may have it.
+const TAKEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection on its way to the worker that will serve it.
 #[derive(Debug)]
@@ -47,6 +50,15 @@ pub(crate) enum Entrance {
     Http,
     /// HTTP inside TLS.
     Https,
+}
+
+impl Entrance {
+    fn gateway_use(self) -> GatewayUse {
+        match self {
+            Self::Http => GatewayUse::Http,
+            Self::Https => GatewayUse::Https,
+        }
+    }
 }
 
 /// All workers.
@@ -99,10 +111,19 @@ pub(crate) async fn accept(
 /// Serves what other workers have accepted.
 async fn take_over(worker: &Arc<Worker>, mut inbox: mpsc::UnboundedReceiver<Accepted>) {
     while let Some(Some(handed)) = worker.stop.run_until_cancelled(inbox.recv()).await {
-        match TcpStream::from_std(handed.stream) {
-            Ok(stream) => spawn(worker, stream, handed.client, handed.entrance),
-            Err(error) => tracing::debug!(%error, "cannot take a connection over"),
-        }
+        serve_handed(worker, handed);
+    }
+    // What was accepted is served, also by a node that stops.
+    inbox.close();
+    while let Ok(handed) = inbox.try_recv() {
+        serve_handed(worker, handed);
+    }
+}
+
+fn serve_handed(worker: &Arc<Worker>, handed: Accepted) {
+    match TcpStream::from_std(handed.stream) {
+        Ok(stream) => spawn(worker, stream, handed.client, handed.entrance),
+        Err(error) => tracing::debug!(%error, "cannot take a connection over"),
     }
 }
 
@@ -134,18 +155,26 @@ fn share_out(worker: &Arc<Worker>, crew: &Crew, stream: TcpStream, client: Socke
     if own <= fewest + 1 + fewest / 8 {
         return spawn(worker, stream, client, entrance);
     }
-    hand_over(least, stream, client, entrance);
+    if let Some(handed) = hand_over(least, stream, client, entrance) {
+        serve_handed(worker, handed);
+    }
 }
 
-fn hand_over(worker: &Worker, stream: TcpStream, client: SocketAddr, entrance: Entrance) {
+/// Gives it back where the other worker takes no more.
+fn hand_over(worker: &Worker, stream: TcpStream, client: SocketAddr, entrance: Entrance) -> Option<Accepted> {
     match stream.into_std() {
-        // A worker that has ended drops it; that is the end of the connection as well.
-        Ok(stream) => drop(worker.inbox.send(Accepted {
-            stream,
-            client,
-            entrance,
-        })),
-        Err(error) => tracing::debug!(%error, "cannot hand a connection over"),
+        Ok(stream) => {
+            let accepted = Accepted {
+                stream,
+                client,
+                entrance,
+            };
+            worker.inbox.send(accepted).err().map(|refused| refused.0)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "cannot hand a connection over");
+            None
+        }
     }
 }
 
@@ -153,18 +182,20 @@ fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, entrance: 
     prepare(&stream);
     let worker = Arc::clone(worker);
     let open = OpenGuard::new(&worker);
-    let client = client.ip();
-    let origin = move |session| Origin { client, session };
     let tasks = worker.connections.clone();
     // Two kinds of task, so that a connection without TLS does not carry the room for it.
     match entrance {
         Entrance::Http => tasks.spawn(async move {
-            serve_connection(worker, stream, origin(None)).await;
+            if let Some((stream, arrival)) = protect::arrive(&worker, stream, client.ip()).await {
+                serve_connection(worker, stream, arrival.origin(None)).await;
+            }
             drop(open);
         }),
         Entrance::Https => tasks.spawn(async move {
-            if let Some((stream, session)) = tls::handshake(&worker, stream).await {
-                serve_connection(worker, stream, origin(Some(session))).await;
+            if let Some((stream, arrival)) = protect::arrive(&worker, stream, client.ip()).await
+                && let Some((stream, session)) = tls::handshake(&worker, stream).await
+            {
+                serve_connection(worker, stream, arrival.origin(Some(session))).await;
             }
             drop(open);
         }),
@@ -223,6 +254,7 @@ pub(crate) async fn serve_gateways(
             let stays = gateways.contains(address);
             if !stays {
                 closed.cancel();
+                shared.succession.close(*address);
             }
             stays
         });
@@ -239,11 +271,11 @@ pub(crate) async fn serve_gateways(
             let opened = match door.1 {
                 Door::Entrance(entrance, elsewhere) => {
                     let address = SocketAddr::new(door.0, elsewhere.port());
-                    open_entrance(&crew, entrance, address, closed.clone())
+                    open_entrance(&shared, &crew, entrance, address, closed.clone())
                 }
                 Door::Lookups => {
                     let address = SocketAddr::new(door.0, config.dns_port);
-                    open_lookups(&lookups, address, closed.clone()).await
+                    open_lookups(&shared, &lookups, address, closed.clone())
                 }
             };
             match opened {
@@ -259,11 +291,16 @@ pub(crate) async fn serve_gateways(
                 }
             }
         }
+        // Where a node before this one has the address, it lets go of it at any moment.
+        let pause = match shared.succession.beside().is_empty() {
+            true => GATEWAY_PAUSE,
+            false => TAKEN_PAUSE,
+        };
         tokio::select! {
             biased;
             () = crew.stop.cancelled() => return,
             _ = changes.changed() => {}
-            () = tokio::time::sleep(GATEWAY_PAUSE), if missing => {}
+            () = tokio::time::sleep(pause), if missing => {}
         }
     }
 }
@@ -291,12 +328,13 @@ impl Door {
 }
 
 fn open_entrance(
+    shared: &Shared,
     crew: &Arc<Crew>,
     entrance: Entrance,
     address: SocketAddr,
     closed: CancellationToken,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(bind(address)?)?;
+    let listener = TcpListener::from_std(shared.succession.listener(entrance.gateway_use(), address)?)?;
     let crew = Arc::clone(crew);
     tracing::debug!(%address, "the ingress listens at a gateway");
     tokio::spawn(async move {
@@ -307,7 +345,8 @@ fn open_entrance(
                 accepted = listener.accept() => match (accepted, crew.least_busy()) {
                     (Ok((stream, client)), Some(worker)) => {
                         count(&worker.counters.connections_accepted);
-                        hand_over(worker, stream, client, entrance);
+                        // At its end the node may let one go that came at this very moment.
+                        drop(hand_over(worker, stream, client, entrance));
                     }
                     _ => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
@@ -317,9 +356,14 @@ fn open_entrance(
     Ok(())
 }
 
-async fn open_lookups(lookups: &Arc<dns::Lookups>, address: SocketAddr, closed: CancellationToken) -> io::Result<()> {
-    let datagrams = UdpSocket::bind(address).await?;
-    let streams = TcpListener::bind(address).await?;
+fn open_lookups(
+    shared: &Shared,
+    lookups: &Arc<dns::Lookups>,
+    address: SocketAddr,
+    closed: CancellationToken,
+) -> io::Result<()> {
+    let datagrams = UdpSocket::from_std(shared.succession.datagrams(address)?)?;
+    let streams = TcpListener::from_std(shared.succession.listener(GatewayUse::Streams, address)?)?;
     tokio::spawn(dns::serve_datagrams(
         Arc::clone(lookups),
         datagrams,

@@ -14,14 +14,21 @@ use tokio_util::task::TaskTracker;
 use weir_guard::Sentry;
 use weir_model::route::RouteSnapshot;
 
+use crate::access_log::{self, AccessLog};
 use crate::admission::Gate;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Guarding, Limits, NodeConfig, NodeError, Spending};
 use crate::connection::Protocols;
 use crate::counters::{CounterTotals, Counters};
 use crate::listen::{self, Accepted, Crew, Entrance};
+use crate::metrics::{self, Series};
 use crate::process::Doors;
+use crate::protect::Defences;
+use crate::protect::connections::Connections;
 use crate::registry::{self, Registry};
+use crate::sleep::{self, Demands, Sleeping};
+use crate::succession::Succession;
 use crate::table::Table;
 use crate::tls::{Handshakes, Ports, Tls};
 use crate::{background, control_link, guard, kept_file, upstream};
@@ -50,9 +57,14 @@ pub struct Node {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) spending: Option<Spending>,
     pub(crate) sentry: Option<Sentry>,
+    pub(crate) sleeping: Option<Sleeping>,
+    /// What is asked of the processes that are watched.
+    pub(crate) demands: Mutex<Demands>,
     pub(crate) tls: Tls,
+    pub(crate) defences: Arc<Defences>,
     pub(crate) clock: Clock,
     pub(crate) table: ArcSwap<Table>,
     /// Of the newest table; see [`Shared::is_newer`].
@@ -65,8 +77,12 @@ pub(crate) struct Shared {
     waiting: AtomicU64,
     pub(crate) tickets: AtomicU64,
     pub(crate) incarnation: u64,
+    /// Where requests are counted that reach no route.
+    pub(crate) unrouted: Arc<Series>,
+    pub(crate) access_log: Arc<AccessLog>,
     /// Where requests wait before the first table.
     pub(crate) starting: Arc<Gate>,
+    pub(crate) succession: Succession,
 }
 
 /// One thread that serves.
@@ -77,6 +93,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Counters,
     pub(crate) protocols: Protocols,
     pub(crate) handshakes: Handshakes,
+    pub(crate) client_connections: Arc<Connections>,
     pub(crate) stop: CancellationToken,
     /// Connections of clients, upgraded ones among them.
     pub(crate) connections: TaskTracker,
@@ -106,7 +123,7 @@ impl Node {
         };
         let shared = Arc::new(Shared::new(&config, ports)?);
         let stop = CancellationToken::new();
-        let (members, inboxes) = (0..workers).map(|index| worker(index, &shared, &stop)).unzip();
+        let (members, inboxes) = (0..workers).map(|index| worker(index, workers, &shared, &stop)).unzip();
         let crew = Arc::new(Crew { members, stop });
         Ok(Self {
             config,
@@ -141,12 +158,50 @@ impl Node {
         }
     }
 
-    /// Serves until `stop`; then accepts no more and lets the requests in flight end, at most
-    /// for [`Limits::stop_timeout`].
+    /// Serves until `stop`, or until another node takes its place; then accepts no more and lets
+    /// the requests in flight end, at most for [`Limits::stop_timeout`] or for as long as it may
+    /// drain. What it serves by it follows to the end.
     ///
     /// # Errors
     /// A worker cannot start, or ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
+        let (shared, crew, config) = (Arc::clone(&self.shared), Arc::clone(&self.crew), self.config.clone());
+        let _halt_on_drop = crew.stop.clone().drop_guard();
+        let gone = CancellationToken::new();
+        let _gone_on_drop = gone.clone().drop_guard();
+        if let Some(set) = kept_file::read_or_warn(&config.certificates_file) {
+            shared.tls.apply(&set);
+        }
+        if let Some(snapshot) = kept_file::read_or_warn(&config.snapshot_file) {
+            shared.apply(&snapshot);
+        }
+        let beside = TaskTracker::new();
+        beside.spawn(control_link::run(Arc::clone(&shared), config.clone(), gone.clone()));
+        beside.spawn(
+            gone.clone()
+                .run_until_cancelled_owned(background::watch(Arc::clone(&shared))),
+        );
+        beside.spawn(gone.clone().run_until_cancelled_owned(sleep::run(Arc::clone(&shared))));
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = shared.succession.opened() => true,
+        };
+        let served = match opened {
+            true => self.serve(&beside, stop).await,
+            false => Ok(()),
+        };
+        crew.stop.cancel();
+        gone.cancel();
+        beside.close();
+        beside.wait().await;
+        access_log::flush(&shared, &config.control_socket).await;
+        control_link::report_leaving(&shared, &config.control_socket).await;
+        served
+    }
+
+    /// Accepts and serves, until all connections have ended that it may wait for.
+    async fn serve(self, beside: &TaskTracker, stop: CancellationToken) -> Result<(), NodeError> {
         let Self {
             config,
             listeners,
@@ -156,14 +211,6 @@ impl Node {
             crew,
             inboxes,
         } = self;
-        let _halt_on_drop = crew.stop.clone().drop_guard();
-        let control_socket = config.control_socket.clone();
-        if let Some(set) = kept_file::read_or_warn(&config.certificates_file) {
-            shared.tls.apply(&set);
-        }
-        if let Some(snapshot) = kept_file::read_or_warn(&config.snapshot_file) {
-            shared.apply(&snapshot);
-        }
         let failed = CancellationToken::new();
         let mut threads = Vec::new();
         for (worker, inbox) in crew.members.iter().zip(inboxes) {
@@ -181,35 +228,45 @@ impl Node {
         tracing::info!(http.address = %http_address, https.address = ?https_address, workers, "the ingress listens");
         let https = https_address.map(|address| (Entrance::Https, address));
         let everywhere = [(Entrance::Http, http_address)].into_iter().chain(https).collect();
-        let beside = TaskTracker::new();
-        beside.spawn(control_link::run(
+        beside.spawn(metrics::serve(
             Arc::clone(&shared),
-            config.clone(),
-            crew.stop.clone(),
+            Arc::clone(&crew),
+            config.metrics_socket.clone(),
         ));
-        let watching = background::watch(Arc::clone(&shared));
-        beside.spawn(crew.stop.clone().run_until_cancelled_owned(watching));
         beside.spawn(listen::serve_gateways(
             Arc::clone(&shared),
             Arc::clone(&crew),
             config,
             everywhere,
         ));
-        beside.close();
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
+            () = shared.succession.drained() => Ok(()),
             () = failed.cancelled() => Err(NodeError::WorkerEnded),
         };
         crew.stop.cancel();
-        beside.wait().await;
-        let joined =
-            tokio::task::spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
-        let joined = joined.await;
-        control_link::report_leaving(&shared, &control_socket).await;
+        shared.succession.let_go();
+        let join = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
+        let mut joined = tokio::task::spawn_blocking(join);
+        let joined = tokio::select! {
+            joined = &mut joined => joined,
+            () = stop.cancelled() => {
+                shared.succession.hurry();
+                joined.await
+            }
+        };
         match joined {
             Ok(true) => ended,
             _ => Err(NodeError::WorkerEnded),
         }
+    }
+}
+
+impl Worker {
+    /// Ready once connections on which nothing goes on are to be closed.
+    pub(crate) async fn idle_over(&self) {
+        self.stop.cancelled().await;
+        self.shared.succession.linger().await;
     }
 }
 
@@ -241,6 +298,7 @@ fn clone_all(listeners: &[(Entrance, StdListener)]) -> io::Result<Vec<(Entrance,
 
 fn worker(
     index: usize,
+    workers: usize,
     shared: &Arc<Shared>,
     stop: &CancellationToken,
 ) -> (Arc<Worker>, mpsc::UnboundedReceiver<Accepted>) {
@@ -251,6 +309,7 @@ fn worker(
         counters: Counters::default(),
         protocols: Protocols::new(&shared.limits),
         handshakes: Handshakes::new(shared.limits.handshakes),
+        client_connections: Arc::new(Connections::new(shared.limits.connections.div_ceil(workers))),
         stop: stop.child_token(),
         connections: TaskTracker::new(),
         open: AtomicUsize::new(0),
@@ -278,13 +337,14 @@ fn start_worker(
             let idle = tokio::spawn(close_idle_now_and_then(Arc::clone(&worker)));
             listen::accept(&worker, &crew, listeners, inbox).await?;
             worker.connections.close();
-            let ended = tokio::time::timeout(worker.shared.limits.stop_timeout, worker.connections.wait()).await;
-            if ended.is_err() {
-                let left = worker.connections.len();
-                tracing::warn!(
-                    connections = left,
-                    "cut connections that did not end while the node stopped"
-                );
+            let limits = &worker.shared.limits;
+            tokio::select! {
+                biased;
+                () = worker.connections.wait() => {}
+                () = worker.shared.succession.patience(limits.stop_timeout) => {
+                    let left = worker.connections.len();
+                    tracing::warn!(connections = left, "cut connections that did not end while the node stopped");
+                }
             }
             idle.abort();
             Ok(())
@@ -312,21 +372,33 @@ impl Shared {
             Guarding::Off => None,
         };
         let report_wanted = Arc::new(Notify::new());
+        let (proxies, trusted) = (&config.proxy_protocol_from, &config.trusted_proxies);
+        let defences = Defences::new(&config.limits, proxies, trusted);
+        let defences = Arc::new(defences.map_err(|source| NodeError::Random { source })?);
+        let cache = Arc::new(Cache::new(config.cache_bytes));
         let doors = Doors {
+            cache: Arc::clone(&cache),
+            defences: Some(Arc::clone(&defences)),
             wallets: config.spending.as_ref().map(|spending| spending.wallets.clone()),
             sentry: sentry.clone(),
         };
         let registry = Registry::new(config.worker_count(), clock, Arc::clone(&report_wanted), doors);
         Ok(Self {
+            cache,
             limits: config.limits.clone(),
             spending: config.spending.clone(),
             sentry,
+            sleeping: config.sleeping.clone(),
+            demands: Mutex::default(),
+            defences,
             tls: Tls::new(ports).map_err(|source| NodeError::Tls { source })?,
             clock,
             table: ArcSwap::from_pointee(Table::default()),
             epoch: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             applied_generation: AtomicU64::new(0),
+            unrouted: registry.series().unrouted(),
+            access_log: registry.series().access_log(),
             registry: Mutex::new(registry),
             report_wanted,
             waiting: AtomicU64::new(0),
@@ -334,6 +406,7 @@ impl Shared {
             // Below 2^53, so that every reader of JSON gets it whole.
             incarnation: fastrand::u64(1..1 << 53),
             starting: Arc::new(Gate::new(clock)),
+            succession: config.succession.clone(),
         })
     }
 
@@ -348,10 +421,12 @@ impl Shared {
         let compiled = registry.compile(snapshot);
         let epoch = compiled.table.epoch;
         registry::install(compiled, |table| self.table.store(Arc::new(table)));
+        self.defences.sweep();
         // A request counts itself at its instance and *then* looks at the epoch; the counts are
         // read after this store. All are sequentially consistent, so a request either sees
         // the new epoch and begins anew, or is in the counts.
         self.epoch.store(epoch, Ordering::SeqCst);
+        self.cache.purge(&snapshot.cache_purges);
         self.applied_generation.store(snapshot.generation, Ordering::SeqCst);
         drop(registry);
         self.changes.send_replace(epoch);

@@ -3,13 +3,16 @@
 //! A page never shows anything that an app wrote, and carries its reason in `x-weir`, so that
 //! a machine can tell it from the app's own.
 
+mod protection;
 mod refusals;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
+use weir_model::protection::Maintenance;
 
 use crate::body::AnswerBody;
 use crate::headers::{HostError, X_WEIR};
@@ -47,6 +50,10 @@ pub(crate) struct Page {
     retry_after_seconds: Option<u32>,
     /// Where the client is sent.
     location: Option<Box<HeaderValue>>,
+    /// How the client says who it is.
+    challenge: Option<Box<HeaderValue>>,
+    /// Closed like this: there may be a page of the owner's, instead of ours.
+    closed: Option<Arc<Maintenance>>,
 }
 
 impl Page {
@@ -59,6 +66,8 @@ impl Page {
             hint: None,
             retry_after_seconds: None,
             location: None,
+            challenge: None,
+            closed: None,
         }
     }
 
@@ -237,6 +246,20 @@ impl Page {
         .retry_after(5)
     }
 
+    /// It slept, and did not wake within its time.
+    pub(crate) fn wake_timeout(title: &str) -> Self {
+        let detail =
+            format!("{title} was stopped because nobody asked for it, and takes longer to start than it should.");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "wake-timeout",
+            "This app is not awake yet",
+            detail,
+        )
+        .hint(format!("weir status {}", scope_arguments(title)))
+        .retry_after(5)
+    }
+
     /// Too many requests wait at a held route.
     pub(crate) fn hold_full(title: &str) -> Self {
         let detail = format!("{title} is being switched to another release, and too many requests wait for it.");
@@ -348,6 +371,17 @@ impl Page {
         )
     }
 
+    /// The client wants what is kept of an answer or nothing, and nothing is kept (RFC 9111, 5.2.1.7).
+    pub(crate) fn not_kept(title: &str) -> Self {
+        let detail = format!("The request may only be answered from the cache, which has no answer of {title} to it.");
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "not-cached",
+            "This answer is not kept here",
+            detail,
+        )
+    }
+
     /// The answer that goes to the client.
     pub(crate) fn answer(&self, format: Format) -> Response<AnswerBody> {
         let (content_type, body) = match format {
@@ -371,6 +405,9 @@ impl Page {
         if let Some(location) = &self.location {
             headers.insert(header::LOCATION, HeaderValue::clone(location));
         }
+        if let Some(challenge) = &self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::clone(challenge));
+        }
         answer
     }
 
@@ -390,6 +427,9 @@ impl Page {
     }
 
     fn html(&self) -> String {
+        if let Some(own) = self.closed.as_ref().and_then(|closed| closed.page.as_ref()) {
+            return own.clone();
+        }
         let mut page = String::with_capacity(2_048);
         page.push_str(HTML_HEAD);
         let status = self.status.as_u16();

@@ -11,7 +11,10 @@ use weir_model::{AppName, EnvironmentId, ProcessName};
 
 use crate::access::Access;
 use crate::admission::Gate;
+use crate::cache::{Cache, Shelf};
 use crate::clock::Clock;
+use crate::protect::Defences;
+use crate::sleep::Knocks;
 
 /// One process, the same for all hosts that lead to it.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) target: Option<Arc<Target>>,
     /// What its instances have done since the node began.
     pub(crate) habits: Arc<Habits>,
+    /// What is kept of the environment's answers.
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 /// What the instances of a process have done since the node began.
@@ -37,6 +42,8 @@ pub(crate) struct Habits {
     /// Somebody asked for their private name, so that requests may reach them that the node does
     /// not see.
     pub(crate) called_directly: AtomicBool,
+    /// Lookups of its names, where they ask for it.
+    pub(crate) knocks: Knocks,
 }
 
 /// What pays and what guards, for all processes.
@@ -44,6 +51,9 @@ pub(crate) struct Habits {
 pub(crate) struct Doors {
     pub(crate) wallets: Option<Wallets>,
     pub(crate) sentry: Option<Sentry>,
+    /// None where everything is let through.
+    pub(crate) defences: Option<Arc<Defences>>,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Process {
@@ -61,6 +71,7 @@ impl Process {
             till: doors.wallets.as_ref().map(|wallets| till(wallets, environment, target)),
             target: doors.sentry.as_ref().map(|sentry| sentry.target(environment, target)),
             habits: Arc::default(),
+            shelf: doors.cache.shelf(environment),
         }
     }
 }

@@ -5,15 +5,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use tokio::sync::Notify;
 use weir_model::EnvironmentId;
-use weir_model::route::{Backend, HostRoutes, Route, RouteSnapshot, RouteState};
+use weir_model::cache::CacheRules;
+use weir_model::metrics::WaitingMetrics;
+use weir_model::route::{Backend, ClassLoad, HostRoutes, Route, RouteSnapshot, RouteState};
 
 use crate::access::Access;
 use crate::admission::Gate;
+use crate::alike::Alike;
+use crate::canary::{self, Canary};
+use crate::class::{self, Class};
 use crate::clock::Clock;
 use crate::instance::{Instance, Phase};
+use crate::metrics::{Book, Watched};
 use crate::process::{Doors, Habits, Process};
+use crate::protect::Fence;
+use crate::sleep;
 use crate::table::{CompiledRoute, HostEntry, Table};
 use crate::tls::HostPolicy;
 
@@ -33,7 +42,17 @@ pub(crate) struct Registry {
     processes: Processes,
     /// Of every environment that this process has known: sums must not begin anew.
     accesses: BTreeMap<EnvironmentId, Arc<Access>>,
+    /// Where requests of a class wait, by environment, target and class. Those of the default
+    /// class wait at the gate of their process.
+    class_gates: ClassGates,
+    /// Where requests are counted and logged.
+    series: Book,
+    /// Of each gate of a process with classes: a route that serves from it.
+    classed: HashMap<usize, (EnvironmentId, Box<str>, Arc<CompiledRoute>)>,
 }
+
+/// Where the requests of each class wait, by environment, target and class.
+type ClassGates = HashMap<(EnvironmentId, Box<str>, Box<str>), Arc<Gate>>;
 
 /// What outlives snapshots of each process, by environment and target.
 type Processes = HashMap<(EnvironmentId, Box<str>), Process>;
@@ -64,12 +83,53 @@ impl Registry {
             departed: Vec::new(),
             processes: HashMap::new(),
             accesses: BTreeMap::new(),
+            class_gates: HashMap::new(),
+            series: Book::new(workers),
+            classed: HashMap::new(),
         }
     }
 
     /// What was served of each environment.
     pub(crate) fn accesses(&self) -> &BTreeMap<EnvironmentId, Arc<Access>> {
         &self.accesses
+    }
+
+    /// What goes on in the classes of each environment that has any.
+    pub(crate) fn class_loads(&self) -> BTreeMap<EnvironmentId, Vec<ClassLoad>> {
+        let classed = self.classed.values();
+        class::loads(classed.map(|(environment, target, route)| (*environment, &**target, &**route)))
+    }
+
+    /// What is counted of requests.
+    pub(crate) fn series(&self) -> &Book {
+        &self.series
+    }
+
+    /// Where requests wait, and how many.
+    pub(crate) fn waiting(&self) -> Vec<WaitingMetrics> {
+        let of_processes = self
+            .processes
+            .iter()
+            .map(|((environment, target), process)| (environment, target, &process.gate));
+        let of_classes = self
+            .class_gates
+            .iter()
+            .map(|((environment, target, _), gate)| (environment, target, gate));
+        let mut waiting: BTreeMap<(EnvironmentId, &str), u64> = BTreeMap::new();
+        for (environment, target, gate) in of_processes.chain(of_classes) {
+            let now = u64::try_from(gate.waiting() + gate.held()).unwrap_or(u64::MAX);
+            if now > 0 {
+                *waiting.entry((*environment, target)).or_default() += now;
+            }
+        }
+        let told = waiting
+            .into_iter()
+            .map(|((environment, target), waiting)| WaitingMetrics {
+                environment,
+                target: target.to_owned(),
+                waiting,
+            });
+        told.collect()
     }
 
     /// Compiles a snapshot. Nothing serves by it yet.
@@ -81,40 +141,69 @@ impl Registry {
         let draining: BTreeSet<&Backend> = snapshot.draining.iter().collect();
         let mut previous = std::mem::take(&mut self.instances);
         let mut previous_processes = std::mem::take(&mut self.processes);
+        let mut previous_gates = std::mem::take(&mut self.class_gates);
+        self.classed.clear();
         let mut current = HashMap::new();
         let mut hosts = HashMap::with_capacity(snapshot.hosts.len());
+        let mut alike = Alike::default();
         for (name, host) in &snapshot.hosts {
+            if let Some(entry) = alike.find(host) {
+                hosts.insert(name.as_str().into(), entry);
+                continue;
+            }
             let routes = host
                 .routes
                 .iter()
                 .map(|route| {
-                    let process = self.process(&mut previous_processes, host.environment, &route.target);
+                    let mut process = self.process(&mut previous_processes, host.environment, &route.target);
+                    if let Some(gate) = self.class_gate(&mut previous_gates, host.environment, route) {
+                        process.gate = gate;
+                    }
                     let pool = self.pool(&mut previous, &route.pool, &draining);
-                    let compiled = Arc::new(compile_route(self.epoch, host, route, pool, process));
+                    let watched = self.series.watched(self.epoch, host.environment, route);
+                    let canary = route.canary.as_ref().map(|canary| {
+                        let of_canary = canary::route_of(route, canary);
+                        let process = Process {
+                            gate: self.canary_gate(&mut previous_gates, host.environment, &of_canary),
+                            ..process.clone()
+                        };
+                        let pool = self.pool(&mut previous, &canary.pool, &draining);
+                        let compiled = compile_route(self.epoch, host, &of_canary, pool, process, watched.clone());
+                        let compiled = Arc::new(compiled);
+                        remember_current(&mut current, &compiled);
+                        self.remember_class(host.environment, &of_canary, &compiled);
+                        Canary::of(canary, compiled)
+                    });
+                    let mut compiled = compile_route(self.epoch, host, route, pool, process, watched);
+                    compiled.cache.store &= canary.is_none();
+                    compiled.canary = canary;
+                    let compiled = Arc::new(compiled);
                     remember_current(&mut current, &compiled);
+                    self.remember_class(host.environment, route, &compiled);
                     compiled
                 })
                 .collect();
-            hosts.insert(name.as_str().into(), host_entry(routes, HostPolicy::of(name, host)));
+            let entry = Arc::new(host_entry(routes, HostPolicy::of(name, host), self.fence(host)));
+            alike.remember(host, &entry);
+            hosts.insert(name.as_str().into(), entry);
         }
         let active: Vec<_> = self.instances.values().cloned().collect();
         let draining_now = self.pool(&mut previous, &snapshot.draining, &BTreeSet::new());
         let gone: Vec<_> = previous.into_values().collect();
         // A gate that is in no table any more hands out nothing; who waits there is woken by
         // the change and leaves.
+        self.forget_answers(&previous_processes);
         let forgotten = previous_processes.into_values().map(|process| (process.gate, None));
-        let gates = current.into_values().chain(forgotten).collect();
+        let forgotten_classes = previous_gates.into_values().map(|gate| (gate, None));
+        let gates = current
+            .into_values()
+            .chain(forgotten)
+            .chain(forgotten_classes)
+            .collect();
+        self.series.sweep(self.epoch, snapshot);
         self.departed.retain(has_load);
         self.departed.extend(gone.iter().cloned());
-        let table = Table {
-            epoch: self.epoch,
-            hosts,
-            gateways: snapshot.gateways.clone(),
-            networks: snapshot.networks.clone(),
-            names: snapshot.names.clone(),
-            habits: self.habits(snapshot),
-            instances: active.clone(),
-        };
+        let table = self.table(snapshot, hosts, active.clone());
         Compiled {
             table,
             active,
@@ -124,11 +213,84 @@ impl Registry {
         }
     }
 
+    fn table(
+        &self,
+        snapshot: &RouteSnapshot,
+        hosts: HashMap<Box<str>, Arc<HostEntry>>,
+        active: Vec<Arc<Instance>>,
+    ) -> Table {
+        Table {
+            epoch: self.epoch,
+            hosts,
+            gateways: snapshot.gateways.clone(),
+            insiders: snapshot.metered.iter().filter_map(|metered| metered.address).collect(),
+            networks: snapshot.networks.clone(),
+            names: snapshot.names.clone(),
+            habits: self.habits(snapshot),
+            watched: self.asleep_or_scaled(snapshot, &active),
+            instances: active,
+        }
+    }
+
     /// Every instance that the node knows, also those that were cut and have something going
     /// on still.
     pub(crate) fn instances(&mut self) -> impl Iterator<Item = &Arc<Instance>> {
         self.departed.retain(has_load);
         self.instances.values().chain(&self.departed)
+    }
+
+    /// Where requests wait that are for the canary: its places are not those of the other release.
+    fn canary_gate(&mut self, previous: &mut ClassGates, environment: EnvironmentId, route: &Route) -> Arc<Gate> {
+        let class = route.class.as_ref().map_or("", |class| class.name.as_str());
+        // No class has a space in its name.
+        let name = format!("canary {class}").into();
+        let key = (environment, route.target.as_str().into(), name);
+        let kept = previous.remove(&key);
+        let clock = self.clock;
+        let fresh = || kept.unwrap_or_else(|| Arc::new(Gate::new(clock)));
+        Arc::clone(self.class_gates.entry(key).or_insert_with(fresh))
+    }
+
+    /// Where requests of the route's class wait, if that is not where all of the process do.
+    fn class_gate(
+        &mut self,
+        previous: &mut ClassGates,
+        environment: EnvironmentId,
+        route: &Route,
+    ) -> Option<Arc<Gate>> {
+        let class = route
+            .class
+            .as_ref()
+            .filter(|class| usize::from(class.number) != class::DEFAULT)?;
+        let key = (environment, route.target.as_str().into(), class.name.as_str().into());
+        let kept = previous.remove(&key);
+        let clock = self.clock;
+        let fresh = || kept.unwrap_or_else(|| Arc::new(Gate::new(clock)));
+        Some(Arc::clone(self.class_gates.entry(key).or_insert_with(fresh)))
+    }
+
+    fn remember_class(&mut self, environment: EnvironmentId, route: &Route, compiled: &Arc<CompiledRoute>) {
+        if compiled.class.is_some() {
+            let place = Arc::as_ptr(&compiled.gate).addr();
+            let named = || (environment, route.target.as_str().into(), Arc::clone(compiled));
+            self.classed.entry(place).or_insert_with(named);
+        }
+    }
+
+    /// Nothing is kept of environments whose last process went.
+    fn forget_answers(&self, gone: &Processes) {
+        let environments: BTreeSet<EnvironmentId> = gone.keys().map(|(environment, _)| *environment).collect();
+        for environment in environments {
+            if !self.processes.keys().any(|(there, _)| *there == environment) {
+                self.doors.cache.forget(environment);
+            }
+        }
+    }
+
+    /// What stands before the host.
+    fn fence(&self, host: &HostRoutes) -> Option<Arc<Fence>> {
+        let (defences, protection) = (self.doors.defences.as_ref()?, host.protection.as_ref()?);
+        Fence::of(defences, host.environment, &host.title, protection)
     }
 
     fn pool(
@@ -161,6 +323,48 @@ impl Registry {
             Some((metered.address?, Arc::clone(&process.habits)))
         });
         known.collect()
+    }
+
+    /// Processes that scale or sleep, with the instances of theirs that get requests.
+    fn asleep_or_scaled(&self, snapshot: &RouteSnapshot, active: &[Arc<Instance>]) -> Vec<sleep::Watched> {
+        let mut watched = Vec::new();
+        if snapshot.watched.is_empty() {
+            return watched;
+        }
+        let active: HashMap<_, _> = active
+            .iter()
+            .map(|instance| (instance.backend.instance, instance))
+            .collect();
+        let mut pools: HashMap<(EnvironmentId, String), Vec<Arc<Instance>>> = HashMap::new();
+        for metered in &snapshot.metered {
+            if let Some(instance) = active.get(&metered.instance) {
+                let target = format!("{}.{}", metered.app, metered.process);
+                let pool = pools.entry((metered.environment, target)).or_default();
+                pool.push(Arc::clone(instance));
+            }
+        }
+        for (environment, processes) in &snapshot.watched {
+            for (target, rule) in processes {
+                let key = (*environment, target.as_str().into());
+                let Some(process) = self.processes.get(&key) else {
+                    continue;
+                };
+                let of_classes = self
+                    .class_gates
+                    .iter()
+                    .filter(|((owner, of, _), _)| (*owner, of) == (key.0, &key.1));
+                let gates = of_classes.map(|(_, gate)| gate).chain([&process.gate]);
+                watched.push(sleep::Watched {
+                    environment: *environment,
+                    gates: gates.cloned().collect(),
+                    habits: Arc::clone(&process.habits),
+                    pool: pools.remove(&(*environment, target.clone())).unwrap_or_default(),
+                    rule: rule.clone(),
+                    target: key.1,
+                });
+            }
+        }
+        watched
     }
 
     fn process(&mut self, previous: &mut Processes, environment: EnvironmentId, target: &str) -> Process {
@@ -198,6 +402,7 @@ fn compile_route(
     route: &Route,
     pool: Vec<Arc<Instance>>,
     process: Process,
+    watched: Watched,
 ) -> CompiledRoute {
     CompiledRoute {
         epoch,
@@ -208,16 +413,38 @@ fn compile_route(
         concurrency: u64::from(route.concurrency.max(1)),
         first_byte_timeout: Duration::from_millis(route.first_byte_timeout_ms.max(1)),
         gate: process.gate,
+        watched,
         access: process.access,
         till: process.till,
         target: process.target,
         habits: process.habits,
+        methods: methods(route),
+        class: route.class.as_ref().map(Class::of),
+        cache: cache_rules(route),
+        canary: None,
+        shelf: process.shelf,
     }
 }
 
-fn host_entry(mut routes: Vec<Arc<CompiledRoute>>, policy: HostPolicy) -> HostEntry {
-    routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
-    HostEntry { routes, policy }
+/// While two releases serve the same address, nothing is kept: it would be shown to visitors of the
+/// other one.
+fn cache_rules(route: &Route) -> CacheRules {
+    CacheRules {
+        store: route.cache.store && route.canary.is_none(),
+        ..route.cache.clone()
+    }
+}
+
+/// The methods that it is for; control has checked that they are such.
+fn methods(route: &Route) -> Vec<Method> {
+    let read = |method: &String| Method::from_bytes(method.as_bytes()).ok();
+    route.methods.iter().filter_map(read).collect()
+}
+
+fn host_entry(mut routes: Vec<Arc<CompiledRoute>>, policy: HostPolicy, fence: Option<Arc<Fence>>) -> HostEntry {
+    // Of the same prefix, those come first that are for some methods only.
+    routes.sort_by_key(|route| (std::cmp::Reverse(route.prefix.len()), route.methods.is_empty()));
+    HostEntry { routes, policy, fence }
 }
 
 fn has_load(instance: &Arc<Instance>) -> bool {
@@ -272,6 +499,7 @@ mod tests {
             concurrency: 1,
             first_byte_timeout_ms: 1_000,
             guard: GuardRules::default(),
+            ..Route::default()
         }
     }
 
@@ -282,6 +510,7 @@ mod tests {
             routes,
             https: HttpsPolicy::default(),
             redirect_to: None,
+            protection: None,
         };
         RouteSnapshot {
             generation,
@@ -301,7 +530,7 @@ mod tests {
         let table = registry().compile(&snapshot(1, routes, vec![])).table;
         let prefix = |path: &str| {
             table.hosts["shop.localhost"]
-                .route(path)
+                .route(path, &Method::GET)
                 .map(|route| route.prefix.to_string())
         };
         assert_eq!(prefix("/api/v1/users").as_deref(), Some("/api/v1"));
@@ -338,7 +567,7 @@ mod tests {
         let compiled = registry.compile(&snapshot(1, vec![route("/", vec![backend(1)])], vec![backend(1)]));
         assert!(
             compiled.table.hosts["shop.localhost"]
-                .route("/")
+                .route("/", &Method::GET)
                 .unwrap()
                 .pool
                 .is_empty()
@@ -361,6 +590,9 @@ mod tests {
         let compiled = registry.compile(&many);
         println!("100,000 hosts compiled in {:?}", start.elapsed());
         assert_eq!(compiled.table.hosts.len(), 100_000);
+        // They say the same, and so they are one.
+        let one = &compiled.table.hosts["app-0.localhost"];
+        assert!(compiled.table.hosts.values().all(|host| Arc::ptr_eq(host, one)));
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

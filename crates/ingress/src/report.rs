@@ -1,8 +1,8 @@
 //! What the node tells control about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use weir_guard::Sentry;
 use weir_model::route::{AccessCounts, BackendLoad, NodeReport};
@@ -10,6 +10,7 @@ use weir_model::{EnvironmentId, InstanceId};
 
 use crate::access::Access;
 use crate::node::Shared;
+use crate::succession;
 
 /// The report of this moment. The generation is read before the counts: every request that was
 /// routed by an older snapshot is in them.
@@ -33,6 +34,7 @@ pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
         sum.upgraded += now.upgraded;
         sum.requests += now.requests;
         sum.connect_failures += now.connect_failures;
+        sum.failed += now.failed;
     }
     let spending = shared.spending.as_ref();
     let paying = spending.map_or_else(BTreeSet::new, |spending| spending.paying.borrow().clone());
@@ -41,12 +43,23 @@ pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
         applied_generation,
         applied_certificates: shared.tls.applied(),
         load,
+        classes: registry.class_loads(),
+        asleep: registry
+            .instances()
+            .filter(|instance| instance.rest.is_resting())
+            .map(|instance| instance.backend.instance)
+            .collect(),
+        demand: shared.demands.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         waiting: shared.waiting_now(),
         paying,
         sending: spending.and_then(|spending| Some(spending.sending.as_ref()?.borrow().clone())),
         access,
+        cache: shared.cache.counts(),
+        refused: shared.defences.refused(),
         meter: spending.and_then(|spending| spending.wallets.meter()),
         leaving,
+        process: succession::process(None),
+        beside: shared.succession.beside(),
         trips: shared.sentry.as_ref().map_or_else(Vec::new, Sentry::trips),
         background: spending
             .and_then(|spending| Some(spending.cpu.as_ref()?.working.borrow().clone()))

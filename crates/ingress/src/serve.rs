@@ -1,5 +1,7 @@
 //! The way of a request. [`phases`] shows its order.
 
+mod cached;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +12,6 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as _, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
 use weir_guard::{LINEAGE_HEADER, Passage};
@@ -19,17 +20,23 @@ use weir_model::route::RouteState;
 
 use crate::access::{Served, Unserved};
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
-use crate::body::{AnswerBody, Ending, RequestBody, Upload};
+use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload};
+use crate::cache::{Address, Taken, Way};
+use crate::canary::{self, Visitor};
 use crate::counters::count;
 use crate::guard;
 use crate::headers::{self, RequestedHost};
+use crate::metrics::{Observation, ObservedBody};
 use crate::node::{Shared, Worker};
 use crate::pages::{Format, Page};
 use crate::pay::{self, Outflow};
+use crate::protect;
+use crate::protect::connections::Places;
 use crate::table::CompiledRoute;
 use crate::tls::{self, Session};
+use crate::trace;
 use crate::upgrade::{self, Tunnel};
-use crate::upstream::{self, Connection, Kept, Repeatable};
+use crate::upstream::{self, AnswerStream, Broken, Connection, Failed, Kept, Repeatable};
 
 /// How often a request may have been here before, by the marks that proxies keep on it.
 const MOST_LOOPS: usize = 16;
@@ -40,12 +47,18 @@ pub(crate) struct Origin {
     /// The client's address.
     pub(crate) client: IpAddr,
     /// None without TLS.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Arc<Session>>,
+    /// Whether the client came by TLS, here or at a proxy that is believed.
+    pub(crate) secure: bool,
+    /// Whether it is a proxy that is believed about for whom it speaks.
+    pub(crate) is_proxy: bool,
+    /// Of the connection, and of what becomes of it; none in tests.
+    pub(crate) places: Option<Arc<Places>>,
 }
 
 impl Origin {
     fn scheme(&self) -> &'static str {
-        if self.session.is_some() { "https" } else { "http" }
+        if self.secure { "https" } else { "http" }
     }
 }
 
@@ -55,8 +68,13 @@ struct Call {
     target: PathAndQuery,
     /// What its client is told besides the answer: `Strict-Transport-Security`.
     hsts: Option<HeaderValue>,
+    scheme: &'static str,
+    /// What the cache knows of it.
+    way: Way,
     /// What goes to the instance; not there while it is being sent.
     outgoing: Option<Request<RequestBody>>,
+    /// The client gets it back.
+    request_id: Option<HeaderValue>,
     /// The client's side of an upgrade, if it asked for one.
     client_upgrade: Option<OnUpgrade>,
     repeatable: Repeatable,
@@ -64,6 +82,10 @@ struct Call {
     lineage: Option<HeaderValue>,
     /// Whether it has been here before.
     came_round: bool,
+    /// Whether it has passed what stands before the host.
+    passed: bool,
+    /// Of its connection, for what that is upgraded to.
+    places: Option<Arc<Places>>,
     /// How far the guard and the till have let it in; both are asked once, not for each attempt.
     entry: Entry,
     /// The guard's view of it, while it goes on.
@@ -79,6 +101,8 @@ struct Call {
     unreachable_deadline: Option<Instant>,
     /// Instances that did not accept a connection in this round.
     tried: Vec<InstanceId>,
+    /// Who asks, where a canary gets some of the visitors.
+    visitor: Option<Visitor>,
     /// How often a connection broke after the request was sent.
     broken: u32,
     /// Of those, exchanges on a connection that was made for this request.
@@ -86,6 +110,57 @@ struct Call {
 }
 
 impl Call {
+    /// A request that has not been let in, and has waited for nothing.
+    fn new(
+        host: RequestedHost,
+        target: PathAndQuery,
+        scheme: &'static str,
+        outgoing: Request<RequestBody>,
+        repeatable: Repeatable,
+    ) -> Self {
+        Self {
+            host,
+            target,
+            scheme,
+            way: Way::default(),
+            hsts: None,
+            request_id: None,
+            outgoing: Some(outgoing),
+            client_upgrade: None,
+            repeatable,
+            lineage: None,
+            came_round: false,
+            passed: false,
+            places: None,
+            entry: Entry::Outside,
+            passage: None,
+            unserved: None,
+            served: None,
+            ticket: None,
+            held: None,
+            hold_deadline: None,
+            queue_deadline: None,
+            unreachable_deadline: None,
+            tried: Vec::new(),
+            visitor: None,
+            broken: 0,
+            broken_fresh: 0,
+        }
+    }
+
+    fn address(&self) -> Address<'_> {
+        Address {
+            scheme: self.scheme,
+            host: &self.host,
+            target: &self.target,
+        }
+    }
+
+    /// The method that it came with; `GET` while it is being sent.
+    fn method(&self) -> &Method {
+        self.outgoing.as_ref().map_or(&Method::GET, Request::method)
+    }
+
     /// The count of what is served with it; begins when an instance gets it.
     fn served(&mut self, worker: &Worker, route: &CompiledRoute) -> Served {
         if let Some(unserved) = self.unserved.take() {
@@ -107,8 +182,26 @@ enum Entry {
 }
 
 /// Answers a request, if need be by a page of Weir's own.
-pub(crate) async fn serve(worker: Arc<Worker>, origin: &Origin, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn serve(
+    worker: Arc<Worker>,
+    origin: &Origin,
+    mut request: Request<Incoming>,
+) -> Response<ObservedBody> {
     count(&worker.counters.requests);
+    let trace = trace::identify(request.headers_mut());
+    let mut seen = Observation::begin(&worker, &request, trace);
+    let visitor = protect::on_behalf_of(&worker.shared, origin, request.headers());
+    let origin = visitor.as_ref().unwrap_or(origin);
+    let answer = answer(worker, origin, request, &mut seen).await;
+    seen.answered(answer)
+}
+
+async fn answer(
+    worker: Arc<Worker>,
+    origin: &Origin,
+    request: Request<Incoming>,
+    seen: &mut Observation,
+) -> Response<AnswerBody> {
     if let Some(answer) = tls::answer_challenge(&worker, &request) {
         return answer;
     }
@@ -116,7 +209,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, origin: &Origin, request: Request
     let mut hsts = None;
     let answered = match understand(&worker, origin, request) {
         Ok(mut call) => {
-            let answered = phases(&worker, origin, &mut call).await;
+            let answered = phases(&worker, origin, &mut call, seen).await;
             hsts = call.hsts.take();
             answered
         }
@@ -137,28 +230,53 @@ pub(crate) async fn serve(worker: Arc<Worker>, origin: &Origin, request: Request
 /// The phases. Each may answer with a page; each of those in the loop may find that the world
 /// has changed (`None`), whereupon the request begins anew as if it had just come. Its body is
 /// not touched before an instance's connection takes it.
-async fn phases(worker: &Arc<Worker>, origin: &Origin, call: &mut Call) -> Result<Response<AnswerBody>, Page> {
+async fn phases(
+    worker: &Arc<Worker>,
+    origin: &Origin,
+    call: &mut Call,
+    seen: &mut Observation,
+) -> Result<Response<AnswerBody>, Page> {
     loop {
-        let Some(route) = find_route(worker, origin, call).await? else {
+        let Some(route) = find_route(worker, origin, call, seen).await? else {
             continue;
         };
         enter(worker, origin, &route, call).await?;
-        let Some(slot) = admit(worker, &route, call).await? else {
+        if let Some(answer) = cached::look(worker, &route, call).await? {
+            return Ok(answer);
+        }
+        if !matches!(route.state, RouteState::Serve) {
+            // What was kept a moment ago is gone, so that it has to wait after all.
             continue;
-        };
-        bind(worker, &route, &slot, call);
-        let Some(connection) = connect(worker, &slot, call).await else {
-            continue;
-        };
-        let Some(answer) = exchange(worker, &route, slot, connection, call).await? else {
-            continue;
-        };
-        return Ok(answer);
+        }
+        match ask(worker, &route, call, seen).await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            Err(page) => return cached::stand_in(worker, &route, call, page).await,
+        }
     }
+}
+
+/// Those phases in which an instance is asked.
+async fn ask(
+    worker: &Arc<Worker>,
+    route: &Arc<CompiledRoute>,
+    call: &mut Call,
+    seen: &mut Observation,
+) -> Result<Option<Response<AnswerBody>>, Page> {
+    let Some(slot) = admit(worker, route, call).await? else {
+        return Ok(None);
+    };
+    seen.instance(slot.instance.backend.instance);
+    bind(worker, route, &slot, call);
+    let Some(connection) = connect(worker, &slot, call).await else {
+        return Ok(None);
+    };
+    exchange(worker, route, slot, connection, call).await
 }
 
 /// Refuses what is not a request for an app, and makes the instance's request out of the rest.
 fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) -> Result<Call, Page> {
+    protect::check_head(worker, &request)?;
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Page::method_refused(request.method()));
     }
@@ -180,7 +298,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let lineage = parts.headers.remove(LINEAGE_HEADER);
-    let body = RequestBody::new(incoming, worker.shared.clock);
+    let body = RequestBody::new(incoming, worker.shared.clock, worker.shared.limits.body_pace);
     headers::prepare_request(
         &mut parts.headers,
         &host,
@@ -207,31 +325,28 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     Ok(Call {
-        host,
-        target,
-        hsts: None,
-        outgoing: Some(Request::from_parts(parts, body)),
+        request_id: parts.headers.get(headers::X_REQUEST_ID).cloned(),
         client_upgrade,
-        repeatable,
         lineage,
         came_round: loops > 0,
-        entry: Entry::Outside,
-        passage: None,
-        unserved: None,
-        served: None,
-        ticket: None,
-        held: None,
-        hold_deadline: None,
-        queue_deadline: None,
-        unreachable_deadline: None,
-        tried: Vec::new(),
-        broken: 0,
-        broken_fresh: 0,
+        places: origin.places.clone(),
+        ..Call::new(
+            host,
+            target,
+            origin.scheme(),
+            Request::from_parts(parts, body),
+            repeatable,
+        )
     })
 }
 
 /// The route that serves; waits while it is held. Before that the host may send it elsewhere.
-async fn find_route(worker: &Worker, origin: &Origin, call: &mut Call) -> Result<Option<Arc<CompiledRoute>>, Page> {
+async fn find_route(
+    worker: &Worker,
+    origin: &Origin,
+    call: &mut Call,
+    seen: &mut Observation,
+) -> Result<Option<Arc<CompiledRoute>>, Page> {
     let shared = &worker.shared;
     let table = shared.table.load();
     if table.epoch == 0 {
@@ -249,17 +364,30 @@ async fn find_route(worker: &Worker, origin: &Origin, call: &mut Call) -> Result
     if let Some(location) = host.policy.elsewhere(&shared.tls, origin, &call.host, &call.target) {
         return Err(Page::elsewhere(&location));
     }
-    let Some(route) = host.route(call.target.path()).cloned() else {
+    let Some(route) = host.route(call.target.path(), call.method()).cloned() else {
         return Err(match host.routes.first() {
             Some(route) => Page::no_route(&route.title),
             None => Page::unknown_host(&call.host.name),
         });
     };
+    let fence = host.fence.clone();
     drop(table);
+    seen.route(&route, origin, &call.host.name, call.outgoing.as_ref());
+    if let (Some(fence), false, Some(request)) = (fence, call.passed, &mut call.outgoing) {
+        protect::pass(worker, &fence, origin.client, request).await?;
+        call.passed = true;
+        // It may have taken a while.
+        return Ok(None);
+    }
     match &route.state {
         RouteState::Serve => {
             call.held = None;
             call.hold_deadline = None;
+            let headers = call.outgoing.as_ref().map(Request::headers);
+            Ok(Some(canary::choose(route, headers, &mut call.visitor)))
+        }
+        // What needs no instance need not wait for one.
+        RouteState::Hold { .. } | RouteState::Asleep { .. } if cached::would_answer(worker, &route, call) => {
             Ok(Some(route))
         }
         RouteState::Hold { timeout_ms } => {
@@ -267,6 +395,14 @@ async fn find_route(worker: &Worker, origin: &Origin, call: &mut Call) -> Result
             match hold(worker, call, &route.gate, route.epoch, timeout).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::hold_timeout(&route.title)),
+                Hold::TooMany => Err(Page::hold_full(&route.title)),
+            }
+        }
+        RouteState::Asleep { timeout_ms } => {
+            let timeout = Duration::from_millis(*timeout_ms);
+            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+                Hold::Ended => Ok(None),
+                Hold::TooLong => Err(Page::wake_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
             }
         }
@@ -345,7 +481,8 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
             Pick::Full => {}
         }
     }
-    if call.ticket.is_none() && route.gate.waiting() >= shared.limits.queue_length {
+    if call.ticket.is_none() && route.gate.waiting() >= route.queue_length(&shared.limits) {
+        route.gate.count_full();
         return Err(Page::queue_full(&route.title));
     }
     let ticket = *call.ticket.get_or_insert_with(|| {
@@ -354,14 +491,18 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
     });
     let deadline = *call
         .queue_deadline
-        .get_or_insert_with(|| Instant::now() + shared.limits.queue_timeout);
+        .get_or_insert_with(|| Instant::now() + route.queue_timeout(&shared.limits));
     let _waiting = shared.waiting();
     let (_place, handed) = route.gate.enter(ticket);
     tokio::select! {
         biased;
         slot = handed => Ok(slot.ok().filter(|_| !shared.is_newer(route.epoch))),
         changed = shared.table_changed(route.epoch, deadline) => {
-            if changed { Ok(None) } else { Err(Page::queue_timeout(&route.title)) }
+            if changed {
+                return Ok(None);
+            }
+            route.gate.count_late();
+            Err(Page::queue_timeout(&route.title))
         }
     }
 }
@@ -415,7 +556,7 @@ async fn connect(worker: &Worker, slot: &Slot, call: &mut Call) -> Option<Connec
 
 /// Why there is no answer.
 enum NoAnswer {
-    Broken(Box<TrySendError<Request<RequestBody>>>),
+    Broken(Box<Failed>),
     FirstByteTimeout,
     BodyTimeout,
 }
@@ -432,27 +573,30 @@ async fn exchange(
     let Some(request) = call.outgoing.take() else {
         return Err(Page::broken(&route.title));
     };
-    let spare = (call.repeatable == Repeatable::Yes).then(|| copy_without_body(&request));
     let upload = request.body().upload();
-    let Connection { mut sender, reused } = connection;
+    let Connection { wire, reused } = connection;
     let served = call.served(worker, route);
     call.served = Some(served);
-    let answer = sender.try_send_request(request);
+    let answer = upstream::send(wire, request);
     let no_answer = match first_byte(&worker.shared, route.first_byte_timeout, answer, upload.as_deref()).await {
         Ok(answer) => {
             slot.instance.count_answer();
+            if let Some(upload) = &upload {
+                upload.answered();
+            }
             let ending = Ending {
-                sender: Some(sender),
                 slot,
                 kept: Kept::new(worker),
-                upload,
                 passage: call.passage.take(),
             };
             return deliver(worker, route, answer, ending, call).await.map(Some);
         }
         Err(no_answer) => no_answer,
     };
-    let mut broken = match no_answer {
+    if !matches!(no_answer, NoAnswer::BodyTimeout) {
+        slot.instance.count_failure();
+    }
+    let failed = match no_answer {
         NoAnswer::FirstByteTimeout => {
             return Err(Page::first_byte_timeout(
                 &route.title,
@@ -460,20 +604,20 @@ async fn exchange(
             ));
         }
         NoAnswer::BodyTimeout => return Err(Page::body_timeout()),
-        NoAnswer::Broken(broken) => broken,
+        NoAnswer::Broken(failed) => failed,
     };
-    if let Some(unsent) = broken.take_message() {
+    let Failed { error, request, unsent } = *failed;
+    if upload.as_ref().is_some_and(|upload| upload.has_failed()) || matches!(error, Broken::RequestBody) {
+        return Err(upload_page(worker, route, upload.as_deref()));
+    }
+    if unsent {
         // Not a byte of it was written.
         count(&worker.counters.retries);
-        call.outgoing = Some(unsent);
+        call.outgoing = Some(request);
         return Ok(None);
     }
-    let error = broken.into_error();
     tracing::debug!(instance.id = %slot.instance.backend.instance, %error, reused, "an exchange with an instance broke");
-    if upload.is_some_and(|upload| upload.has_failed()) {
-        return Err(Page::bad_body());
-    }
-    if error.is_parse() {
+    if matches!(error, Broken::BadAnswer(_)) {
         return Err(Page::bad_answer(&route.title));
     }
     call.broken += 1;
@@ -484,22 +628,21 @@ async fn exchange(
         call.broken_fresh += 1;
         call.tried.push(slot.instance.backend.instance);
     }
-    match spare {
-        Some(spare) if call.broken <= 3 && call.broken_fresh <= 1 => {
-            count(&worker.counters.retries);
-            call.outgoing = Some(spare);
-            Ok(None)
-        }
-        _ => Err(Page::broken(&route.title)),
+    if call.repeatable == Repeatable::Yes && call.broken <= 3 && call.broken_fresh <= 1 {
+        count(&worker.counters.retries);
+        call.outgoing = Some(request);
+        return Ok(None);
     }
+    Err(Page::broken(&route.title))
 }
 
-fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// Why a request's body did not come whole.
+fn upload_page(worker: &Worker, route: &CompiledRoute, upload: Option<&Upload>) -> Page {
+    match upload.and_then(Upload::refused) {
+        Some(BodyRefused::TooLarge(most)) => Page::body_too_large(&route.title, most),
+        Some(BodyRefused::TooSlow) => Page::body_too_slow(worker.shared.limits.body_pace.bytes_per_s),
+        None => Page::bad_body(),
+    }
 }
 
 /// Waits for the head of the answer. The time counts from the last part of the request's body
@@ -507,15 +650,15 @@ fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
 async fn first_byte(
     shared: &Shared,
     timeout: Duration,
-    answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    answer: impl Future<Output = Result<Response<AnswerStream>, Box<Failed>>>,
     upload: Option<&Upload>,
-) -> Result<Response<Incoming>, NoAnswer> {
+) -> Result<Response<AnswerStream>, NoAnswer> {
     let mut deadline = Instant::now() + timeout;
     tokio::pin!(answer);
     loop {
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|broken| NoAnswer::Broken(Box::new(broken))),
+            answer = &mut answer => return answer.map_err(NoAnswer::Broken),
             () = sleep_until(deadline) => {}
         }
         let Some(upload) = upload else {
@@ -543,10 +686,13 @@ async fn first_byte(
 async fn deliver(
     worker: &Arc<Worker>,
     route: &CompiledRoute,
-    answer: Response<Incoming>,
+    mut answer: Response<AnswerStream>,
     ending: Ending,
     call: &mut Call,
 ) -> Result<Response<AnswerBody>, Page> {
+    if let Some(id) = call.request_id.take() {
+        answer.headers_mut().insert(headers::X_REQUEST_ID, id);
+    }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = call.client_upgrade.take() else {
             return Err(Page::bad_answer(&route.title));
@@ -561,12 +707,28 @@ async fn deliver(
             served,
             outflow,
             passage: ending.passage,
+            places: call.places.take(),
         };
         return Ok(upgrade::switch(worker, tunnel, answer));
     }
     let (mut parts, incoming) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
+    canary::mark(&mut parts.headers, call.visitor);
+    if parts.status.is_server_error() {
+        ending.slot.instance.count_failure();
+    }
     parts.version = Version::HTTP_11;
+    let incoming = match cached::take_in(worker, route, call, &mut parts, incoming) {
+        Taken::On(through) => through,
+        Taken::Instead(hit, mut stream) => {
+            ending.complete(stream.give_back());
+            call.request_id = parts.headers.remove(headers::X_REQUEST_ID);
+            return cached::hand_out(worker, route, call, hit).await;
+        }
+    };
+    if call.way.is_renewal() {
+        return Ok(cached::for_nobody(worker, route, call, (parts, incoming), ending));
+    }
     let head = pay::head_bytes(Some(parts.status), &parts.headers);
     let outflow = Outflow::begin(worker, route, head, incoming.size_hint()).await?;
     let mut served = call.served(worker, route);

@@ -1,21 +1,29 @@
 //! The compiled routes: host and path to a pool of instances. Immutable once made; a new
 //! snapshot makes a new table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::Method;
 use weir_guard::Target;
 use weir_ledger::wallet::Till;
 use weir_model::EnvironmentId;
+use weir_model::cache::CacheRules;
 use weir_model::route::RouteState;
 
 use crate::access::Access;
 use crate::admission::Gate;
+use crate::cache::Shelf;
+use crate::canary::Canary;
+use crate::class::Class;
 use crate::instance::Instance;
+use crate::metrics::Watched;
 use crate::process::Habits;
+use crate::protect::Fence;
+use crate::sleep;
 use crate::tls::HostPolicy;
 
 /// All routes of one snapshot.
@@ -25,15 +33,19 @@ pub(crate) struct Table {
     /// control should begin anew.
     pub(crate) epoch: u64,
     /// By host name, lower case, without port.
-    pub(crate) hosts: HashMap<Box<str>, HostEntry>,
+    pub(crate) hosts: HashMap<Box<str>, Arc<HostEntry>>,
     /// Where the ingress listens too, and answers name lookups.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Addresses of instances: what they say about for whom they speak is not believed.
+    pub(crate) insiders: HashSet<IpAddr>,
     /// Whose network is behind each gateway.
     pub(crate) networks: BTreeMap<IpAddr, EnvironmentId>,
     /// Private names of the network behind each gateway.
     pub(crate) names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
     /// By the address of an instance: where to note what its process does.
     pub(crate) habits: HashMap<IpAddr, Arc<Habits>>,
+    /// Processes that scale or sleep.
+    pub(crate) watched: Vec<sleep::Watched>,
     /// Every instance in a pool, each once.
     pub(crate) instances: Vec<Arc<Instance>>,
 }
@@ -44,12 +56,15 @@ pub(crate) struct HostEntry {
     pub(crate) routes: Vec<Arc<CompiledRoute>>,
     /// What it says before any of them.
     pub(crate) policy: HostPolicy,
+    /// What stands before them; none where everything is let through.
+    pub(crate) fence: Option<Arc<Fence>>,
 }
 
 impl HostEntry {
-    /// The route that answers, if there is one for the path.
-    pub(crate) fn route(&self, path: &str) -> Option<&Arc<CompiledRoute>> {
-        self.routes.iter().find(|route| prefix_matches(&route.prefix, path))
+    /// The route that answers, if there is one for the path and the method.
+    pub(crate) fn route(&self, path: &str, method: &Method) -> Option<&Arc<CompiledRoute>> {
+        let fits = |route: &&Arc<CompiledRoute>| prefix_matches(&route.prefix, path) && route.answers(method);
+        self.routes.iter().find(fits)
     }
 }
 
@@ -70,6 +85,8 @@ pub(crate) struct CompiledRoute {
     pub(crate) first_byte_timeout: Duration,
     /// Where requests of this process wait; the same for all hosts and all snapshots.
     pub(crate) gate: Arc<Gate>,
+    /// Where its requests are counted and logged for those who watch over it.
+    pub(crate) watched: Watched,
     /// What was served of the environment, however it is paid.
     pub(crate) access: Arc<Access>,
     /// From what requests and answers are paid; none where nothing is charged.
@@ -78,6 +95,51 @@ pub(crate) struct CompiledRoute {
     pub(crate) target: Option<Arc<Target>>,
     /// What the process does; the same for all hosts and all snapshots.
     pub(crate) habits: Arc<Habits>,
+    /// Methods that it answers; empty: all of them.
+    pub(crate) methods: Vec<Method>,
+    /// The class of its requests, where the process has any.
+    pub(crate) class: Option<Class>,
+    /// A new release that gets a part of the requests.
+    pub(crate) canary: Option<Canary>,
+    /// What is kept of its answers, and where.
+    pub(crate) cache: CacheRules,
+    pub(crate) shelf: Arc<Shelf>,
+}
+
+#[cfg(test)]
+impl CompiledRoute {
+    /// A route that serves nothing yet, for tests that care for a few of its fields.
+    pub(crate) fn for_test() -> Self {
+        Self {
+            epoch: 1,
+            prefix: "".into(),
+            title: "shop".into(),
+            state: RouteState::Serve,
+            pool: Vec::new(),
+            concurrency: 1,
+            first_byte_timeout: Duration::from_secs(1),
+            gate: Arc::new(Gate::new(crate::clock::Clock::start())),
+            access: Arc::new(Access::new(1)),
+            till: None,
+            target: None,
+            habits: Arc::default(),
+            methods: Vec::new(),
+            class: None,
+            canary: None,
+            cache: CacheRules::default(),
+            shelf: crate::cache::Cache::default().shelf(EnvironmentId::from_parts(1, 1)),
+            watched: crate::metrics::Watched {
+                series: Arc::new(crate::metrics::Series::new(1)),
+                access_log: None,
+            },
+        }
+    }
+}
+
+impl CompiledRoute {
+    fn answers(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
 }
 
 impl Table {

@@ -49,6 +49,8 @@ pub(crate) struct Session {
     pub(crate) server_name: Option<Box<str>>,
     /// Whether HTTP/2 was agreed on; otherwise it is HTTP/1.1.
     pub(crate) is_http2: bool,
+    /// `TLSv1.2` or `TLSv1.3`, for the access log.
+    pub(crate) version: &'static str,
 }
 
 /// The ports of the ingress, as people reach it.

@@ -8,10 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use weir_guard::Passage;
 
 use crate::access::Served;
@@ -21,6 +20,8 @@ use crate::counters::count;
 use crate::headers;
 use crate::node::Worker;
 use crate::pay::Outflow;
+use crate::protect::connections::Places;
+use crate::upstream::AnswerStream;
 
 /// Bytes buffered in each direction of a tunnel.
 const TUNNEL_BUFFER_BYTES: usize = 8 * 1024;
@@ -35,18 +36,21 @@ pub(crate) struct Tunnel {
     pub(crate) outflow: Option<Outflow>,
     /// It is in flight, for the guard, until the tunnel ends; None where nothing is guarded.
     pub(crate) passage: Option<Passage>,
+    /// Of the connection, which counts for its client until the tunnel ends.
+    pub(crate) places: Option<Arc<Places>>,
 }
 
 /// Passes the 101 on and ties the two connections together.
-pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<Incoming>) -> Response<AnswerBody> {
+pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, answer: Response<AnswerStream>) -> Response<AnswerBody> {
     let protocol = answer.headers().get(header::UPGRADE).cloned();
-    let upstream = hyper::upgrade::on(&mut answer);
+    let (mut parts, upstream) = answer.into_parts();
     // Counted as upgraded before it stops being in flight: in between it is both, never neither.
     let open = tunnel.slot.instance.upgraded();
     let cut = tunnel.slot.instance.cut.clone();
     drop(tunnel.slot);
     count(&worker.counters.upgrades);
     let (clock, passage) = (worker.shared.clock, tunnel.passage);
+    let active = tunnel.places.map(|places| (places.activity().request(clock), places));
     let carried = carry(tunnel.client, upstream, tunnel.outflow, tunnel.served);
     worker.connections.spawn(async move {
         tokio::select! {
@@ -58,12 +62,11 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<
                 }
             }
         }
-        drop(open);
+        drop((open, active));
         if let Some(passage) = passage {
             passage.end(clock.now_us());
         }
     });
-    let (mut parts, _) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
     parts
         .headers
@@ -77,9 +80,18 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, mut answer: Response<
 }
 
 /// Carries bytes both ways until one side closes, or what goes to the client cannot be paid.
-async fn carry(client: OnUpgrade, upstream: OnUpgrade, outflow: Option<Outflow>, served: Served) -> hyper::Result<()> {
-    let (client, upstream) = tokio::try_join!(client, upstream)?;
-    let mut upstream = TokioIo::new(upstream);
+async fn carry(
+    client: OnUpgrade,
+    upstream: AnswerStream,
+    outflow: Option<Outflow>,
+    served: Served,
+) -> hyper::Result<()> {
+    let client = client.await?;
+    let Some((stream, read)) = upstream.into_tunnel() else {
+        return Ok(());
+    };
+    let (reading, writing) = stream.into_split();
+    let mut upstream = tokio::io::join((&read[..]).chain(reading), writing);
     let mut client = PaidStream {
         stream: TokioIo::new(client),
         outflow,

@@ -1,29 +1,41 @@
-//! Connections to instances: opened, kept while idle, used again.
+//! Connections to instances: opened, kept while idle, used again; and what goes over them.
+//!
+//! HTTP/1.1 is spoken by ourselves here, because a client in general has a task of its own for each
+//! connection, and two queues between it and whoever asks: a sixth of what a request costs. This one
+//! reads and writes within the task that asks. It reads strictly: an answer that could be read in
+//! two ways is none.
+
+mod chunks;
+mod exchange;
+mod head;
+mod sending;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::body::RequestBody;
 use crate::clock::Clock;
 use crate::counters::count;
 use crate::instance::{Instance, Phase};
 use crate::node::Worker;
 
-/// The handle by which requests go into a connection.
-pub(crate) type Sender = http1::SendRequest<RequestBody>;
+pub(crate) use self::exchange::{AnswerStream, Broken, Failed, send};
+pub(crate) use self::wire::Wire;
 
-/// Largest head of an answer, in bytes.
-const ANSWER_HEAD_BYTES: usize = 256 * 1024;
+/// Why what an instance sends is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what the instance sends is no answer: {0}")]
+pub(crate) struct BadAnswer(&'static str);
 
 /// A connection that waits for its next request.
 #[derive(Debug)]
 pub(crate) struct IdleConnection {
-    sender: Sender,
+    wire: Wire,
     since: Instant,
 }
 
@@ -50,10 +62,10 @@ impl Kept {
     }
 
     /// Keeps the connection for the next request, if the instance gets any.
-    pub(crate) fn keep(&self, instance: &Instance, sender: Sender) {
-        if instance.phase() == Phase::Active && !sender.is_closed() {
+    pub(crate) fn keep(&self, instance: &Instance, wire: Wire) {
+        if instance.phase() == Phase::Active && wire.is_silent() {
             let connection = IdleConnection {
-                sender,
+                wire,
                 since: Instant::now(),
             };
             instance.keep_idle(self.worker, connection, self.limit);
@@ -73,7 +85,7 @@ pub(crate) enum Repeatable {
 /// A connection for one request.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) sender: Sender,
+    pub(crate) wire: Wire,
     /// Whether it was used before, so that the instance may just have closed it.
     pub(crate) reused: bool,
 }
@@ -84,15 +96,15 @@ pub(crate) async fn connection(
     instance: &Arc<Instance>,
     longest_idle: Duration,
 ) -> io::Result<Connection> {
-    if let Some(sender) = take_idle(worker, instance, longest_idle) {
+    if let Some(wire) = take_idle(worker, instance, longest_idle) {
         count(&worker.counters.upstream_reuses);
-        return Ok(Connection { sender, reused: true });
+        return Ok(Connection { wire, reused: true });
     }
     match open(worker, instance).await {
-        Ok(sender) => {
+        Ok(wire) => {
             instance.clear_suspicion();
             count(&worker.counters.upstream_connects);
-            Ok(Connection { sender, reused: false })
+            Ok(Connection { wire, reused: false })
         }
         Err(error) => {
             let pause = Duration::from_secs(1).min(worker.shared.limits.unreachable_pause * 4);
@@ -103,32 +115,22 @@ pub(crate) async fn connection(
     }
 }
 
-/// The idle connection that was used last, if it is ready and young enough.
-fn take_idle(worker: &Worker, instance: &Instance, longest_idle: Duration) -> Option<Sender> {
+/// The idle connection that was used last, if it is young enough. Those that the instance has closed,
+/// or on which it has said what nobody asked for, are closed.
+fn take_idle(worker: &Worker, instance: &Instance, longest_idle: Duration) -> Option<Wire> {
     instance.with_idle(worker.index, |idle| {
-        let mut position = idle.len();
-        while position > 0 {
-            position -= 1;
-            let candidate = &idle[position];
-            if candidate.sender.is_closed() {
-                idle.remove(position);
-                continue;
-            }
-            if candidate.since.elapsed() > longest_idle {
-                // Below lie older ones.
-                return None;
-            }
-            // One whose answer has just ended may need a moment; it stays for the next.
-            if candidate.sender.is_ready() {
-                return Some(idle.remove(position).sender);
+        loop {
+            // Below lie older ones.
+            let youngest = idle.pop_if(|youngest| youngest.since.elapsed() <= longest_idle)?;
+            if youngest.wire.is_silent() {
+                return Some(youngest.wire);
             }
         }
-        None
     })?
 }
 
-/// Opens a connection; its task ends with it, or when the instance is cut.
-async fn open(worker: &Worker, instance: &Arc<Instance>) -> io::Result<Sender> {
+/// Opens a connection; it breaks when the instance is cut.
+async fn open(worker: &Worker, instance: &Arc<Instance>) -> io::Result<Wire> {
     let connect = TcpStream::connect(instance.backend.address);
     let stream = tokio::select! {
         biased;
@@ -138,25 +140,7 @@ async fn open(worker: &Worker, instance: &Arc<Instance>) -> io::Result<Sender> {
         }
     };
     stream.set_nodelay(true)?;
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(ANSWER_HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    let cut = instance.cut.clone();
-    let address = instance.backend.address;
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            () = cut.cancelled() => tracing::debug!(%address, "cut a connection to an instance"),
-            ended = connection.with_upgrades() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%address, %error, "a connection to an instance broke");
-                }
-            }
-        }
-    });
-    Ok(sender)
+    Ok(Wire::new(stream, instance.cut.clone()))
 }
 
 /// Closes the idle connections that nobody has used for long.
@@ -165,7 +149,7 @@ pub(crate) fn close_idle(worker: &Worker) {
     for instance in &table.instances {
         instance.with_idle(worker.index, |idle| {
             idle.retain(|connection| {
-                !connection.sender.is_closed() && connection.since.elapsed() < worker.shared.limits.idle_timeout
+                connection.wire.is_silent() && connection.since.elapsed() < worker.shared.limits.idle_timeout
             });
         });
     }

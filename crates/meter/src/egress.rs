@@ -292,6 +292,7 @@ impl Gates {
     async fn end(mut self, let_run: bool) -> Result<(), EngineError> {
         let all: BTreeSet<EnvironmentId> = self.gates.keys().copied().collect();
         self.shut(&all, 0).await?;
+        self.config.sending.send_replace(BTreeSet::new());
         if let_run {
             let everything = all.into_iter().map(|environment| (environment, EVERYTHING)).collect();
             self.config.payroll.meters.egress(&everything).await?;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,9 @@ pub struct InstancesConfig {
     pub payroll: Payroll,
     /// Is told which instances are paid for.
     pub paying: watch::Sender<BTreeSet<InstanceId>>,
+    /// Tells that an instance goes on that stood still: it is looked at once, and not with the
+    /// next reading.
+    pub woken: Option<Arc<Notify>>,
     /// Who finds work that nobody asked for; `None`: nobody.
     pub cpu: Option<CpuUse>,
     /// Who freezes them should this process die; `None`: nobody.
@@ -85,6 +88,7 @@ pub enum Farewell {
 
 /// Pays for instances until `stop`; `farewell` is asked then.
 pub async fn run(config: InstancesConfig, stop: CancellationToken, farewell: impl FnOnce() -> Farewell) {
+    let woken = config.woken.clone().unwrap_or_default();
     let mut accounts = Accounts::new(config);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -92,6 +96,7 @@ pub async fn run(config: InstancesConfig, stop: CancellationToken, farewell: imp
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            () = woken.notified() => accounts.renewed_ms = None,
             _ = ticks.tick() => {}
         }
         accounts.tick().await;
@@ -415,6 +420,8 @@ impl Accounts {
         for id in all {
             self.close(id);
         }
+        // Nothing is paid for from here any more: another node may do so now.
+        self.config.paying.send_replace(BTreeSet::new());
     }
 }
 

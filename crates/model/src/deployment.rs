@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::canary::Canary;
 use crate::{DeploymentId, EnvironmentId, ReleaseId, TaskId, UnixMillis};
 
 /// The act of making a release live.
@@ -23,6 +24,8 @@ pub struct Deployment {
     pub state: DeploymentState,
     /// Why it failed or was superseded, in words for people.
     pub reason: Option<String>,
+    /// What part of the requests it gets before all of them; none where it gets all at once.
+    pub canary: Option<Canary>,
     /// When it was asked for.
     pub created_ms: UnixMillis,
     /// When the present state was entered.
@@ -40,6 +43,14 @@ pub enum DeploymentKind {
     Rollback,
     /// The live release once more, with new instances.
     Restart,
+}
+
+impl Deployment {
+    /// Whether it gets a part of the requests, and waits for somebody to decide what becomes of it.
+    pub fn is_resting_canary(&self) -> bool {
+        let undecided = self.canary.as_ref().is_some_and(|canary| !canary.promoted);
+        self.state == DeploymentState::Canary && undecided
+    }
 }
 
 impl DeploymentKind {
@@ -73,6 +84,8 @@ pub enum DeploymentState {
     Releasing,
     /// New instances start beside the old ones and are checked.
     Starting,
+    /// It gets a part of the requests beside the one that serves, until it is promoted or given up.
+    Canary,
     /// Requests of apps with a one-writer volume wait at the ingress while old instances stop
     /// and new ones start.
     Holding,
@@ -97,6 +110,8 @@ pub enum DeploymentEvent {
     ReleaseCommandsDone,
     /// All instances that may run beside the old ones are ready, and some app must be held.
     HoldDue,
+    /// Every routed instance of a canary is ready.
+    CanaryReady,
     /// Every new instance is ready.
     AllReady,
     /// Every node routes to the new instances.
@@ -121,10 +136,11 @@ pub struct IllegalTransition {
 
 impl DeploymentState {
     /// All states, in the order of a deployment's life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Releasing,
         Self::Starting,
+        Self::Canary,
         Self::Holding,
         Self::Switching,
         Self::Live,
@@ -139,6 +155,7 @@ impl DeploymentState {
             Self::Pending => "pending",
             Self::Releasing => "releasing",
             Self::Starting => "starting",
+            Self::Canary => "canary",
             Self::Holding => "holding",
             Self::Switching => "switching",
             Self::Live => "live",
@@ -151,7 +168,7 @@ impl DeploymentState {
     /// Whether work on it is still to be done before it serves.
     pub fn is_in_progress(self) -> bool {
         match self {
-            Self::Pending | Self::Releasing | Self::Starting | Self::Holding | Self::Switching => true,
+            Self::Pending | Self::Releasing | Self::Starting | Self::Canary | Self::Holding | Self::Switching => true,
             Self::Live | Self::Retired | Self::Failed | Self::Superseded => false,
         }
     }
@@ -164,10 +181,15 @@ impl DeploymentState {
             (Self::Pending, E::ReleaseCommandsDue) => Self::Releasing,
             (Self::Pending | Self::Releasing, E::ReleaseCommandsDone) => Self::Starting,
             (Self::Starting, E::HoldDue) => Self::Holding,
-            (Self::Starting | Self::Holding, E::AllReady) => Self::Switching,
+            (Self::Starting, E::CanaryReady) => Self::Canary,
+            (Self::Starting | Self::Canary | Self::Holding, E::AllReady) => Self::Switching,
             (Self::Switching, E::RoutesSwitched) => Self::Live,
-            (Self::Pending | Self::Releasing | Self::Starting | Self::Holding, E::Failed) => Self::Failed,
-            (Self::Pending | Self::Releasing | Self::Starting | Self::Holding, E::Superseded) => Self::Superseded,
+            (Self::Pending | Self::Releasing | Self::Starting | Self::Canary | Self::Holding, E::Failed) => {
+                Self::Failed
+            }
+            (Self::Pending | Self::Releasing | Self::Starting | Self::Canary | Self::Holding, E::Superseded) => {
+                Self::Superseded
+            }
             (Self::Live, E::Replaced) => Self::Retired,
             (state, event) => return Err(IllegalTransition { state, event }),
         };
@@ -189,10 +211,11 @@ impl std::str::FromStr for DeploymentState {
 mod tests {
     use super::*;
 
-    const EVENTS: [DeploymentEvent; 8] = [
+    const EVENTS: [DeploymentEvent; 9] = [
         DeploymentEvent::ReleaseCommandsDue,
         DeploymentEvent::ReleaseCommandsDone,
         DeploymentEvent::HoldDue,
+        DeploymentEvent::CanaryReady,
         DeploymentEvent::AllReady,
         DeploymentEvent::RoutesSwitched,
         DeploymentEvent::Failed,
@@ -211,6 +234,17 @@ mod tests {
                 assert!(state.on(event).is_err(), "{state:?} went on with {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_canary_is_promoted_or_given_up() {
+        let canary = DeploymentState::Starting.on(DeploymentEvent::CanaryReady).unwrap();
+        assert!(canary.is_in_progress());
+        assert_eq!(canary.on(DeploymentEvent::AllReady), Ok(DeploymentState::Switching));
+        assert_eq!(canary.on(DeploymentEvent::Failed), Ok(DeploymentState::Failed));
+        assert_eq!(canary.on(DeploymentEvent::Superseded), Ok(DeploymentState::Superseded));
+        assert!(canary.on(DeploymentEvent::RoutesSwitched).is_err());
+        assert!(DeploymentState::Live.on(DeploymentEvent::CanaryReady).is_err());
     }
 
     #[test]

@@ -40,6 +40,13 @@ fn check_label(name: &str, longest: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn check_class(name: &str) -> Result<(), &'static str> {
+    if name == "default" {
+        return Err("that is what requests without a class have");
+    }
+    check_label(name, 30)
+}
+
 fn check_variable(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 128 {
         return Err("it must have 1 to 128 characters");
@@ -121,6 +128,8 @@ names! {
     ProcessName, "a process", |name| check_label(name, 30);
     /// A volume of an app.
     VolumeName, "a volume", |name| check_label(name, 30);
+    /// A class of requests of an app. `default` is the one of all other requests.
+    ClassName, "a class", check_class;
     /// A variable or secret, as the app sees it.
     VariableName, "a variable", check_variable;
 }

@@ -122,8 +122,11 @@ pub struct Scale {
     pub app: AppName,
     /// The process of the app.
     pub process: ProcessName,
-    /// 0 to 100.
+    /// 0 to 100; the least where `most` is set.
     pub instances: u32,
+    /// The most, where the number follows what is asked of the process.
+    #[serde(default)]
+    pub most: Option<u32>,
 }
 
 /// A host name that someone owns, bound to an app of an environment.

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, ProcessName, VolumeName};
+use crate::access_log::AccessLogging;
+use crate::cache::CacheSpec;
+use crate::protection::ProtectionSpec;
+use crate::scaling::Scaling;
+use crate::{AppName, ClassName, ProcessName, VolumeName};
 
 /// One app of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,13 +23,25 @@ pub struct AppSpec {
     pub release: Option<ReleaseCommand>,
     /// What survives releases, rollbacks and restarts.
     pub volumes: BTreeMap<VolumeName, VolumeSpec>,
-    /// Path prefixes under the app's hosts that go to other processes than `web`. The longest
-    /// prefix wins; what matches none goes to `web`.
+    /// Path prefixes under the app's hosts that go to other processes than `web`, or are of a
+    /// class. The longest prefix wins; what matches none goes to `web`.
     pub routes: Vec<RouteSpec>,
     /// Variables from `weir.toml`; those that are set in the environment override them.
     pub variables: BTreeMap<String, String>,
     /// How long upgraded connections (websockets) may go on after a switch, in seconds.
     pub drain_s: u32,
+    /// Whether its requests are logged, unless `weir access-log` says otherwise.
+    #[serde(default)]
+    pub access_log: AccessLogging,
+    /// Kinds of requests with places and a queue of their own; routes name them.
+    #[serde(default)]
+    pub classes: BTreeMap<ClassName, ClassSpec>,
+    /// What is let through to the app.
+    #[serde(default)]
+    pub protection: ProtectionSpec,
+    /// What is done with its answers on their way.
+    #[serde(default)]
+    pub cache: CacheSpec,
 }
 
 impl AppSpec {
@@ -66,6 +82,9 @@ pub struct ProcessSpec {
     pub check: Check,
     /// Time between SIGTERM and SIGKILL, in seconds.
     pub grace_s: u32,
+    /// How the number of instances follows what is asked of it, and what becomes of quiet ones.
+    #[serde(default)]
+    pub scaling: Scaling,
 }
 
 impl Default for ProcessSpec {
@@ -83,6 +102,7 @@ impl Default for ProcessSpec {
             request_timeout_s: 60,
             check: Check::default(),
             grace_s: 10,
+            scaling: Scaling::default(),
         }
     }
 }
@@ -149,4 +169,37 @@ pub struct RouteSpec {
     pub path_prefix: String,
     /// The process that answers.
     pub process: ProcessName,
+    /// Methods that it is for, in capitals; empty: all of them.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// The class of its requests; none: the default one.
+    #[serde(default)]
+    pub class: Option<ClassName>,
+    /// What is let through under this path, on top of what holds for the app.
+    #[serde(default)]
+    pub protection: ProtectionSpec,
+    /// Whether answers under this path are kept, where the app's are.
+    #[serde(default = "kept")]
+    pub cache: bool,
+}
+
+fn kept() -> bool {
+    true
+}
+
+/// Most classes of an app, the default one not counted.
+pub const MOST_CLASSES: usize = 16;
+
+/// What requests of one class may use. It is theirs alone: other classes of the process cannot
+/// take it, and they cannot take more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassSpec {
+    /// How many of them an instance gets at once, out of the process's `concurrency`; from 1.
+    pub concurrency: u32,
+    /// How many wait for a place; further ones get a 503.
+    pub queue: u32,
+    /// Longest wait for a place, in seconds.
+    pub queue_timeout_s: u32,
+    /// Longest wait for the first byte of an answer, in seconds; none: the process's.
+    pub request_timeout_s: Option<u32>,
 }

@@ -1,10 +1,11 @@
 //! Deployments. Every step is a compare-and-set of the row; see `weir_model::deployment`.
 
 use sqlx::AnyConnection;
+use weir_model::canary::Canary;
 use weir_model::deployment::{Deployment, DeploymentState};
-use weir_model::{DeploymentId, EnvironmentId, UnixMillis};
+use weir_model::{DeploymentId, EnvironmentId, TaskId, UnixMillis};
 
-use crate::row::{Fields, FromRow, all, optional, storable};
+use crate::row::{Fields, FromRow, all, optional, storable, to_json};
 use crate::{Store, StoreError, environment};
 
 impl FromRow for Deployment {
@@ -17,16 +18,24 @@ impl FromRow for Deployment {
             task: row.parsed("task_id")?,
             state: row.parsed("state")?,
             reason: row.text_optional("reason")?,
+            canary: canary_of(row)?,
             created_ms: row.integer("created_ms")?,
             entered_ms: row.integer("entered_ms")?,
         })
     }
 }
 
+fn canary_of(row: &Fields<'_>) -> Result<Option<Canary>, StoreError> {
+    match row.text_optional("canary")? {
+        Some(_) => row.json("canary").map(Some),
+        None => Ok(None),
+    }
+}
+
 pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO deployments (id, environment_id, release_id, kind, task_id, state, reason, created_ms, entered_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO deployments (id, environment_id, release_id, kind, task_id, state, reason, created_ms, entered_ms, canary)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(deployment.id.to_string())
     .bind(deployment.environment.to_string())
@@ -37,6 +46,7 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &De
     .bind(deployment.reason.as_deref().map(storable))
     .bind(deployment.created_ms)
     .bind(deployment.entered_ms)
+    .bind(deployment.canary.as_ref().map(to_json).transpose()?)
     .execute(connection)
     .await
     .map_err(|error| {
@@ -102,7 +112,7 @@ impl Store {
     pub async fn deployment_list_in_progress(&self, environment: EnvironmentId) -> Result<Vec<Deployment>, StoreError> {
         let query = sqlx::query(
             "SELECT * FROM deployments WHERE environment_id = $1
-             AND state IN ('pending', 'releasing', 'starting', 'holding', 'switching') ORDER BY created_ms, id",
+             AND state IN ('pending', 'releasing', 'starting', 'canary', 'holding', 'switching') ORDER BY created_ms, id",
         )
         .bind(environment.to_string());
         all(&query.fetch_all(self.read()).await?)
@@ -121,6 +131,29 @@ impl Store {
         now_ms: UnixMillis,
     ) -> Result<bool, StoreError> {
         advance(self.write(), id, (from, to), reason, now_ms).await
+    }
+
+    /// Changes what part of the requests a canary gets, or that it is promoted, and, where one is
+    /// given, the task that tells of it from now on. Says whether it was a canary in this state;
+    /// one that is promoted is not changed any more.
+    pub async fn deployment_set_canary(
+        &self,
+        id: DeploymentId,
+        before: &Canary,
+        canary: &Canary,
+        task: Option<TaskId>,
+    ) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE deployments SET canary = $3, task_id = COALESCE($4, task_id)
+             WHERE id = $1 AND state = 'canary' AND canary = $2",
+        )
+        .bind(id.to_string())
+        .bind(to_json(before)?)
+        .bind(to_json(canary)?)
+        .bind(task.map(|task| task.to_string()))
+        .execute(self.write())
+        .await?;
+        Ok(changed.rows_affected() > 0)
     }
 
     /// A deployment that was `Switching` is now the one that serves, all or nothing: it is

@@ -37,6 +37,7 @@ mod migrations;
 mod notice;
 mod open;
 mod project;
+mod protection;
 mod release;
 mod row;
 mod scale;
@@ -59,7 +60,9 @@ pub use error::{StoreError, Taken};
 pub use idempotency::Idempotency;
 pub use invoice::{Finalize, Invoice, InvoiceState};
 pub use ledger::{Checkpoint, JournalRow, UsageHour};
+pub use migrations::newest_schema;
 pub use notice::{NOTICES_WAITING, Notice, NoticeState};
+pub use protection::AccessUser;
 pub use task::LINES_KEPT;
 
 /// The store; cheap to clone.

@@ -51,7 +51,27 @@ const MIGRATIONS: &[Migration] = &[
         name: "certificates",
         sql: include_str!("../migrations/0007_certificates.sql"),
     },
+    Migration {
+        version: 8,
+        name: "canary",
+        sql: include_str!("../migrations/0008_canary.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "protection",
+        sql: include_str!("../migrations/0009_protection.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "scaling",
+        sql: include_str!("../migrations/0010_scaling.sql"),
+    },
 ];
+
+/// The newest version of the schema that this program understands.
+pub fn newest_schema() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
 
 /// Any number that nobody else uses on the same PostgreSQL database.
 const LOCK: i64 = 0x7765_6972;
@@ -59,7 +79,7 @@ const LOCK: i64 = 0x7765_6972;
 /// Runs what has not run yet. Fails if the database was written by a newer Weir, which this
 /// one would misunderstand.
 pub(crate) async fn run(store: &Store) -> Result<(), StoreError> {
-    let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
     let mut transaction = locked(store).await?;
     let present: i64 = sqlx::query("SELECT COALESCE(MAX(version), 0) AS present FROM schema_migrations")
         .fetch_one(&mut *transaction)

@@ -30,7 +30,7 @@ macro_rules! in_use {
             JOIN environments ON environments.id = deployments.environment_id
             WHERE deployments.release_id = releases.id
               AND (deployments.id = environments.live OR deployments.id = environments.previous
-                OR deployments.state IN ('pending', 'releasing', 'starting', 'holding', 'switching')))"
+                OR deployments.state IN ('pending', 'releasing', 'starting', 'canary', 'holding', 'switching')))"
     };
 }
 

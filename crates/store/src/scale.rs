@@ -9,10 +9,15 @@ use crate::{Store, StoreError, environment};
 impl FromRow for Scale {
     fn from_row(row: &Fields<'_>) -> Result<Self, StoreError> {
         let instances = row.integer("instances")?;
+        let most = row.integer_optional("most")?;
         Ok(Self {
             app: row.parsed("app")?,
             process: row.parsed("process")?,
             instances: u32::try_from(instances).map_err(|error| StoreError::unreadable("instances", error))?,
+            most: most
+                .map(u32::try_from)
+                .transpose()
+                .map_err(|error| StoreError::unreadable("most", error))?,
         })
     }
 }
@@ -33,13 +38,15 @@ impl Store {
         environment::lock_in_tx(&mut transaction, environment).await?;
         for scale in scales {
             sqlx::query(
-                "INSERT INTO scales (environment_id, app, process, instances) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (environment_id, app, process) DO UPDATE SET instances = excluded.instances",
+                "INSERT INTO scales (environment_id, app, process, instances, most) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (environment_id, app, process)
+                 DO UPDATE SET instances = excluded.instances, most = excluded.most",
             )
             .bind(environment.to_string())
             .bind(scale.app.as_str())
             .bind(scale.process.as_str())
             .bind(i64::from(scale.instances))
+            .bind(scale.most.map(i64::from))
             .execute(&mut *transaction)
             .await?;
         }

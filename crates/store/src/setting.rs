@@ -13,6 +13,28 @@ impl Store {
         row.map(|row| Fields(&row).text("value")).transpose()
     }
 
+    /// All settings whose names begin with this, which is no pattern.
+    pub async fn setting_list(&self, beginning: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let length = i64::try_from(beginning.chars().count()).unwrap_or(i64::MAX);
+        let rows = sqlx::query("SELECT name, value FROM settings WHERE substr(name, 1, $1) = $2 ORDER BY name")
+            .bind(length)
+            .bind(beginning)
+            .fetch_all(self.read())
+            .await?;
+        rows.iter()
+            .map(|row| Ok((Fields(row).text("name")?, Fields(row).text("value")?)))
+            .collect()
+    }
+
+    /// Forgets a setting. Fine if there is none.
+    pub async fn setting_delete(&self, name: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM settings WHERE name = $1")
+            .bind(name)
+            .execute(self.write())
+            .await?;
+        Ok(())
+    }
+
     /// Sets a setting.
     pub async fn setting_set(&self, name: &str, value: &str) -> Result<(), StoreError> {
         sqlx::query(

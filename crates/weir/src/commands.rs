@@ -1,7 +1,11 @@
 //! One file a verb.
 
+pub(crate) mod access;
+pub(crate) mod access_log;
 pub(crate) mod account;
 pub(crate) mod billing;
+pub(crate) mod cache;
+pub(crate) mod canary;
 pub(crate) mod cap;
 pub(crate) mod certificate;
 pub(crate) mod completions;
@@ -24,6 +28,8 @@ pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
+pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod notify;
 pub(crate) mod open;
@@ -43,5 +49,6 @@ pub(crate) mod task;
 pub(crate) mod tasks;
 pub(crate) mod token;
 pub(crate) mod up;
+pub(crate) mod upgrade;
 pub(crate) mod var;
 pub(crate) mod version;

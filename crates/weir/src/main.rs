@@ -25,6 +25,9 @@ use crate::failure::{ExitCode, Failure, Result};
 use crate::output::{Format, Ui};
 use crate::session::Session;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     let Cli { json, verb } = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -43,7 +43,7 @@ impl Look {
         match state {
             "ready" | "running" | "live" | "done" | "active" | "sent" | "confirmed" | "valid" => Self::Good,
             "crashed" | "failed" | "failing" | "unhealthy" | "given-up" => Self::Bad,
-            "retired" | "superseded" | "exited" | "frozen" | "draining" | "empty" | "none" => Self::Faint,
+            "retired" | "superseded" | "exited" | "frozen" | "asleep" | "draining" | "empty" | "none" => Self::Faint,
             _ => Self::Warning,
         }
     }

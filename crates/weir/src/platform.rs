@@ -3,8 +3,12 @@
 //! end too, and the apps are frozen until the next one pays for them.
 
 pub(crate) mod background;
+mod child;
+pub(crate) mod door;
 pub(crate) mod engine_check;
 pub(crate) mod executable;
+pub(crate) mod freezers;
+pub(crate) mod handover;
 pub(crate) mod installation;
 pub(crate) mod left;
 pub(crate) mod lock;
@@ -12,7 +16,10 @@ pub(crate) mod log;
 pub(crate) mod options;
 pub(crate) mod part;
 pub(crate) mod prepare;
+pub(crate) mod protection;
 pub(crate) mod ready;
 pub(crate) mod sockets;
 pub(crate) mod supervisor;
 pub(crate) mod tracing_format;
+pub(crate) mod upgrade;
+pub(crate) mod wallets;

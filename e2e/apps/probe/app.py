@@ -84,6 +84,21 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b".")
             self.wfile.flush()
 
+    def page_download(self, query):
+        """So many mebibytes, slowly; each byte says where it stands."""
+        length = int(query.get("mib", "1")) << 20
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        sent = 0
+        while sent < length:
+            begin = sent % 251
+            piece = DOWNLOAD[begin : begin + min(65536, length - sent)]
+            self.wfile.write(piece)
+            sent += len(piece)
+            time.sleep(0.02)
+
     def page_count(self, _query):
         """A counter in a file: one writer or it goes wrong."""
         path = os.path.join(DATA, "count")
@@ -176,6 +191,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
 
 
+DOWNLOAD = bytes(range(251)) * 300
 LOCK = threading.Lock()
 HANGING = threading.Event()
 

@@ -112,7 +112,9 @@ pub(crate) async fn flood_of_lines_is_bounded_and_said() -> Result<()> {
         Duration::from_secs(120),
         || async {
             let log = repository.cli(&["logs"]).await?.ok()?.stdout;
-            Ok(log.contains("dropped").then_some(()))
+            // By control, or by an engine that could not keep them until they were read.
+            let said = log.contains("lines dropped") || log.contains("some lines are missing here");
+            Ok(said.then_some(()))
         },
     )
     .await?;

@@ -11,6 +11,7 @@
 )]
 
 mod apps;
+mod canary;
 mod commands;
 mod configuration;
 mod environments;
@@ -20,8 +21,10 @@ mod isolation;
 mod logs;
 mod money;
 mod reality;
+mod scaling;
 mod stage;
 mod traffic;
+mod upgrades;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -32,6 +35,7 @@ macro_rules! tests {
 }
 
 /// Every test, by its module.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn trials() -> Vec<Trial> {
     tests! {
         apps:
@@ -87,11 +91,20 @@ fn trials() -> Vec<Trial> {
             unknown_key_names_the_nearest_known_one
             wrong_procfile_is_refused_with_the_line
             push_with_a_wrong_token_is_refused;
+        upgrades:
+            upgrades_under_load_fail_no_request
+            upgrade_that_cannot_work_changes_nothing_and_says_why;
         traffic:
             pushes_under_load_fail_no_request_of_a_stateless_app
             pushes_under_load_fail_no_request_of_an_app_with_a_volume
             rollback_under_load_fails_no_request
             large_bodies_stream_both_ways;
+        canary:
+            a_canary_gets_its_share_and_fails_no_request_however_it_ends;
+        scaling:
+            frozen_instance_is_woken_by_a_request
+            stopped_instance_is_started_by_a_request
+            instances_follow_the_load_and_no_request_fails;
         money:
             an_app_that_calls_itself_never_costs_more_than_its_cap;
         reality:

@@ -33,6 +33,8 @@ pub(super) struct LogsQuery {
     #[serde(default)]
     build: bool,
     #[serde(default)]
+    access: bool,
+    #[serde(default)]
     follow: bool,
 }
 
@@ -42,7 +44,7 @@ pub(super) struct LogsQuery {
     params(("app" = Option<String>, Query, description = "Only of this app"), ("process" = Option<String>, Query, description = "Only of this process"),
         ("instance" = Option<String>, Query, description = "Only of this instance"), ("since" = Option<String>, Query, description = "A duration back from now (90s, 15m, 1h, 2d) or an RFC 3339 instant"),
         ("grep" = Option<String>, Query, description = "Only lines that contain this text"), ("limit" = Option<usize>, Query, description = "1 to 10000; 500 if absent"),
-        ("build" = Option<bool>, Query, description = "Of builds instead of instances"), ("follow" = Option<bool>, Query, description = "Answer with server-sent events")),
+        ("build" = Option<bool>, Query, description = "Of builds instead of instances"), ("access" = Option<bool>, Query, description = "Of the access log instead of what instances wrote; each line is JSON"), ("follow" = Option<bool>, Query, description = "Answer with server-sent events")),
     responses((status = 200, description = "Lines as a list, or as server-sent events", content((Vec<LogLine> = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn read_logs(
     State(api): State<Api>,
@@ -78,6 +80,7 @@ fn log_query(environment: EnvironmentId, query: &LogsQuery, now_ms: UnixMillis) 
         app: query.app.as_deref().map(AppName::new).transpose()?,
         process: query.process.as_deref().map(ProcessName::new).transpose()?,
         build: query.build,
+        access: query.access,
         instance: instance
             .map_err(|error| ApiError::invalid(error.to_string()).with_hint("instances are shown by `weir status`"))?,
         since_ms: query

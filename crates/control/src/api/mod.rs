@@ -4,9 +4,12 @@
 //! beside (`projects`, `configuration`, `hosts`, `tokens`, `status`). Every route is entered
 //! once, in [`build`], with what a token needs for it: nothing is reachable by forgetting.
 
+mod access_log;
 pub(crate) mod accounts;
 pub mod auth;
 mod billing;
+pub(crate) mod cache;
+mod canary;
 pub(crate) mod caps;
 mod certificates;
 mod costs;
@@ -19,12 +22,14 @@ mod idempotency;
 mod invoices;
 mod ledger;
 mod logs;
+mod metrics;
 mod notices;
 pub mod openapi;
 mod platform;
 pub mod present;
 mod prices;
 mod projects;
+pub(crate) mod protection;
 pub(crate) mod scopes;
 mod sessions;
 mod source;
@@ -145,6 +150,7 @@ fn platform_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/v1/health", Need::Open, platform::get_health)
         .add(Method::GET, "/v1/openapi.json", Need::Open, platform::get_openapi)
+        .add(Method::GET, "/metrics", Need::Read, metrics::read_metrics)
         .add(Method::GET, "/v1/whoami", Need::Read, platform::get_whoami)
         .add(Method::GET, TOKENS, Need::Admin, platform::list_tokens)
         .add(Method::POST, TOKENS, Need::Admin, platform::create_token)
@@ -307,15 +313,16 @@ fn notice_routes(routes: Routes) -> Routes {
         .add(Method::GET, "/v1/notices", Need::Admin, notices::list_notices)
 }
 
+// `concat!` wants literals; this one is the beginning of all paths in an environment.
+macro_rules! within {
+    ($rest:literal) => {
+        concat!("/v1/projects/{project}/environments/{environment}", $rest)
+    };
+}
+
 fn environment_routes(routes: Routes) -> Routes {
-    // `concat!` wants literals; this one is the beginning of all of them.
-    macro_rules! within {
-        ($rest:literal) => {
-            concat!("/v1/projects/{project}/environments/{environment}", $rest)
-        };
-    }
     use environments as at;
-    routes
+    let routes = routes
         .add(Method::GET, within!(""), Need::Read, projects::get_environment)
         .add(Method::PATCH, within!(""), Need::Deploy, projects::update_environment)
         .add(Method::DELETE, within!(""), Need::Deploy, projects::destroy_environment)
@@ -329,10 +336,36 @@ fn environment_routes(routes: Routes) -> Routes {
             Need::Deploy,
             at::create_deployment,
         )
+        .add(Method::GET, within!("/cache"), Need::Read, cache::get_cache)
+        .add(Method::POST, within!("/cache/purge"), Need::Deploy, cache::purge_cache)
+        .add(Method::GET, within!("/canary"), Need::Read, canary::get_canary)
+        .add(Method::PUT, within!("/canary"), Need::Deploy, canary::set_canary)
+        .add(Method::DELETE, within!("/canary"), Need::Deploy, canary::abort_canary)
+        .add(
+            Method::POST,
+            within!("/canary/promote"),
+            Need::Deploy,
+            canary::promote_canary,
+        )
         .add(Method::POST, within!("/promote"), Need::Deploy, at::promote_environment)
         .add(Method::PUT, within!("/scale"), Need::Deploy, at::set_scale)
         .add(Method::POST, within!("/pause"), Need::Deploy, at::pause_environment)
         .add(Method::POST, within!("/resume"), Need::Deploy, at::resume_environment)
+        .add_with(
+            Method::POST,
+            within!("/source"),
+            Need::Deploy,
+            BodyKind::Streamed,
+            source::upload_source,
+        )
+        .add(Method::GET, within!("/run"), Need::Deploy, sessions::run_command)
+        .add(Method::GET, within!("/exec"), Need::Deploy, sessions::exec_command);
+    log_routes(domain_routes(bound_routes(routes)))
+}
+
+/// What it may cost, and what is refused.
+fn bound_routes(routes: Routes) -> Routes {
+    routes
         .add(Method::PUT, within!("/cap"), Need::Admin, caps::set_environment_cap)
         .add(
             Method::DELETE,
@@ -353,6 +386,41 @@ fn environment_routes(routes: Routes) -> Routes {
             Need::Deploy,
             guard_rules::reset_guard,
         )
+        .add(
+            Method::GET,
+            within!("/protection"),
+            Need::Read,
+            protection::get_protection,
+        )
+        .add(
+            Method::PUT,
+            within!("/access/{user}"),
+            Need::Deploy,
+            protection::set_access,
+        )
+        .add(
+            Method::DELETE,
+            within!("/access/{user}"),
+            Need::Deploy,
+            protection::remove_access,
+        )
+        .add(
+            Method::PUT,
+            within!("/maintenance"),
+            Need::Deploy,
+            protection::set_maintenance,
+        )
+        .add(
+            Method::DELETE,
+            within!("/maintenance"),
+            Need::Deploy,
+            protection::unset_maintenance,
+        )
+}
+
+fn domain_routes(routes: Routes) -> Routes {
+    use environments as at;
+    routes
         .add(Method::GET, within!("/domains"), Need::Read, at::list_domains)
         .add(Method::POST, within!("/domains"), Need::Deploy, at::add_domain)
         .add(Method::PUT, within!("/domains"), Need::Deploy, at::put_domains)
@@ -369,16 +437,36 @@ fn environment_routes(routes: Routes) -> Routes {
             Need::Deploy,
             at::remove_domain,
         )
-        .add_with(
-            Method::POST,
-            within!("/source"),
-            Need::Deploy,
-            BodyKind::Streamed,
-            source::upload_source,
-        )
+}
+
+fn log_routes(routes: Routes) -> Routes {
+    routes
         .add(Method::GET, within!("/logs"), Need::Read, logs::read_logs)
-        .add(Method::GET, within!("/run"), Need::Deploy, sessions::run_command)
-        .add(Method::GET, within!("/exec"), Need::Deploy, sessions::exec_command)
+        .add(
+            Method::GET,
+            within!("/access-log"),
+            Need::Read,
+            access_log::get_access_log,
+        )
+        .add(
+            Method::PATCH,
+            within!("/access-log"),
+            Need::Deploy,
+            access_log::set_access_log,
+        )
+        // It may lead to the machine itself.
+        .add(
+            Method::PUT,
+            within!("/access-log/shipping"),
+            Need::Admin,
+            access_log::set_shipping,
+        )
+        .add(
+            Method::DELETE,
+            within!("/access-log/shipping"),
+            Need::Admin,
+            access_log::unset_shipping,
+        )
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

@@ -7,8 +7,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    accounts, billing, caps, certificates, costs, environments, guard_rules, invoices, ledger, logs, notices, platform,
-    prices, projects, sessions, source, tasks,
+    access_log, accounts, billing, cache, canary, caps, certificates, costs, environments, guard_rules, invoices,
+    ledger, logs, metrics, notices, platform, prices, projects, protection, sessions, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -21,6 +21,11 @@ use super::{
     paths(
         platform::get_health,
         platform::get_whoami,
+        metrics::read_metrics,
+        access_log::get_access_log,
+        access_log::set_access_log,
+        access_log::set_shipping,
+        access_log::unset_shipping,
         platform::get_openapi,
         platform::list_tokens,
         platform::create_token,
@@ -78,9 +83,20 @@ use super::{
         accounts::list_transfers,
         accounts::get_time_zone,
         accounts::set_time_zone,
+        cache::get_cache,
+        cache::purge_cache,
+        canary::get_canary,
+        canary::set_canary,
+        canary::promote_canary,
+        canary::abort_canary,
         guard_rules::get_guard,
         guard_rules::update_guard,
         guard_rules::reset_guard,
+        protection::get_protection,
+        protection::set_access,
+        protection::remove_access,
+        protection::set_maintenance,
+        protection::unset_maintenance,
         invoices::list_invoices,
         invoices::create_invoice,
         invoices::get_invoice,

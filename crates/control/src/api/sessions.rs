@@ -19,7 +19,7 @@ use weir_model::log::LogStream;
 use weir_model::project::EnvironmentMode;
 use weir_model::release::Release;
 use weir_model::spec::ProcessSpec;
-use weir_model::{AppName, InstanceId, ProcessName};
+use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName};
 
 use super::Api;
 use super::error::ApiError;
@@ -89,7 +89,7 @@ pub(super) async fn exec_command(
     let upgrade = upgraded(upgrade)?;
     check_command(&query)?;
     let instance = exec_instance(&api.context, &at, &query).await?;
-    Ok(upgrade.on_upgrade(move |socket| exec_session(api.context, instance, query, socket)))
+    Ok(upgrade.on_upgrade(move |socket| exec_session(api.context, at.environment.id, instance, query, socket)))
 }
 
 fn upgraded(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Result<WebSocketUpgrade, ApiError> {
@@ -241,11 +241,11 @@ async fn exec_instance(context: &Context, at: &InEnvironment, query: &SessionQue
     let mut running: Vec<_> = views
         .iter()
         .filter(fits)
-        .filter(|view| matches!(view.state, "ready" | "unchecked" | "starting" | "unhealthy"))
+        .filter(|view| matches!(view.state, "ready" | "asleep" | "unchecked" | "starting" | "unhealthy"))
         .collect();
     running.sort_by_key(|view| {
         (
-            view.state != "ready",
+            !matches!(view.state, "ready" | "asleep"),
             view.labels.process.as_str() != process,
             view.labels.instance,
         )
@@ -256,7 +256,15 @@ async fn exec_instance(context: &Context, at: &InEnvironment, query: &SessionQue
         .ok_or_else(|| nothing_runs(at))
 }
 
-async fn exec_session(context: Context, instance: InstanceId, query: SessionQuery, mut socket: WebSocket) {
+async fn exec_session(
+    context: Context,
+    environment: EnvironmentId,
+    instance: InstanceId,
+    query: SessionQuery,
+    mut socket: WebSocket,
+) {
+    let engine = context.engine.as_ref();
+    let _awake = context.reconciler.visit(engine, environment, instance).await;
     let command = ["/bin/sh".to_owned(), "-c".to_owned(), query.command.clone()];
     match context.engine.instance_exec(instance, &command, query.terminal).await {
         Ok(session) => {

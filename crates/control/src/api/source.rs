@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use weir_api::Accepted;
 use weir_model::TaskId;
+use weir_model::canary::Canary;
 use weir_model::project::EnvironmentMode;
 use weir_model::task::{TaskKind, TaskState};
 
@@ -21,7 +22,7 @@ use super::error::ApiError;
 use super::extract::{InEnvironment, QueryOf};
 use super::idempotency::{self, Key};
 use crate::context::Context;
-use crate::{projects, push};
+use crate::{canary, projects, push};
 
 /// Largest upload, in bytes, compressed or not.
 const UPLOAD_BYTES: u64 = 2 << 30;
@@ -33,11 +34,22 @@ const MESSAGE_CHARACTERS: usize = 200;
 pub(super) struct UploadQuery {
     #[serde(default)]
     message: String,
+    canary: Option<String>,
+    canary_header: Option<String>,
+}
+
+impl UploadQuery {
+    fn canary(&self) -> Result<Option<Canary>, ApiError> {
+        let wanted = canary::wanted(self.canary.as_deref(), self.canary_header.as_deref());
+        wanted.map_err(|message| ApiError::invalid(message).with_hint("for example `weir deploy --canary 5%`"))
+    }
 }
 
 /// Builds and deploys a source. The body is a tar archive, plain or compressed by gzip.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/source", tag = "deployments",
-    params(("message" = Option<String>, Query, description = "One line on what it is")),
+    params(("message" = Option<String>, Query, description = "One line on what it is"),
+        ("canary" = Option<String>, Query, description = "The part of the visitors that gets it first, like 5%; absent: all"),
+        ("canary_header" = Option<String>, Query, description = "Requests with this header get it whatever the part is, like X-Canary: yes")),
     request_body(content = Vec<u8>, content_type = "application/x-tar", description = "A tar archive, plain or gzip, of 2 GiB at most"),
     responses((status = 202, body = Accepted)))]
 pub(super) async fn upload_source(
@@ -48,17 +60,27 @@ pub(super) async fn upload_source(
     body: Body,
 ) -> Result<Response, ApiError> {
     ensure_deployable(&at)?;
+    let canary = query.canary()?;
+    if canary.is_some() {
+        // Before minutes of sending and building.
+        canary::ensure_possible(&api.context, &at.environment, None).await?;
+    }
     let (spool, hash) = receive(&api.context, body).await?;
     let context = api.context.clone();
     let Some(axum::Extension(key)) = key else {
-        return Ok(deploy(context, at, query, spool).await);
+        return Ok(deploy(context, at, query, canary, spool).await);
     };
     let place = at.environment.id.to_string();
-    let fingerprint = api
-        .context
-        .sealer
-        .fingerprint(&[b"source", place.as_bytes(), query.message.as_bytes(), &hash]);
-    idempotency::once(&api.context, key, &fingerprint, deploy(context, at, query, spool)).await
+    let fingerprint = api.context.sealer.fingerprint(&[
+        b"source",
+        place.as_bytes(),
+        query.message.as_bytes(),
+        query.canary.as_deref().unwrap_or_default().as_bytes(),
+        query.canary_header.as_deref().unwrap_or_default().as_bytes(),
+        &hash,
+    ]);
+    let deployed = deploy(context, at, query, canary, spool);
+    idempotency::once(&api.context, key, &fingerprint, deployed).await
 }
 
 fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
@@ -72,7 +94,13 @@ fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn deploy(context: Context, at: InEnvironment, query: UploadQuery, spool: Spool) -> Response {
+async fn deploy(
+    context: Context,
+    at: InEnvironment,
+    query: UploadQuery,
+    canary: Option<Canary>,
+    spool: Spool,
+) -> Response {
     let given = query.message.lines().next().unwrap_or("").trim();
     let message: String = if given.is_empty() {
         "upload".to_owned()
@@ -93,7 +121,7 @@ async fn deploy(context: Context, at: InEnvironment, query: UploadQuery, spool: 
     // Detached on purpose: the task tells how it goes, and the next start of control ends it
     // if this one dies.
     tokio::spawn(tracing::Instrument::instrument(
-        build(context, at, spool, message, task),
+        build(context, at, spool, (message, canary), task),
         span,
     ));
     let accepted = Accepted {
@@ -103,8 +131,14 @@ async fn deploy(context: Context, at: InEnvironment, query: UploadQuery, spool: 
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
 }
 
-async fn build(context: Context, at: InEnvironment, spool: Spool, message: String, task: TaskId) {
-    let result = push::deploy_archive(&context, &at.environment, spool.path(), &message, task).await;
+async fn build(
+    context: Context,
+    at: InEnvironment,
+    spool: Spool,
+    (message, canary): (String, Option<Canary>),
+    task: TaskId,
+) {
+    let result = push::deploy_archive(&context, &at.environment, spool.path(), &message, canary, task).await;
     // While control stops, a deployment that was begun is none that failed: the next start
     // goes on with it, and ends what was only built.
     if let Err(error) = result

@@ -71,12 +71,12 @@ pub async fn unset_topups(store: &Store) -> Result<(), ApiError> {
 }
 
 /// A secret to sign with.
-pub(super) fn new_secret() -> Secret {
+pub(crate) fn new_secret() -> Secret {
     Secret::new(format!("whsec_{}", hex(&random_bytes::<32>())))
 }
 
 /// A secret that somebody else has made.
-pub(super) fn check_secret(text: &str) -> Result<Secret, ApiError> {
+pub(crate) fn check_secret(text: &str) -> Result<Secret, ApiError> {
     if SECRET_CHARACTERS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(Secret::new(text.to_owned()));
     }

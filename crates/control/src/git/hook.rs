@@ -33,6 +33,8 @@ pub(super) const SCRIPTS: [(&str, &str); 2] = [
 
 /// Most references in one push.
 const REFERENCES: usize = 1000;
+/// Most options of one push.
+const OPTIONS: usize = 16;
 /// Most bytes that git may say to a hook.
 const INPUT_BYTES: u64 = 1 << 20;
 
@@ -44,6 +46,9 @@ pub(super) struct HookRequest {
     /// Where the new objects are; none once git has taken them over.
     pub(super) objects: Option<PathBuf>,
     pub(super) alternates: Option<String>,
+    /// What `git push -o` said.
+    #[serde(default)]
+    pub(super) options: Vec<String>,
 }
 
 /// One reference that a push wants to change.
@@ -112,6 +117,7 @@ async fn ask(hook: &str, arguments: &[String], errors: &mut tokio::io::Stderr) -
             .or_else(|| std::env::var_os("GIT_OBJECT_DIRECTORY"))
             .map(PathBuf::from),
         alternates: std::env::var("GIT_ALTERNATE_OBJECT_DIRECTORIES").ok(),
+        options: push_options()?,
     };
     let away =
         |error: &dyn std::fmt::Display| format!("Weir went away ({error}); look with `weir status`, and push again");
@@ -154,6 +160,19 @@ async fn ask(hook: &str, arguments: &[String], errors: &mut tokio::io::Stderr) -
         }
     }
     Err(away(&"it ended in the middle"))
+}
+
+/// Git hands over what `git push -o` said by numbered variables.
+fn push_options() -> Result<Vec<String>, String> {
+    let Ok(count) = std::env::var("GIT_PUSH_OPTION_COUNT") else {
+        return Ok(Vec::new());
+    };
+    match count.parse::<usize>() {
+        Ok(count @ 0..=OPTIONS) => Ok((0..count)
+            .filter_map(|index| std::env::var(format!("GIT_PUSH_OPTION_{index}")).ok())
+            .collect()),
+        _ => Err(format!("a push may have {OPTIONS} options at most")),
+    }
 }
 
 fn references(input: impl std::io::BufRead) -> Result<Vec<ReferenceChange>, String> {

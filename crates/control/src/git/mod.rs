@@ -12,6 +12,7 @@
 
 pub mod hook;
 mod http;
+mod options;
 mod receive;
 mod source;
 
@@ -139,7 +140,7 @@ fn git(config: &Config, repository: &Path, arguments: &[&str]) -> Command {
         // A pack is kept as it came: one file to sync instead of one an object.
         "receive.unpackLimit=1",
         "receive.autogc=false",
-        "receive.advertisePushOptions=false",
+        "receive.advertisePushOptions=true",
         &largest_pack,
         "gc.auto=0",
         "uploadpack.allowFilter=true",

@@ -16,11 +16,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use weir_model::TaskId;
+use weir_model::canary::Canary;
 use weir_model::project::{Environment, EnvironmentMode, Project};
 use weir_model::release::ReleaseSource;
 use weir_model::task::{LineKind, TaskKind};
 
 use super::hook::{HookAnswer, HookEnd, HookRequest, ReferenceChange};
+use super::options;
 use super::source::{Commit, Quarantine};
 use super::{git, run_git};
 use crate::context::Context;
@@ -270,10 +272,21 @@ async fn try_decide(
         }
     }
     if hook == Hook::PreReceive && deploys.len() > 1 {
+        if !request.options.is_empty() {
+            let error = PushError::new("options are for the push of one branch, and this one deploys several");
+            return Err(error.with_hint("push the branches one by one"));
+        }
         let text = format!("{} branches are deployed, one after another", deploys.len());
         lines.say(LineKind::Step, &text).await;
         tokio::fs::write(&session.one_by_one, b"").await?;
         return Ok(HookEnd::Accepted);
+    }
+    let canary = options::canary(&request.options)?;
+    if canary.is_some() && hook == Hook::PreReceive {
+        for (environment, _) in deploys.values() {
+            // Before minutes of building.
+            crate::canary::ensure_possible(context, environment, None).await?;
+        }
     }
     let quarantine = quarantine(session, &request);
     for (environment, change) in deploys.into_values() {
@@ -289,6 +302,7 @@ async fn try_decide(
             environment,
             change,
             commit,
+            canary: canary.clone(),
         };
         if push.run(lines, cancel).await == HookEnd::Rejected {
             return Ok(HookEnd::Rejected);
@@ -332,6 +346,7 @@ struct Push<'a> {
     environment: &'a Environment,
     change: &'a ReferenceChange,
     commit: Commit,
+    canary: Option<Canary>,
 }
 
 impl Push<'_> {
@@ -415,6 +430,7 @@ impl Push<'_> {
             environment,
             material: Material::Commit(self.commit.clone()),
             source,
+            canary: self.canary.clone(),
             task,
         };
         let result = push::run(self.context, order, &turn, cancel).await;

@@ -27,7 +27,8 @@ struct Started {
 }
 
 impl Logs {
-    /// The newest lines that match (`limit` of them), then new ones as they come. Lines that went
+    /// The newest lines that match (`limit` of them; with 0 all that are kept, oldest first), then
+    /// new ones as they come. Lines that went
     /// before a slow reader came to them are told by a line of the stream `weir`. Ends if the
     /// environment is removed, or with an error in Weir's own log if the files fail.
     pub fn follow(&self, query: LogQuery) -> impl Stream<Item = LogLine> + Send + use<> {
@@ -82,6 +83,14 @@ impl Follower {
         let (started, lines) = blocking(move || {
             let environment = shared.environment(query.environment)?;
             let news = environment.news.subscribe();
+            if query.limit == 0 {
+                let started = Started {
+                    environment,
+                    news,
+                    positions: BTreeMap::new(),
+                };
+                return Ok((started, Vec::new()));
+            }
             let ends = environment.ends(&query);
             let lines = newest(&ends, &query, &filter)?;
             let positions = ends.into_iter().map(|(app, _, end)| (app, end)).collect();

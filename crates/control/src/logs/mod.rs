@@ -75,6 +75,8 @@ pub struct LogQuery {
     pub grep: Option<String>,
     /// Lines of builds instead of lines of instances.
     pub build: bool,
+    /// Lines of the access log, which is kept apart, instead of what apps wrote.
+    pub access: bool,
     /// So many of the newest lines; 10,000 at most.
     pub limit: usize,
 }
@@ -91,6 +93,7 @@ impl LogQuery {
             until_ms: None,
             grep: None,
             build: false,
+            access: false,
             limit: 100,
         }
     }
@@ -121,9 +124,23 @@ struct EnvironmentLogs {
     folder: PathBuf,
     bytes_per_app: u64,
     apps: Mutex<BTreeMap<AppName, Arc<Segments>>>,
+    /// Access logs, each with bounds of its own: they must not push out what an app writes.
+    access: Mutex<BTreeMap<AppName, Arc<Segments>>>,
     /// Counts writes.
     news: watch::Sender<u64>,
 }
+
+/// Which log of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// What its instances and builds wrote, and Weir about them.
+    Output,
+    /// Requests to it.
+    Access,
+}
+
+/// Ends the folder of an access log; no name of an app has a dot.
+const ACCESS_FOLDER: &str = ".access";
 
 /// What the writer is to do, in this order.
 #[derive(Debug)]
@@ -131,6 +148,7 @@ enum Order {
     Append {
         environment: EnvironmentId,
         app: AppName,
+        kind: Kind,
         entries: Vec<Entry>,
     },
     Remove {
@@ -172,7 +190,17 @@ impl Logs {
         }
     }
 
+    /// Adds lines to the access log of an app.
+    pub async fn append_access(&self, environment: EnvironmentId, app: &AppName, lines: &[LogLine]) {
+        let entries = lines.iter().map(Entry::of).collect();
+        self.append_to(environment, app, Kind::Access, entries).await;
+    }
+
     async fn append_entries(&self, environment: EnvironmentId, app: &AppName, entries: Vec<Entry>) {
+        self.append_to(environment, app, Kind::Output, entries).await;
+    }
+
+    async fn append_to(&self, environment: EnvironmentId, app: &AppName, kind: Kind, entries: Vec<Entry>) {
         let (mut order, mut bytes) = (Vec::new(), 0);
         for entry in entries {
             bytes += entry.text.len();
@@ -182,6 +210,7 @@ impl Logs {
                 self.send(Order::Append {
                     environment,
                     app: app.clone(),
+                    kind,
                     entries,
                 })
                 .await;
@@ -192,6 +221,7 @@ impl Logs {
             self.send(Order::Append {
                 environment,
                 app: app.clone(),
+                kind,
                 entries: order,
             })
             .await;
@@ -270,15 +300,20 @@ impl Shared {
             return Ok(environment.clone());
         }
         let folder = self.folder.join(id.to_string());
-        let mut apps = BTreeMap::new();
+        let (mut apps, mut access) = (BTreeMap::new(), BTreeMap::new());
         match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             entries => {
                 for entry in entries? {
                     let entry = entry?;
-                    let app = entry.file_name().to_str().and_then(|name| AppName::new(name).ok());
-                    if let Some(app) = app {
-                        apps.insert(app, Arc::new(Segments::open(entry.path(), self.bytes_per_app)?));
+                    let name = entry.file_name();
+                    let Some(name) = name.to_str() else { continue };
+                    let (name, logs) = match name.strip_suffix(ACCESS_FOLDER) {
+                        Some(name) => (name, &mut access),
+                        None => (name, &mut apps),
+                    };
+                    if let Ok(app) = AppName::new(name) {
+                        logs.insert(app, Arc::new(Segments::open(entry.path(), self.bytes_per_app)?));
                     }
                 }
             }
@@ -287,6 +322,7 @@ impl Shared {
             folder,
             bytes_per_app: self.bytes_per_app,
             apps: Mutex::new(apps),
+            access: Mutex::new(access),
             news: watch::Sender::new(0),
         });
         environments.insert(id, environment.clone());
@@ -311,18 +347,28 @@ impl Shared {
 impl EnvironmentLogs {
     /// The log of an app; made on first use. Blocking.
     fn app(&self, app: &AppName) -> std::io::Result<Arc<Segments>> {
-        let mut apps = lock(&self.apps);
-        if let Some(segments) = apps.get(app) {
+        self.log(app, Kind::Output)
+    }
+
+    /// One of the logs of an app; made on first use. Blocking.
+    fn log(&self, app: &AppName, kind: Kind) -> std::io::Result<Arc<Segments>> {
+        let (logs, suffix) = match kind {
+            Kind::Output => (&self.apps, ""),
+            Kind::Access => (&self.access, ACCESS_FOLDER),
+        };
+        let mut logs = lock(logs);
+        if let Some(segments) = logs.get(app) {
             return Ok(segments.clone());
         }
-        let segments = Arc::new(Segments::open(self.folder.join(app.as_str()), self.bytes_per_app)?);
-        apps.insert(app.clone(), segments.clone());
+        let folder = self.folder.join(format!("{app}{suffix}"));
+        let segments = Arc::new(Segments::open(folder, self.bytes_per_app)?);
+        logs.insert(app.clone(), segments.clone());
         Ok(segments)
     }
 
     /// The logs that a query is about.
     fn asked(&self, query: &LogQuery) -> Vec<(AppName, Arc<Segments>)> {
-        let apps = lock(&self.apps);
+        let apps = lock(if query.access { &self.access } else { &self.apps });
         let asked = apps
             .iter()
             .filter(|(app, _)| query.app.as_ref().is_none_or(|asked| asked == *app));
@@ -445,12 +491,13 @@ async fn write(shared: Arc<Shared>, mut orders: mpsc::Receiver<Order>) {
         while let Some(Order::Append {
             environment,
             app,
+            kind,
             mut entries,
         }) = next.take_if(|order| matches!(order, Order::Append { .. }))
         {
             bytes += entries.iter().map(|entry| entry.text.len()).sum::<usize>();
             batch
-                .entry((environment, app))
+                .entry((environment, app, kind))
                 .or_insert_with(Vec::new)
                 .append(&mut entries);
             if bytes < BATCH_BYTES {
@@ -470,7 +517,7 @@ async fn write(shared: Arc<Shared>, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
-type Batch = HashMap<(EnvironmentId, AppName), Vec<Entry>>;
+type Batch = HashMap<(EnvironmentId, AppName, Kind), Vec<Entry>>;
 
 async fn write_batch(shared: &Arc<Shared>, batch: &mut Batch) {
     if batch.is_empty() {
@@ -478,12 +525,12 @@ async fn write_batch(shared: &Arc<Shared>, batch: &mut Batch) {
     }
     let (shared, batch) = (shared.clone(), std::mem::take(batch));
     let written = tokio::task::spawn_blocking(move || {
-        for ((id, app), entries) in batch {
+        for ((id, app, kind), entries) in batch {
             if lock(&shared.removed).contains(&id) {
                 continue;
             }
             let written = shared.environment(id).and_then(|environment| {
-                let result = environment.app(&app)?.append(&entries);
+                let result = environment.log(&app, kind)?.append(&entries);
                 environment.news.send_modify(|news| *news += 1);
                 result
             });

@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
+use weir_model::canary::Canary;
 use weir_model::deployment::Deployment;
 use weir_model::project::{Environment, EnvironmentMode, Project};
 use weir_model::release::{Release, ReleaseApp, ReleaseSource};
@@ -171,6 +172,8 @@ pub struct PushOrder {
     pub material: Material,
     /// What the release remembers of it.
     pub source: ReleaseSource,
+    /// What part of the requests it gets first; none: all of them.
+    pub canary: Option<Canary>,
     /// The task; it exists, and is ended by [`run`] or by the reconciler.
     pub task: TaskId,
 }
@@ -180,6 +183,8 @@ pub struct PushOrder {
 pub struct Live {
     /// The release.
     pub release: Release,
+    /// What part of the requests it gets; none: all of them.
+    pub canary: Option<Canary>,
     /// How long the build took, the archive included.
     pub build_ms: i64,
     /// How long it took from then on.
@@ -221,6 +226,7 @@ pub async fn run(
             let deploy_ms = context.clock.now_ms() - built_ms;
             Ok(Live {
                 release,
+                canary: order.canary.clone(),
                 build_ms: built_ms - begin_ms,
                 deploy_ms,
             })
@@ -277,6 +283,7 @@ async fn start_deployment(
         Wish::Apps {
             apps,
             source: order.source.clone(),
+            canary: order.canary.clone(),
         },
         order.task,
     )
@@ -343,6 +350,7 @@ pub async fn deploy_archive(
     environment: &Environment,
     archive: &Path,
     message: &str,
+    canary: Option<Canary>,
     task: TaskId,
 ) -> Result<(), PushError> {
     let Some(project) = context.store.project_by_id(environment.project).await? else {
@@ -359,6 +367,7 @@ pub async fn deploy_archive(
         source: ReleaseSource::Upload {
             message: message.to_owned(),
         },
+        canary,
         task,
     };
     run(context, order, &turn, &CancellationToken::new()).await.map(drop)

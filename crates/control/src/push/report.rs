@@ -34,6 +34,9 @@ pub async fn summary(context: &Context, project: &Project, environment: &Environ
         "-----> Release {} of {place}: {total} (build {build}, deployment {deployment})",
         live.release.number
     )];
+    if let Some(canary) = &live.canary {
+        lines.push(format!("       It is a canary and gets {}", canary.words()));
+    }
     lines.extend(
         processes(&live.release, &scale)
             .into_iter()
@@ -66,16 +69,14 @@ fn processes(release: &Release, scale: &[Scale]) -> Vec<String> {
     let mut lines = Vec::new();
     for (app, release_app) in &release.apps {
         for (process, spec) in &release_app.spec.processes {
-            let scaled = scale
-                .iter()
-                .find(|scale| scale.app == *app && scale.process == *process);
-            let count = scaled.map_or(spec.instances, |scale| scale.instances);
+            let bounds = release_app.spec.bounds(process, scale);
             let name = if several {
                 format!("{app}.{process}")
             } else {
                 process.to_string()
             };
-            let instances = if count == 1 { "instance" } else { "instances" };
+            let count = bounds.words();
+            let instances = if count == "1" { "instance" } else { "instances" };
             lines.push(format!(
                 "{name}: {count} {instances} of {} MiB",
                 spec.memory_bytes >> 20

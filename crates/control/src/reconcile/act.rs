@@ -79,7 +79,7 @@ impl Worker {
             };
         }
         let refused = self.refused.len();
-        let starts = self.afford(wanted, starts).await?;
+        let starts = self.afford(wanted, observed, starts).await?;
         // A refusal is news, too.
         acted |= !starts.is_empty() || self.refused.len() > refused;
         self.start_all(wanted, starts).await?;
@@ -260,6 +260,15 @@ impl Worker {
                 tasks
                     .step(task, "Holding requests while the one-writer volume changes hands")
                     .await;
+            }
+            DeploymentState::Canary => {
+                let part = wanted.canary_words();
+                let line = format!("Release {number} is a canary and gets {part}; all others stay with the live one");
+                tasks.line(task, LineKind::Info, &line).await;
+                let hint = "See how it does: weir canary. Then: weir canary promote, or weir canary abort";
+                tasks.line(task, LineKind::Hint, hint).await;
+                change("deployment.canary", format!("release {number} gets {part}")).await;
+                tasks.end(task, TaskState::Done, None).await;
             }
             DeploymentState::Switching => tasks.step(task, "Switching routes").await,
             DeploymentState::Live => {

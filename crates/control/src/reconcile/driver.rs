@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use weir_engine::{EngineError, InstanceLabels, InstanceRole, InstanceState, Network};
+use weir_model::canary::Canary;
 use weir_model::deployment::{Deployment, DeploymentState};
 use weir_model::files::main_app;
 use weir_model::project::{Environment, EnvironmentMode, Project, Scale};
@@ -16,12 +17,14 @@ use weir_model::task::{LineKind, Task, TaskKind, TaskState};
 use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 use weir_store::StoreError;
 
-use super::plan::{AppTarget, Crashes, Desired, Fact, Observed, Plan, Probe, Target, is_mine, plan};
+use super::caching::Caching;
+use super::plan::{Crashes, Desired, Fact, Observed, Plan, Probe, Target, is_mine, plan};
 use super::probe::Probes;
+use super::resting::app_target;
 use super::routing::EnvironmentRoutes;
 use super::{InstanceView, lock};
 use crate::context::Context;
-use crate::guarding;
+use crate::{access_log, guarding, protecting};
 
 /// Passes that follow each other at once because each changed something; more mean a bug, and
 /// the worker takes a breath.
@@ -59,7 +62,7 @@ pub(super) struct Worker {
     pub(super) environment: EnvironmentId,
     pub(super) network: Option<Network>,
     pub(super) releases: HashMap<ReleaseId, Arc<Release>>,
-    probes: Probes,
+    pub(super) probes: Probes,
     pub(super) crashes: BTreeMap<(AppName, ProcessName), Crashes>,
     pub(super) refused: BTreeMap<DeploymentId, String>,
     /// Being stopped or removed by a task of `background`.
@@ -89,6 +92,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// What part of the requests the newest deployment gets, for people.
+    pub(super) fn canary_words(&self) -> String {
+        let newest = self.desired.in_progress.last();
+        let canary = newest.and_then(|target| target.canary.as_ref());
+        canary.map_or_else(String::new, Canary::words)
+    }
+
     /// `shop` for production, else `shop (staging)`.
     pub(super) fn title(&self) -> String {
         match self.environment.name.is_production() {
@@ -194,16 +204,18 @@ impl Worker {
         }
         // Read before what is wanted: a task that comes later may mean something newer.
         let tasks = self.context.store.task_list_unfinished_of(self.environment).await?;
-        let Some(wanted) = self.desire().await? else {
+        let Some(mut wanted) = self.desire().await? else {
             return Ok(Next::Gone);
         };
         let observed = self.observe(&wanted).await?;
         let now_ms = self.context.clock.now_ms();
+        self.scale(&mut wanted.desired, &observed, now_ms);
         let plan = plan(&wanted.desired, &observed, now_ms);
         self.publish(&wanted, &plan, &observed, now_ms).await?;
         self.view(&wanted, &observed, &plan);
         self.announce(&wanted, &observed).await;
         self.tell_trips(&wanted).await;
+        self.tell_scaling(&wanted).await;
         self.hold_for(&wanted, &observed, now_ms).await?;
         let acted = self.act(&wanted, &observed, plan.actions).await?;
         if acted {
@@ -287,13 +299,14 @@ impl Worker {
         let apps = release
             .apps
             .iter()
-            .map(|(name, app)| (name.clone(), app_target(name, &app.spec, scale)))
+            .map(|(name, app)| (name.clone(), app_target(&app.spec, scale)))
             .collect();
         Ok(Some(Target {
             deployment: deployment.id,
             release: deployment.release,
             kind: deployment.kind,
             state: deployment.state,
+            canary: deployment.canary.clone(),
             entered_ms: deployment.entered_ms,
             apps,
         }))
@@ -319,7 +332,10 @@ impl Worker {
 
     async fn observe(&mut self, wanted: &Wanted) -> Result<Observed, PassError> {
         let now_ms = self.context.clock.now_ms();
+        let asleep = self.asleep();
         let seen = self.context.engine.observe(Some(self.environment)).await?;
+        // What a node says may be newer than what was seen, and older.
+        let asleep = [asleep, self.asleep()];
         let routing = &self.context.reconciler.shared.routing;
         let applied = routing.applied(self.environment);
         let loads = routing.load();
@@ -344,6 +360,7 @@ impl Worker {
                 address: instance.address,
                 backend,
                 started_ms: instance.started_ms,
+                asleep: false,
                 probe: self.probes.state(id),
                 checked_since_ms: self.probes.since_ms(id),
                 load: loads.get(&id).copied().unwrap_or_default(),
@@ -359,6 +376,7 @@ impl Worker {
             address: None,
             backend: None,
             started_ms: *at_ms,
+            asleep: false,
             probe: Probe::Waiting(None),
             checked_since_ms: None,
             load: weir_model::route::BackendLoad::default(),
@@ -367,6 +385,7 @@ impl Worker {
             in_session: false,
         }));
         instances.sort_by_key(|fact| fact.labels.instance);
+        self.heed_sleepers(&wanted.desired, &mut instances, &asleep);
         self.watch_probes(wanted, &instances);
         Ok(Observed {
             instances,
@@ -385,7 +404,7 @@ impl Worker {
             let Some(backend) = fact
                 .backend
                 .as_ref()
-                .filter(|_| fact.state == InstanceState::Running && !fact.stopping)
+                .filter(|_| fact.state == InstanceState::Running && !fact.stopping && !fact.asleep)
             else {
                 continue;
             };
@@ -439,17 +458,35 @@ impl Worker {
             },
             gateway: self.network.map(|network| network.gateway),
             routes: plan.routes.clone(),
+            protections: protecting::in_force(
+                &self.context,
+                self.environment,
+                serving.into_iter().flat_map(Target::specs),
+            )
+            .await?,
             guard: guarding::rules(
                 &self.context,
                 &wanted.project,
                 &wanted.environment,
                 self.context.store.guard_rules_of(self.environment).await?,
-                serving
-                    .iter()
-                    .flat_map(|target| &target.apps)
-                    .map(|(name, app)| (name, &app.spec)),
+                serving.into_iter().flat_map(Target::specs),
             ),
+            access_log: access_log::in_force(
+                &self.context.store,
+                self.environment,
+                serving.into_iter().flat_map(Target::specs),
+            )
+            .await?,
+            caching: Caching {
+                apps: serving
+                    .into_iter()
+                    .flat_map(Target::specs)
+                    .map(|(name, app)| (name.clone(), app.cache))
+                    .collect(),
+                deployment: serving.map(|target| target.deployment),
+            },
             metered: self.metered(observed).await?,
+            watched: self.watched(&wanted.desired),
         };
         for fact in &observed.instances {
             let id = fact.labels.instance;
@@ -561,27 +598,12 @@ impl Worker {
         let deployment = deployments.into_iter().find(|deployment| deployment.task == task);
         Ok(deployment.and_then(|deployment| match deployment.state {
             DeploymentState::Live | DeploymentState::Retired => Some((TaskState::Done, None)),
+            // What it was asked for is done; a promotion has a task of its own.
+            DeploymentState::Canary if deployment.is_resting_canary() => Some((TaskState::Done, None)),
             DeploymentState::Failed => Some((TaskState::Failed, deployment.reason)),
             DeploymentState::Superseded => Some((TaskState::Superseded, deployment.reason)),
             _ => None,
         }))
-    }
-}
-
-fn app_target(name: &AppName, spec: &weir_model::spec::AppSpec, scale: &[Scale]) -> AppTarget {
-    let instances = spec.processes.iter().map(|(process, process_spec)| {
-        let scaled = scale
-            .iter()
-            .find(|scale| scale.app == *name && scale.process == *process);
-        let wanted = scaled.map_or(process_spec.instances, |scale| scale.instances);
-        (
-            process.clone(),
-            if spec.is_exclusive() { wanted.min(1) } else { wanted },
-        )
-    });
-    AppTarget {
-        instances: instances.collect(),
-        spec: spec.clone(),
     }
 }
 
@@ -592,6 +614,10 @@ fn describe(wanted: &Wanted, fact: &Fact, plan: &Plan) -> (&'static str, Option<
         (InstanceState::Exited { status, out_of_memory }, _) => {
             let words = super::plan::exit_words(*status, *out_of_memory);
             (if *status == 0 { "exited" } else { "crashed" }, Some(words))
+        }
+        (InstanceState::Frozen, _) if fact.asleep => {
+            let why = "frozen, because nobody asks anything of it; the next request wakes it";
+            ("asleep", Some(why.to_owned()))
         }
         (InstanceState::Frozen, _) => ("frozen", Some(frozen_because(wanted, fact))),
         (InstanceState::Created, _) => ("starting", None),
@@ -647,7 +673,7 @@ fn scaled(wanted: &Wanted, observed: &Observed) -> Option<(TaskState, Option<Str
                 labels.role == InstanceRole::Instance
                     && labels.release == live.release
                     && (&labels.app, &labels.process) == (name, process)
-                    && fact.state == InstanceState::Running
+                    && fact.is_up()
                     && !fact.stopping
                     && (!routed || fact.probe == Probe::Ready)
             });

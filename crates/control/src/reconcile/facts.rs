@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use weir_engine::{InstanceLabels, InstanceState};
+use weir_model::canary::{Canary, CanaryHeader, Share};
 use weir_model::deployment::{DeploymentEvent, DeploymentKind, DeploymentState};
 use weir_model::project::EnvironmentMode;
 use weir_model::route::{Backend, BackendLoad, RouteState};
-use weir_model::spec::{AppSpec, ProcessSpec};
-use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
+use weir_model::scaling::Bounds;
+use weir_model::spec::{AppSpec, ClassSpec, ProcessSpec, RouteSpec};
+use weir_model::{AppName, ClassName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 
 /// All that is wanted of one environment, from the store.
 #[derive(Debug, Clone)]
@@ -49,10 +51,19 @@ pub struct Target {
     pub kind: DeploymentKind,
     /// How far it is.
     pub state: DeploymentState,
+    /// What part of the requests it gets first; none where it gets all at once.
+    pub canary: Option<Canary>,
     /// Since when it is so far.
     pub entered_ms: UnixMillis,
     /// What to run, by app.
     pub apps: BTreeMap<AppName, AppTarget>,
+}
+
+impl Target {
+    /// The apps, as their release says.
+    pub(super) fn specs(&self) -> impl Iterator<Item = (&AppName, &AppSpec)> {
+        self.apps.iter().map(|(name, app)| (name, &app.spec))
+    }
 }
 
 /// One app of a target.
@@ -62,6 +73,10 @@ pub struct AppTarget {
     pub spec: AppSpec,
     /// How many instances, by process, scale applied.
     pub instances: BTreeMap<ProcessName, u32>,
+    /// Processes that have none because nobody asks for them; who does wakes them.
+    pub asleep: BTreeSet<ProcessName>,
+    /// Within what the numbers follow what is asked, and when instances sleep.
+    pub bounds: BTreeMap<ProcessName, Bounds>,
 }
 
 /// All that is known of one environment's reality.
@@ -90,6 +105,9 @@ pub struct Fact {
     pub backend: Option<Backend>,
     /// When it was started.
     pub started_ms: UnixMillis,
+    /// A node has frozen it, or is about to, because nobody asks anything of it, and thaws it for
+    /// the next request. It counts as one that runs and is ready.
+    pub asleep: bool,
     /// What its checks say.
     pub probe: Probe,
     /// Since when this control has been checking it; a time-out to get ready counts from here,
@@ -103,6 +121,13 @@ pub struct Fact {
     pub left_pool_ms: Option<UnixMillis>,
     /// A session owns it (`weir run`).
     pub in_session: bool,
+}
+
+impl Fact {
+    /// Whether it runs, or does as soon as it is asked.
+    pub fn is_up(&self) -> bool {
+        self.state == InstanceState::Running || (self.asleep && self.state == InstanceState::Frozen)
+    }
 }
 
 /// What the checks of an instance say.
@@ -145,16 +170,34 @@ pub struct Entry {
     pub pool: Vec<Backend>,
     /// The process's limits and time-outs.
     pub process: ProcessSpec,
-    /// Path prefixes that lead here; empty for `web`, which gets all the rest.
-    pub prefixes: Vec<String>,
+    /// What leads here by its path; `web` gets all the rest as well.
+    pub routes: Vec<RouteSpec>,
+    /// The app's classes of requests.
+    pub classes: BTreeMap<ClassName, ClassSpec>,
+    /// A new release that gets a part of the requests.
+    pub canary: Option<CanaryEntry>,
+}
+
+/// A new release beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryEntry {
+    /// Its deployment: with another one, visitors are divided anew.
+    pub deployment: DeploymentId,
+    /// The part of the visitors that gets it.
+    pub share: Share,
+    /// Requests with this header get it whatever the share is.
+    pub header: Option<CanaryHeader>,
+    /// How it answers. It has no canary itself.
+    pub entry: Box<Entry>,
 }
 
 impl Routes {
     /// Whether an instance gets requests.
     pub fn serves(&self, instance: InstanceId) -> bool {
-        self.entries
-            .values()
-            .any(|entry| entry.pool.iter().any(|backend| backend.instance == instance))
+        let canaries = self.entries.values().filter_map(|entry| entry.canary.as_ref());
+        let entries = self.entries.values().chain(canaries.map(|canary| &*canary.entry));
+        let mut pools = entries.flat_map(|entry| &entry.pool);
+        pools.any(|backend| backend.instance == instance)
     }
 }
 

@@ -7,13 +7,18 @@
 //! A pass, in order (`driver::Worker::pass`): desire, observe, decide, publish, act, conclude.
 
 mod act;
+mod autoscale;
+mod caching;
+mod classes;
 mod driver;
 mod facts;
 mod funds;
 mod housekeeping;
 mod money;
+mod nodes;
 pub mod plan;
 mod probe;
+mod resting;
 mod routing;
 #[cfg(test)]
 mod simulation;
@@ -25,17 +30,20 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use weir_engine::{EngineEvent, InstanceSpec};
+use weir_engine::{Engine, EngineEvent, InstanceSpec};
 use weir_ledger::wallet::NoMoney;
+use weir_model::cache::CacheCounts;
 use weir_model::guard::{BackgroundWork, GuardTrip};
-use weir_model::route::{NodeReport, RouteSnapshot};
-use weir_model::{EnvironmentId, InstanceId, UnixMillis};
+use weir_model::route::{ClassLoad, NodeReport, Refused, RouteSnapshot};
+use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName, UnixMillis};
 
 use crate::context::Context;
 use crate::money::Money;
 pub(crate) use act::{Place, container, public_url, variables};
+use autoscale::Scalers;
 use funds::{Funds, Size};
 pub(crate) use funds::{words, words_of};
+use resting::Visits;
 pub use routing::Presence;
 use routing::Routing;
 
@@ -72,6 +80,10 @@ struct Shared {
     woken: Notify,
     views: Mutex<HashMap<EnvironmentId, Vec<InstanceView>>>,
     sessions: Mutex<BTreeSet<InstanceId>>,
+    /// How many instances the processes that scale are to have.
+    scalers: Scalers,
+    /// Environments in whose instances somebody works (`weir exec`): none sleeps meanwhile.
+    visits: Mutex<Visits>,
     /// Environments that are looked at again a little later.
     echoing: Mutex<BTreeSet<EnvironmentId>>,
     /// `Err` with the engine's words while it does not answer.
@@ -85,7 +97,7 @@ struct Shared {
 pub struct InstanceView {
     /// Identity and place.
     pub labels: weir_engine::InstanceLabels,
-    /// `starting`, `ready`, `unhealthy`, `draining`, `frozen`, `exited`, `crashed`.
+    /// `starting`, `ready`, `asleep`, `unhealthy`, `draining`, `frozen`, `exited`, `crashed`.
     pub state: &'static str,
     /// Why, if it is not ready.
     pub reason: Option<String>,
@@ -93,6 +105,27 @@ pub struct InstanceView {
     pub started_ms: UnixMillis,
     /// How often its process crashed in a row.
     pub crashes: u32,
+}
+
+/// Somebody works in an instance of an environment.
+#[derive(Debug)]
+pub struct Visit {
+    reconciler: Reconciler,
+    environment: EnvironmentId,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut visits = lock(&self.reconciler.shared.visits);
+        if let Some(count) = visits.get_mut(&self.environment) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                visits.remove(&self.environment);
+            }
+        }
+        drop(visits);
+        self.reconciler.wake(self.environment);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +149,8 @@ impl Reconciler {
             woken: Notify::new(),
             views: Mutex::default(),
             sessions: Mutex::default(),
+            scalers: Scalers::default(),
+            visits: Mutex::default(),
             echoing: Mutex::default(),
             engine: Mutex::new(Err("it was not asked yet".to_owned())),
             observed: watch::Sender::new(false),
@@ -195,9 +230,61 @@ impl Reconciler {
         }
     }
 
+    /// Has nodes forget answers. Returns the number for [`Self::cache_purged`].
+    pub fn cache_purge(
+        &self,
+        environment: EnvironmentId,
+        host: Option<String>,
+        path: Option<String>,
+        now_ms: UnixMillis,
+    ) -> u64 {
+        self.shared.routing.purge(environment, host, path, now_ms)
+    }
+
+    /// Waits until all nodes have carried out a purge; false if one has not after a few seconds.
+    pub async fn cache_purged(&self, number: u64) -> bool {
+        let deadline = tokio::time::Instant::now() + HOST_SETTLES;
+        while !self.shared.routing.purged(number) {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    /// What nodes keep of the answers of an environment, and how often that helped.
+    pub fn cache_counts(&self, environment: EnvironmentId) -> CacheCounts {
+        self.shared.routing.cache_counts(environment)
+    }
+
     /// Snapshots for nodes, as they are made.
     pub fn snapshots(&self) -> watch::Receiver<RouteSnapshot> {
         self.shared.routing.subscribe()
+    }
+
+    /// How many instances a process that scales is to have now; `None` where it does not.
+    pub fn scaled_to(&self, environment: EnvironmentId, app: &AppName, process: &ProcessName) -> Option<u32> {
+        let key = (app.clone(), process.clone());
+        self.shared.scalers.count_of(environment, &key)
+    }
+
+    /// Somebody works in an instance: while what is given back lives, none of the environment is
+    /// put to sleep.
+    pub async fn visit(&self, engine: &dyn Engine, environment: EnvironmentId, instance: InstanceId) -> Visit {
+        *lock(&self.shared.visits).entry(environment).or_default() += 1;
+        self.wake(environment);
+        let asleep = self
+            .instances(environment)
+            .into_iter()
+            .any(|view| view.labels.instance == instance && view.state == "asleep");
+        if asleep && let Err(error) = engine.instance_thaw(instance).await {
+            tracing::warn!(instance.id = %instance, %error, "an instance stays asleep although somebody is to work in it");
+        }
+        Visit {
+            reconciler: self.clone(),
+            environment,
+        }
     }
 
     /// What the guard refused lately at the apps of an environment, oldest first.
@@ -210,11 +297,34 @@ impl Reconciler {
         self.shared.routing.background(instance)
     }
 
+    /// What goes on at the instances, at all nodes together.
+    pub fn loads(&self) -> std::collections::BTreeMap<InstanceId, weir_model::route::BackendLoad> {
+        self.shared.routing.load()
+    }
+
+    /// What goes on in the classes of requests to an environment, at all nodes together.
+    pub fn class_loads(&self, environment: EnvironmentId) -> Vec<ClassLoad> {
+        self.shared.routing.class_loads(environment)
+    }
+
+    /// What the nodes did not let through to an environment since they started.
+    pub fn refused(&self, environment: EnvironmentId) -> Refused {
+        self.shared.routing.refused(environment)
+    }
+
     /// Takes in what a node says.
     pub fn node_reported(&self, report: NodeReport, now_ms: UnixMillis) {
-        for environment in self.shared.routing.report(report, now_ms) {
+        let changed = self.shared.routing.report(report, now_ms);
+        let demands = self.shared.routing.demands();
+        let scaled = self.shared.scalers.feed(&demands, now_ms);
+        for environment in changed.into_iter().chain(scaled) {
             self.wake(environment);
         }
+    }
+
+    /// The newest certificates that all nodes serve by, as far as they have said so.
+    pub fn applied_certificates(&self) -> Option<u64> {
+        self.shared.routing.applied_certificates()
     }
 }
 

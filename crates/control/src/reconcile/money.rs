@@ -7,7 +7,7 @@ use weir_engine::{InstanceLabels, InstanceRole, InstanceSpec, InstanceState};
 use weir_ledger::protocol::DenialReason;
 use weir_model::project::{Environment, Project};
 use weir_model::route::MeteredInstance;
-use weir_model::{InstanceId, ProcessName, UnixMillis};
+use weir_model::{AppName, InstanceId, ProcessName, UnixMillis};
 
 use super::driver::{PassError, Wanted, Worker};
 use super::funds::{self, Size};
@@ -138,6 +138,7 @@ impl Worker {
     pub(super) async fn afford(
         &mut self,
         wanted: &Wanted,
+        observed: &Observed,
         specs: Vec<InstanceSpec>,
     ) -> Result<Vec<InstanceSpec>, PassError> {
         let wallets = self.context.money.wallets().clone();
@@ -166,6 +167,11 @@ impl Worker {
                         || spec.labels.role == InstanceRole::Release
                     {
                         self.refused.insert(spec.labels.deployment, words);
+                    } else {
+                        let key = (spec.labels.app.clone(), spec.labels.process.clone());
+                        let there = there_of(observed, &key);
+                        let scalers = &self.context.reconciler.shared.scalers;
+                        scalers.no_room(self.environment, &key, there, now_ms);
                     }
                 }
             }
@@ -207,4 +213,15 @@ pub(super) fn metered_instance(labels: &InstanceLabels, size: Size) -> MeteredIn
         frozen: false,
         stopping: false,
     }
+}
+
+/// How many instances of a process there are.
+fn there_of(observed: &Observed, (app, process): &(AppName, ProcessName)) -> u32 {
+    let there = observed.instances.iter().filter(|fact| {
+        (&fact.labels.app, &fact.labels.process) == (app, process)
+            && fact.labels.role == InstanceRole::Instance
+            && !fact.stopping
+            && !matches!(fact.state, InstanceState::Exited { .. })
+    });
+    u32::try_from(there.count()).unwrap_or(u32::MAX)
 }

@@ -19,10 +19,12 @@ use weir_model::project::EnvironmentMode;
 use weir_model::spec::ProcessSpec;
 use weir_model::{AppName, ProcessName, UnixMillis};
 
+mod canary;
 mod retire;
 mod routes;
 
 pub use super::facts::*;
+pub use canary::EXCLUSIVE_CANARY;
 
 /// A process that is not routed counts as ready after it has run for so long.
 pub const WORKER_READY_MS: i64 = 2_000;
@@ -32,6 +34,8 @@ pub const REQUEST_DRAIN_MS: i64 = 300_000;
 pub const UNHEALTHY_DRAIN_MS: i64 = 5_000;
 /// Longest wait of a request in a held route while one release replaces another.
 pub const HOLD_TIMEOUT_MS: u64 = 120_000;
+/// Longest wait of a request for an app that sleeps, unless its process is slower.
+pub const WAKE_TIMEOUT_MS: u64 = 60_000;
 /// Longest wait of a request for an instance that is starting.
 pub const START_HOLD_TIMEOUT_MS: u64 = 30_000;
 /// Longest time for starting what the engine does not start, beyond the readiness time-out.
@@ -174,6 +178,7 @@ impl<'a> Planner<'a> {
             }
             DeploymentState::Releasing => self.run_release_commands(target),
             DeploymentState::Starting => self.start_beside(target),
+            DeploymentState::Canary => self.carry_canary(target),
             DeploymentState::Holding => self.replace_held(target),
             DeploymentState::Switching => {
                 // What dies meanwhile is replaced once it is live, which is a matter of
@@ -230,8 +235,13 @@ impl<'a> Planner<'a> {
     /// Starts what may run beside the old release.
     fn start_beside(&mut self, target: &Target) {
         let held: BTreeSet<AppName> = target.apps.keys().filter(|app| self.needs_hold(app)).cloned().collect();
+        if self.is_canary(target) && !held.is_empty() {
+            return self.advance(target, DeploymentEvent::Failed, Some(EXCLUSIVE_CANARY.to_owned()));
+        }
         if self.bring_up(target, |app| !held.contains(app)) {
-            let event = if held.is_empty() {
+            let event = if self.is_canary(target) {
+                DeploymentEvent::CanaryReady
+            } else if held.is_empty() {
                 DeploymentEvent::AllReady
             } else {
                 DeploymentEvent::HoldDue
@@ -275,7 +285,9 @@ impl<'a> Planner<'a> {
             for (process, &count) in &app.instances {
                 // What ran before is known to run: a rollback does not wait for its workers,
                 // which start with the switch.
-                if target.kind == DeploymentKind::Rollback && !app.spec.is_routed(process) {
+                // Those of a canary start when it is promoted.
+                let routed_only = target.kind == DeploymentKind::Rollback || self.is_canary(target);
+                if routed_only && !app.spec.is_routed(process) {
                     continue;
                 }
                 let key = (name.clone(), process.clone());
@@ -283,13 +295,17 @@ impl<'a> Planner<'a> {
                 let facts = self.chosen_candidate.get(&key).cloned().unwrap_or_default();
                 all_ready &= facts.len() >= count as usize;
                 for fact in &facts {
-                    all_ready &= self.is_ready(app, fact);
-                    self.wake_at(ready_deadline_ms(spec, fact, self.now_ms));
+                    if !self.is_ready(app, fact) {
+                        all_ready = false;
+                        self.wake_at(ready_deadline_ms(spec, fact, self.now_ms));
+                    }
                 }
                 self.start_missing(target, &key, count as usize, &facts);
             }
         }
-        self.wake_at(start_deadline_ms(target));
+        if target.state != DeploymentState::Canary {
+            self.wake_at(start_deadline_ms(target));
+        }
         all_ready
     }
 
@@ -327,7 +343,9 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
-        (self.now_ms >= start_deadline_ms(target)).then(|| "not all instances came up in time".to_owned())
+        // A canary has all the time that it is given.
+        let overdue = target.state != DeploymentState::Canary && self.now_ms >= start_deadline_ms(target);
+        overdue.then(|| "not all instances came up in time".to_owned())
     }
 
     fn is_ready(&mut self, app: &AppTarget, fact: &Fact) -> bool {
@@ -369,7 +387,10 @@ impl<'a> Planner<'a> {
     }
 
     fn start_missing(&mut self, target: &Target, key: &(AppName, ProcessName), wanted: usize, facts: &[&Fact]) {
-        for fact in facts.iter().filter(|fact| fact.state == InstanceState::Frozen) {
+        for fact in facts
+            .iter()
+            .filter(|fact| fact.state == InstanceState::Frozen && !fact.asleep)
+        {
             self.actions.push(Action::Thaw {
                 instance: fact.labels.instance,
             });
@@ -467,7 +488,7 @@ fn choose<'a>(target: &Target, observed: &'a Observed) -> Chosen<'a> {
             .copied()
             .unwrap_or(0);
         facts.sort_by_key(|fact| {
-            let running = fact.state == InstanceState::Running;
+            let running = fact.is_up();
             (
                 !(running && fact.probe == Probe::Ready),
                 !running,

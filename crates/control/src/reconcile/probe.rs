@@ -1,7 +1,7 @@
 //! Checks of instances: quickly until the first one passes, then at the pace of the app's
 //! specification. Each routed instance that runs has one task; it ends with the instance.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,6 +27,8 @@ const SUSPICIOUS: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     running: HashMap<InstanceId, Running>,
+    /// Not checked while they sleep. They were ready, and are when they wake.
+    resting: HashSet<InstanceId>,
 }
 
 /// The checks of one instance.
@@ -41,7 +43,12 @@ struct Running {
 impl Probes {
     /// The state of an instance's checks.
     pub(super) fn state(&self, instance: InstanceId) -> Probe {
-        self.running.get(&instance).map_or(Probe::Waiting(None), |running| {
+        let unknown = if self.resting.contains(&instance) {
+            Probe::Ready
+        } else {
+            Probe::Waiting(None)
+        };
+        self.running.get(&instance).map_or(unknown, |running| {
             running
                 .state
                 .lock()
@@ -73,7 +80,12 @@ impl Probes {
         {
             return;
         }
-        let state = Arc::new(Mutex::new(Probe::Waiting(None)));
+        let first = if self.resting.remove(&instance) {
+            Probe::Ready
+        } else {
+            Probe::Waiting(None)
+        };
+        let state = Arc::new(Mutex::new(first));
         let task = tokio::spawn(watch(
             address,
             host.to_owned(),
@@ -90,6 +102,19 @@ impl Probes {
         if let Some(old) = self.running.insert(instance, running) {
             old.task.abort();
         }
+    }
+
+    /// An instance sleeps: it is not checked, and counts as ready.
+    pub(super) fn rest(&mut self, instance: InstanceId) {
+        if let Some(running) = self.running.remove(&instance) {
+            running.task.abort();
+        }
+        self.resting.insert(instance);
+    }
+
+    /// Forgets those that slept and are gone, or are to be checked like new ones.
+    pub(super) fn retain_resting(&mut self, keep: impl Fn(InstanceId) -> bool) {
+        self.resting.retain(|instance| keep(*instance));
     }
 
     /// Ends the checks of all instances but these. An instance that comes back (thawed) is

@@ -7,12 +7,22 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use weir_model::access_log::AccessLogging;
+use weir_model::cache::{CacheCounts, CachePurge, CachePurges};
 use weir_model::guard::{BackgroundWork, GuardRules, GuardTrip};
 use weir_model::project::Domain;
-use weir_model::route::{BackendLoad, HostRoutes, MeteredInstance, NodeReport, Route, RouteSnapshot, RouteState};
-use weir_model::{AppName, EnvironmentId, InstanceId, UnixMillis};
+use weir_model::route::{
+    BackendLoad, ClassLoad, Demand, HostRoutes, MeteredInstance, NodeReport, Refused, Route, RouteCanary,
+    RouteSnapshot, WatchedProcess,
+};
+use weir_model::{AppName, ClassName, EnvironmentId, InstanceId, UnixMillis};
 
-use super::plan::Routes;
+use super::caching::{self, Caching};
+use super::classes;
+use super::nodes::{self, Nodes};
+use crate::protecting::Protections;
+
+use super::plan::{CanaryEntry, Routes};
 
 /// Whether a host is to be known to the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +43,20 @@ pub(super) struct EnvironmentRoutes {
     pub(super) routes: Routes,
     /// Rules of the guard, where an app has its own.
     pub(super) guard: BTreeMap<AppName, GuardRules>,
+    /// What stands before the hosts.
+    pub(super) protections: Protections,
+    /// Whether requests are logged, by app.
+    pub(super) access_log: BTreeMap<AppName, AccessLogging>,
+    /// What is kept of answers.
+    pub(super) caching: Caching,
     /// What the node has to pay for.
     pub(super) metered: Vec<MeteredInstance>,
+    /// Processes that scale or sleep.
+    pub(super) watched: BTreeMap<String, WatchedProcess>,
 }
 
+/// The prefix of what matches no other one.
+const ROOT: &str = "/";
 /// Longest wait for the node to buy what a new environment may send first.
 const SENDING_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause between two looks whether it has.
@@ -60,15 +80,13 @@ struct Published {
     history: VecDeque<(u64, Routes)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     environments: BTreeMap<EnvironmentId, Published>,
     generation: u64,
-    report: Option<NodeReport>,
-    reported_ms: UnixMillis,
+    nodes: Nodes,
     trips: BTreeMap<EnvironmentId, Trips>,
-    /// The last refusal that was taken in: incarnation of the node, and its number there.
-    last_trip: (u64, u64),
+    purges: CachePurges,
     /// Until every environment was looked at once, nodes go on with what they have.
     open: bool,
 }
@@ -81,26 +99,29 @@ pub(super) struct Routing {
 }
 
 impl State {
-    /// Takes in refusals that were not told before. Returns the environments that they are of.
-    fn take_trips(&mut self, report: &NodeReport) -> Vec<EnvironmentId> {
-        if self.last_trip.0 != report.incarnation {
-            self.last_trip = (report.incarnation, 0);
+    fn new() -> Self {
+        Self {
+            environments: BTreeMap::new(),
+            generation: 0,
+            nodes: Nodes::new(nodes::is_alive),
+            trips: BTreeMap::new(),
+            purges: CachePurges::default(),
+            open: false,
         }
+    }
+
+    /// Keeps refusals. Returns the environments that they are of.
+    fn keep_trips(&mut self, news: Vec<GuardTrip>) -> Vec<EnvironmentId> {
         let mut environments = Vec::new();
-        for trip in report.trips.iter().filter(|trip| trip.sequence > self.last_trip.1) {
+        for trip in news {
+            environments.push(trip.environment);
             let trips = self.trips.entry(trip.environment).or_default();
             if trips.kept.len() == TRIPS_KEPT {
                 trips.kept.pop_front();
             }
-            trips.kept.push_back(trip.clone());
+            trips.kept.push_back(trip);
             trips.untold = (trips.untold + 1).min(TRIPS_KEPT);
-            environments.push(trip.environment);
         }
-        self.last_trip.1 = report
-            .trips
-            .iter()
-            .map(|trip| trip.sequence)
-            .fold(self.last_trip.1, u64::max);
         environments
     }
 }
@@ -108,7 +129,7 @@ impl State {
 impl Routing {
     pub(super) fn new() -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
             snapshot: watch::Sender::new(RouteSnapshot::default()),
         }
     }
@@ -184,9 +205,7 @@ impl Routing {
     /// Whether instances of an environment can send past the proxy, as far as there is a node
     /// that has a say in it.
     fn can_send(&self, environment: EnvironmentId) -> bool {
-        let state = self.lock();
-        let sending = state.report.as_ref().and_then(|report| report.sending.as_ref());
-        sending.is_none_or(|sending| sending.contains(&environment))
+        self.lock().nodes.can_send(environment)
     }
 
     /// Forgets an environment that is gone.
@@ -220,7 +239,6 @@ impl Routing {
     /// Takes in a node's report. Returns the environments that have to be looked at again.
     pub(super) fn report(&self, report: NodeReport, now_ms: UnixMillis) -> Vec<EnvironmentId> {
         let mut state = self.lock();
-        state.reported_ms = now_ms;
         if report.applied_generation > state.generation {
             // The node's snapshot is from a control whose clock was ahead: go on above it.
             state.generation = report.applied_generation + 1;
@@ -229,9 +247,23 @@ impl Routing {
             }
             self.send(&state);
         }
-        let applied = report.applied_generation;
-        let newer = state.report.as_ref().is_none_or(|old| old.applied_generation < applied);
-        let mut changed = Vec::new();
+        let asleep = asleep_in(&state);
+        let (before, paying) = (state.nodes.applied(), state.nodes.paying());
+        let news = state.nodes.take(report, now_ms);
+        let mut changed = state.keep_trips(news);
+        if paying != state.nodes.paying() {
+            // Control holds money for what no node pays for; whose it is, the passes find out.
+            changed.extend(state.environments.keys().copied());
+        }
+        let now_asleep = asleep_in(&state);
+        if asleep != now_asleep {
+            changed.extend(owners(&state, asleep.symmetric_difference(&now_asleep)));
+        }
+        // What not all serve by is not applied.
+        let Some(applied) = state.nodes.applied() else {
+            return changed;
+        };
+        let newer = before.is_none_or(|before| before < applied);
         for (environment, published) in &mut state.environments {
             let before = published.history.len();
             while published
@@ -250,19 +282,12 @@ impl Routing {
                 changed.push(*environment);
             }
         }
-        changed.extend(state.take_trips(&report));
-        let paying = state.report.as_ref().map(|old| &old.paying);
-        if paying != Some(&report.paying) {
-            // Control holds money for what no node pays for; whose it is, the passes find out.
-            changed.extend(state.environments.keys().copied());
-        }
-        state.report = Some(report);
         changed
     }
 
     /// What the node pays for; `None` as long as it has not said so.
     pub(super) fn paying(&self) -> Option<BTreeSet<InstanceId>> {
-        self.lock().report.as_ref().map(|report| report.paying.clone())
+        self.lock().nodes.paying()
     }
 
     /// What the guard refused lately at the apps of an environment, oldest first.
@@ -288,7 +313,7 @@ impl Routing {
     /// The routes by which the node serves an environment, if it has said so.
     pub(super) fn applied(&self, environment: EnvironmentId) -> Option<Routes> {
         let state = self.lock();
-        let applied = state.report.as_ref()?.applied_generation;
+        let applied = state.nodes.applied()?;
         let history = &state.environments.get(&environment)?.history;
         history
             .iter()
@@ -301,33 +326,135 @@ impl Routing {
     /// there is nothing to wait for.
     pub(super) fn host_is(&self, host: &str, presence: Presence) -> bool {
         let state = self.lock();
-        let Some(report) = &state.report else { return true };
+        if state.nodes.reports().next().is_none() {
+            return true;
+        }
         let known = state
             .environments
             .values()
             .any(|published| published.current.domains.iter().any(|domain| domain.host == host));
-        known == (presence == Presence::Known) && report.applied_generation >= state.generation
+        known == (presence == Presence::Known) && state.nodes.applied() >= Some(state.generation)
+    }
+
+    /// Has nodes forget answers. Returns the number under which they confirm it.
+    pub(super) fn purge(
+        &self,
+        environment: EnvironmentId,
+        host: Option<String>,
+        path: Option<String>,
+        now_ms: UnixMillis,
+    ) -> u64 {
+        let mut state = self.lock();
+        state.generation = next_generation(state.generation, now_ms);
+        let number = state.generation;
+        let purge = CachePurge {
+            number,
+            environment,
+            host,
+            path,
+        };
+        caching::add(&mut state.purges, purge);
+        self.send(&state);
+        number
+    }
+
+    /// Whether all nodes have carried out a purge. Without a node nothing is kept.
+    pub(super) fn purged(&self, number: u64) -> bool {
+        let state = self.lock();
+        state.nodes.reports().next().is_none() || state.nodes.applied() >= Some(number)
+    }
+
+    /// What nodes keep of the answers of an environment.
+    pub(super) fn cache_counts(&self, environment: EnvironmentId) -> CacheCounts {
+        caching::counts(self.lock().nodes.reports(), environment)
+    }
+
+    /// Which instances nodes keep asleep; `None` as long as none has said anything.
+    pub(super) fn asleep(&self) -> Option<BTreeSet<InstanceId>> {
+        let state = self.lock();
+        let mut reports = state.nodes.reports().peekable();
+        reports.peek()?;
+        Some(reports.flat_map(|report| report.asleep.iter().copied()).collect())
+    }
+
+    /// What is asked of the processes that scale, at all nodes together.
+    pub(super) fn demands(&self) -> BTreeMap<EnvironmentId, BTreeMap<String, Demand>> {
+        let state = self.lock();
+        let mut sums: BTreeMap<EnvironmentId, BTreeMap<String, Demand>> = BTreeMap::new();
+        for (environment, targets) in state.nodes.reports().flat_map(|report| &report.demand) {
+            for (target, demand) in targets {
+                let sums = sums.entry(*environment).or_default();
+                let sum = sums.entry(target.clone()).or_insert(Demand {
+                    quiet_ms: u64::MAX,
+                    ..Demand::default()
+                });
+                sum.in_flight_milli += demand.in_flight_milli;
+                sum.waiting += demand.waiting;
+                sum.quiet_ms = sum.quiet_ms.min(demand.quiet_ms);
+            }
+        }
+        sums
     }
 
     /// What goes on at the instances, by the last report.
     pub(super) fn load(&self) -> BTreeMap<InstanceId, BackendLoad> {
-        self.lock()
-            .report
-            .as_ref()
-            .map(|report| report.load.clone())
-            .unwrap_or_default()
+        self.lock().nodes.load()
     }
 
     /// What an instance does although no request is in flight there, by the last report.
     pub(super) fn background(&self, instance: InstanceId) -> Option<BackgroundWork> {
-        self.lock().report.as_ref()?.background.get(&instance).copied()
+        self.lock().nodes.background(instance)
+    }
+
+    /// What goes on in the classes of requests to an environment, at all nodes together.
+    pub(super) fn class_loads(&self, environment: EnvironmentId) -> Vec<ClassLoad> {
+        classes::loads(self.lock().nodes.reports(), environment)
+    }
+
+    /// What the nodes did not let through to an environment since they started.
+    pub(super) fn refused(&self, environment: EnvironmentId) -> Refused {
+        let state = self.lock();
+        let of = state
+            .nodes
+            .reports()
+            .filter_map(|report| report.refused.get(&environment));
+        of.fold(Refused::default(), |sum, one| Refused {
+            rate: sum.rate + one.rate,
+            body: sum.body + one.body,
+            address: sum.address + one.address,
+            password: sum.password + one.password,
+            maintenance: sum.maintenance + one.maintenance,
+        })
     }
 
     /// When a node last reported.
     pub(super) fn reported_ms(&self) -> Option<UnixMillis> {
-        let state = self.lock();
-        state.report.as_ref().map(|_| state.reported_ms)
+        self.lock().nodes.reported_ms()
     }
+
+    /// The newest certificates that all nodes serve by.
+    pub(super) fn applied_certificates(&self) -> Option<u64> {
+        self.lock().nodes.applied_certificates()
+    }
+}
+
+fn asleep_in(state: &State) -> BTreeSet<InstanceId> {
+    let reports = state.nodes.reports();
+    reports.flat_map(|report| report.asleep.iter().copied()).collect()
+}
+
+/// The environments of these instances.
+fn owners<'a>(state: &State, instances: impl Iterator<Item = &'a InstanceId>) -> BTreeSet<EnvironmentId> {
+    let instances: BTreeSet<&InstanceId> = instances.collect();
+    let has = |published: &Published| {
+        published
+            .current
+            .metered
+            .iter()
+            .any(|metered| instances.contains(&metered.instance))
+    };
+    let of = state.environments.iter().filter(|(_, published)| has(published));
+    of.map(|(environment, _)| *environment).collect()
 }
 
 /// Rises with every snapshot, also over restarts of control, without being stored: it follows
@@ -339,6 +466,7 @@ fn next_generation(generation: u64, now_ms: UnixMillis) -> u64 {
 fn compose(state: &State) -> RouteSnapshot {
     let mut snapshot = RouteSnapshot {
         generation: state.generation,
+        cache_purges: state.purges.clone(),
         ..RouteSnapshot::default()
     };
     for (environment, published) in &state.environments {
@@ -350,6 +478,9 @@ fn compose(state: &State) -> RouteSnapshot {
         }
         snapshot.draining.extend(current.routes.draining.iter().cloned());
         snapshot.metered.extend(current.metered.iter().cloned());
+        if !current.watched.is_empty() {
+            snapshot.watched.insert(*environment, current.watched.clone());
+        }
         for domain in &current.domains {
             if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
                 snapshot
@@ -371,17 +502,24 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, domain: 
         if entry_app != app {
             continue;
         }
-        let whole = process.is_web().then(|| "/".to_owned());
-        for path_prefix in entry.prefixes.iter().cloned().chain(whole) {
-            routes.push(Route {
-                path_prefix,
+        let whole = (process.is_web() && !is_taken(current, app)).then_some((ROOT, None));
+        let specified = entry.routes.iter().map(|spec| (spec.path_prefix.as_str(), Some(spec)));
+        for (path_prefix, spec) in specified.chain(whole) {
+            let mut route = Route {
+                path_prefix: path_prefix.to_owned(),
                 target: format!("{entry_app}.{process}"),
                 state: entry.state.clone(),
                 pool: entry.pool.clone(),
-                concurrency: entry.process.concurrency,
-                first_byte_timeout_ms: u64::from(entry.process.request_timeout_s) * 1000,
                 guard: current.guard.get(app).cloned().unwrap_or_default(),
-            });
+                access_log: current.access_log.get(app).copied().unwrap_or_default(),
+                cache: current.caching.rules(app, spec),
+                methods: spec.map(|spec| spec.methods.clone()).unwrap_or_default(),
+                ..Route::default()
+            };
+            let class = spec.and_then(|spec| spec.class.as_ref());
+            classes::apply(&mut route, entry, class);
+            route.canary = entry.canary.as_ref().map(|canary| canary_of(canary, class));
+            routes.push(route);
         }
     }
     if routes.is_empty() {
@@ -392,6 +530,7 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, domain: 
             .len()
             .cmp(&a.path_prefix.len())
             .then_with(|| a.path_prefix.cmp(&b.path_prefix))
+            .then_with(|| a.methods.is_empty().cmp(&b.methods.is_empty()))
     });
     HostRoutes {
         environment,
@@ -399,24 +538,42 @@ fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, domain: 
         routes,
         https: domain.https,
         redirect_to: domain.redirect_to.clone(),
+        protection: current.protections.of(Some(app)),
     }
 }
 
+fn canary_of(canary: &CanaryEntry, class: Option<&ClassName>) -> RouteCanary {
+    let mut limits = Route::default();
+    classes::apply(&mut limits, &canary.entry, class);
+    RouteCanary {
+        deployment: canary.deployment,
+        share: canary.share,
+        header: canary.header.clone(),
+        pool: canary.entry.pool.clone(),
+        concurrency: limits.concurrency,
+        first_byte_timeout_ms: limits.first_byte_timeout_ms,
+        class: limits.class,
+    }
+}
+
+/// Whether a route of the app answers everything that no other one does.
+fn is_taken(current: &EnvironmentRoutes, app: &AppName) -> bool {
+    let of_app = current
+        .routes
+        .entries
+        .iter()
+        .filter(|((entry_app, _), _)| entry_app == app);
+    let mut routes = of_app.flat_map(|(_, entry)| &entry.routes);
+    routes.any(|route| route.path_prefix == ROOT && route.methods.is_empty())
+}
+
 fn undeployed(environment: EnvironmentId, current: &EnvironmentRoutes, domain: &Domain) -> HostRoutes {
-    let route = Route {
-        path_prefix: "/".to_owned(),
-        target: String::new(),
-        state: RouteState::Undeployed,
-        pool: Vec::new(),
-        concurrency: 1,
-        first_byte_timeout_ms: 60_000,
-        guard: GuardRules::default(),
-    };
     HostRoutes {
         environment,
         title: current.title.clone(),
-        routes: vec![route],
+        routes: vec![Route::default()],
         https: domain.https,
         redirect_to: domain.redirect_to.clone(),
+        protection: current.protections.of(None),
     }
 }

@@ -18,6 +18,9 @@ use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, 
 
 use super::plan::*;
 
+mod canary;
+mod money;
+
 /// How a release behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Behaviour {
@@ -68,10 +71,16 @@ struct World {
     published: Routes,
     applied: Option<Routes>,
     load: BTreeMap<InstanceId, u64>,
+    /// Whether none of an app are wanted because nobody asks for it.
+    stops_when_quiet: bool,
+    /// Frozen by the node; the next request wakes them.
+    asleep: BTreeSet<InstanceId>,
     // Control.
     memory: Memory,
     faults: bool,
     went_live: u32,
+    canaries: u32,
+    slept: u32,
 }
 
 fn web() -> ProcessName {
@@ -107,9 +116,13 @@ impl World {
             published: Routes::default(),
             applied: None,
             load: BTreeMap::new(),
+            stops_when_quiet: rng.bool(),
+            asleep: BTreeSet::new(),
             memory: Memory::default(),
             faults: true,
             went_live: 0,
+            canaries: 0,
+            slept: 0,
             rng,
         }
     }
@@ -135,6 +148,10 @@ impl World {
             routes: Vec::new(),
             variables: BTreeMap::new(),
             drain_s: 30,
+            protection: weir_model::protection::ProtectionSpec::default(),
+            classes: BTreeMap::new(),
+            access_log: weir_model::access_log::AccessLogging::Off,
+            cache: weir_model::cache::CacheSpec::default(),
         }
     }
 
@@ -150,12 +167,15 @@ impl World {
         let app = AppTarget {
             spec,
             instances: BTreeMap::new(),
+            asleep: BTreeSet::new(),
+            bounds: BTreeMap::new(),
         };
         self.deployments.push(Target {
             deployment,
             release,
             kind,
             state: DeploymentState::Pending,
+            canary: None,
             entered_ms: self.now_ms,
             apps: BTreeMap::from([(shop(), app)]),
         });
@@ -175,6 +195,9 @@ impl World {
         };
         for app in target.apps.values_mut() {
             app.instances = BTreeMap::from([(web(), wanted), (worker(), 1)]);
+            if wanted == 0 && self.stops_when_quiet {
+                app.asleep.insert(web());
+            }
         }
         target
     }
@@ -221,19 +244,27 @@ impl World {
                 self.memory.recent.remove(&id);
             }
             let ready = state == InstanceState::Running && now_ms >= container.ready_at_ms;
+            let stopping = self.memory.stopping.contains(&id);
+            let up = matches!(state, InstanceState::Running | InstanceState::Frozen);
+            let asleep = self.asleep.contains(&id) && self.unpaid_since_ms.is_none() && up && !stopping;
             let address = ([10, 0, 0, 1], container.port).into();
             instances.push(Fact {
                 address: None,
                 backend: labels.port.map(|_| Backend { instance: id, address }),
                 state,
                 started_ms,
-                probe: if ready { Probe::Ready } else { Probe::Waiting(None) },
+                asleep,
+                probe: if ready || asleep {
+                    Probe::Ready
+                } else {
+                    Probe::Waiting(None)
+                },
                 checked_since_ms: Some(started_ms),
                 load: BackendLoad {
                     in_flight: self.load.get(&id).copied().unwrap_or(0),
                     ..BackendLoad::default()
                 },
-                stopping: self.memory.stopping.contains(&id),
+                stopping,
                 left_pool_ms: self.memory.left_pool.get(&id).copied(),
                 in_session: false,
                 labels,
@@ -252,6 +283,7 @@ impl World {
                 address: None,
                 backend: None,
                 started_ms: *at_ms,
+                asleep: false,
                 probe: Probe::Waiting(None),
                 checked_since_ms: None,
                 load: BackendLoad::default(),
@@ -274,6 +306,7 @@ impl World {
         let (desired, observed) = (self.desired(), self.observed());
         let plan = plan(&desired, &observed, self.now_ms);
         self.must_cost_nothing(&desired, &observed, &plan);
+        self.must_be_a_canary(&desired, &plan);
         for fact in &observed.instances {
             let id = fact.labels.instance;
             if plan.routes.serves(id) {
@@ -334,6 +367,7 @@ impl World {
             }
             Action::Thaw { instance } => {
                 self.unpaid_frozen.remove(&instance);
+                self.asleep.remove(&instance);
                 self.set_state(instance, InstanceState::Frozen, InstanceState::Running);
             }
             Action::Crashed { instance, .. } => {
@@ -415,6 +449,7 @@ impl World {
         }
         target.state = to;
         target.entered_ms = self.now_ms;
+        self.canaries += u32::from(to == DeploymentState::Canary);
         if to == DeploymentState::Live {
             self.went_live += 1;
             if let Some(old) = self.live.replace(id) {
@@ -428,44 +463,6 @@ impl World {
                     self.previous = Some((old, self.now_ms + 600_000));
                 }
             }
-        }
-    }
-
-    /// Without money nothing is started or thawed, no visitor gets through, and everything of
-    /// the live release that runs is frozen or ended at once.
-    fn must_cost_nothing(&self, desired: &Desired, observed: &Observed, plan: &Plan) {
-        if desired.unpaid.is_none() || desired.mode != EnvironmentMode::Active {
-            return;
-        }
-        let seed = self.seed;
-        let unpaid = |entry: &Entry| matches!(entry.state, RouteState::Unpaid { .. }) && entry.pool.is_empty();
-        assert!(
-            plan.routes.entries.values().all(unpaid),
-            "seed {seed}: visitors get through without money"
-        );
-        let mut ended = BTreeSet::new();
-        for action in &plan.actions {
-            match action {
-                Action::Freeze { instance } | Action::Stop { instance, .. } => drop(ended.insert(*instance)),
-                Action::Start { .. } | Action::StartRelease { .. } | Action::Thaw { .. } => {
-                    panic!("seed {seed}: {action:?} without money")
-                }
-                _ => {}
-            }
-        }
-        let Some(live) = &desired.live else { return };
-        for (process, wanted) in &live.apps[&shop()].instances {
-            let mine = |fact: &&Fact| is_mine(live, fact) && fact.labels.process == *process && !fact.stopping;
-            let alive = |fact: &&Fact| !matches!(fact.state, InstanceState::Exited { .. });
-            let facts: Vec<&Fact> = observed.instances.iter().filter(mine).filter(alive).collect();
-            let left_over = facts.len().saturating_sub(*wanted as usize);
-            let running = facts
-                .iter()
-                .filter(|fact| fact.state == InstanceState::Running && !ended.contains(&fact.labels.instance));
-            assert!(
-                running.count() <= left_over,
-                "seed {seed}: {process} goes on without money"
-            );
         }
     }
 
@@ -533,6 +530,32 @@ impl World {
             self.applied = Some(self.published.clone());
         }
         self.requests();
+        self.sleep();
+    }
+
+    /// The node puts those to sleep that have nothing to do, and wakes all while a deployment is on
+    /// its way. Who is in no pool any more is not its concern.
+    fn sleep(&mut self) {
+        let applied = self.applied.clone().unwrap_or_default();
+        let deploying = self.deployments.iter().any(|target| target.state.is_in_progress());
+        self.asleep.retain(|id| applied.serves(*id));
+        for (id, container) in &mut self.containers {
+            let idle = self.load.get(id).copied().unwrap_or(0) == 0;
+            match container.state {
+                InstanceState::Frozen if self.asleep.contains(id) && (deploying || !self.faults) => {
+                    container.state = InstanceState::Running;
+                    self.asleep.remove(id);
+                }
+                InstanceState::Running
+                    if self.faults && idle && !deploying && applied.serves(*id) && self.rng.u8(..8) == 0 =>
+                {
+                    container.state = InstanceState::Frozen;
+                    self.asleep.insert(*id);
+                    self.slept += 1;
+                }
+                _ => {}
+            }
+        }
     }
 
     fn requests(&mut self) {
@@ -562,10 +585,19 @@ impl World {
                     self.seed
                 );
             }
-            for backend in &entry.pool {
-                if let Some(container) = self.containers.get(&backend.instance) {
+            let of_canary = entry.canary.iter().flat_map(|canary| &canary.entry.pool);
+            for backend in entry.pool.iter().chain(of_canary) {
+                if let Some(container) = self.containers.get_mut(&backend.instance) {
+                    let wakes = self.asleep.contains(&backend.instance) && self.rng.u8(..4) == 0;
+                    if wakes && container.state == InstanceState::Frozen {
+                        container.state = InstanceState::Running;
+                        self.asleep.remove(&backend.instance);
+                        *self.load.entry(backend.instance).or_default() += 1;
+                    }
                     assert!(
-                        container.state != InstanceState::Frozen || self.unpaid_frozen.contains(&backend.instance),
+                        container.state != InstanceState::Frozen
+                            || self.unpaid_frozen.contains(&backend.instance)
+                            || self.asleep.contains(&backend.instance),
                         "seed {}: a frozen instance gets requests",
                         self.seed
                     );
@@ -640,6 +672,10 @@ impl World {
                 }
             }
             21 => self.load.clear(),
+            30 => self.push_canary(Behaviour::Good),
+            31 if self.rng.bool() => self.push_canary(Behaviour::Exits),
+            31 => self.push_canary(Behaviour::NeverReady),
+            32..35 => self.decide_on_canary(),
             22 => self.unpaid_since_ms = Some(self.now_ms),
             23..30 => self.unpaid_since_ms = None,
             _ => {}
@@ -660,6 +696,7 @@ impl World {
         for _ in 0..700 {
             self.elapse();
             self.load.clear();
+            self.promote_canaries();
             self.pass();
             self.check();
         }
@@ -727,12 +764,16 @@ fn random_schedules_keep_every_promise_and_come_to_rest() {
     if let Some(seed) = number("WEIR_SIMULATION_SEED") {
         return World::new(seed).run();
     }
-    let mut went_live = 0;
+    let (mut went_live, mut slept, mut canaries) = (0, 0, 0);
     for seed in 0..number("WEIR_SIMULATION_SEEDS").unwrap_or(600) {
         let mut world = World::new(seed);
         world.run();
         went_live += world.went_live;
+        canaries += world.canaries;
+        slept += world.slept;
     }
     // A simulation in which nothing happens proves nothing.
-    assert!(went_live > 1_000, "only {went_live} deployments went live");
+    assert!(went_live > 600, "only {went_live} deployments went live");
+    assert!(canaries > 200, "only {canaries} canaries got requests");
+    assert!(slept > 200, "only {slept} instances fell asleep");
 }

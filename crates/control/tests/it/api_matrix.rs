@@ -12,6 +12,7 @@ fn filled(path: &str) -> String {
         .replace("{task}", "tsk_00000000000000000000000000")
         .replace("{token}", "tok_00000000000000000000000000")
         .replace("{host}", "www.example.org")
+        .replace("{user}", "anna")
         .replace("{account}", "default")
         .replace("{version}", "1")
 }

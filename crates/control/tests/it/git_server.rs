@@ -87,6 +87,10 @@ impl Builder for TestBuilder {
             routes: Vec::new(),
             variables: BTreeMap::new(),
             drain_s: 1,
+            protection: weir_model::protection::ProtectionSpec::default(),
+            classes: BTreeMap::new(),
+            access_log: weir_model::access_log::AccessLogging::Off,
+            cache: weir_model::cache::CacheSpec::default(),
         };
         let image = if stuck { STUCK } else { GOOD }.to_owned();
         Ok(BTreeMap::from([(name, ReleaseApp { image, spec })]))

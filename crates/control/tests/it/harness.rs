@@ -187,6 +187,7 @@ impl Control {
             task: task.id,
             state: DeploymentState::Switching,
             reason: None,
+            canary: None,
             created_ms: now_ms,
             entered_ms: now_ms,
         };
@@ -225,6 +226,10 @@ fn app(name: &str, processes: &[&str]) -> ReleaseApp {
             routes: Vec::new(),
             variables: BTreeMap::new(),
             drain_s: 30,
+            protection: weir_model::protection::ProtectionSpec::default(),
+            classes: BTreeMap::new(),
+            access_log: weir_model::access_log::AccessLogging::Off,
+            cache: weir_model::cache::CacheSpec::default(),
         },
     }
 }

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends with a panic"
 )]
 
+mod access_log;
 mod api;
 mod api_matrix;
 mod api_money;
@@ -14,6 +15,8 @@ mod api_sessions;
 mod api_streams;
 mod billing;
 mod billing_out;
+mod caching;
+mod canary;
 mod certificates;
 mod git;
 mod git_server;
@@ -22,9 +25,11 @@ mod invoices;
 mod kept;
 mod logs;
 mod mail_server;
+mod metrics;
 mod money;
 mod monthly;
 mod notices;
 mod pebble;
+mod protection;
 mod serve;
 mod tls;

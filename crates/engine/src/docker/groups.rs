@@ -27,6 +27,13 @@ pub(super) struct Group {
     pub(super) freezer: PathBuf,
 }
 
+/// What a freezer is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Freeze,
+    Thaw,
+}
+
 /// Of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -137,7 +144,7 @@ impl Group {
         let end = Instant::now() + FREEZE_PATIENCE;
         loop {
             // Once more each time: the first version misses processes that are just being made.
-            self.order(true)?;
+            self.order(Order::Freeze)?;
             if self.is_frozen()? {
                 return Ok(());
             }
@@ -150,17 +157,32 @@ impl Group {
 
     /// Gives it back.
     pub(super) fn thaw(&self) -> io::Result<()> {
-        self.order(false)
+        self.order(Order::Thaw)
     }
 
-    fn order(&self, freeze: bool) -> io::Result<()> {
-        let (file, value) = match (self.version, freeze) {
-            (Version::First, true) => ("freezer.state", "FROZEN"),
-            (Version::First, false) => ("freezer.state", "THAWED"),
-            (Version::Second, true) => ("cgroup.freeze", "1"),
-            (Version::Second, false) => ("cgroup.freeze", "0"),
+    /// Tells the kernel, and does not wait until it is so.
+    pub(super) fn order(&self, order: Order) -> io::Result<()> {
+        let (file, value) = match (self.version, order) {
+            (Version::First, Order::Freeze) => ("freezer.state", "FROZEN"),
+            (Version::First, Order::Thaw) => ("freezer.state", "THAWED"),
+            (Version::Second, Order::Freeze) => ("cgroup.freeze", "1"),
+            (Version::Second, Order::Thaw) => ("cgroup.freeze", "0"),
         };
         write(&self.freezer.join(file), value)
+    }
+
+    /// What the kernel was told last, by whomever.
+    pub(super) fn ordered(&self) -> io::Result<Order> {
+        let (file, thawed) = match self.version {
+            Version::First => ("freezer.state", "THAWED"),
+            Version::Second => ("cgroup.freeze", "0"),
+        };
+        let text = std::fs::read_to_string(self.freezer.join(file))?;
+        Ok(if text.trim() == thawed {
+            Order::Thaw
+        } else {
+            Order::Freeze
+        })
     }
 
     /// Gives it at most so many thousandths of a core.

@@ -623,6 +623,7 @@ impl World {
                 concurrency: u32::try_from(site.service.concurrency).unwrap_or(1),
                 first_byte_timeout_ms: 60_000,
                 guard: site.service.rules.clone(),
+                ..Route::default()
             };
             let host = HostRoutes {
                 environment: environment(),
@@ -630,6 +631,7 @@ impl World {
                 routes: vec![route],
                 https: weir_model::certificate::HttpsPolicy::default(),
                 redirect_to: None,
+                protection: None,
             };
             snapshot.hosts.insert(format!("{name}.shop.localhost"), host);
             let (Ok(app), Ok(process)) = (AppName::new(name), ProcessName::new("web")) else {

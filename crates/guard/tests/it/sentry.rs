@@ -40,6 +40,7 @@ fn snapshot(rules: &Rules) -> RouteSnapshot {
             concurrency: 20,
             first_byte_timeout_ms: 1000,
             guard: rules.clone(),
+            ..Route::default()
         };
         let host = HostRoutes {
             environment: environment(),
@@ -47,6 +48,7 @@ fn snapshot(rules: &Rules) -> RouteSnapshot {
             routes: vec![route],
             https: weir_model::certificate::HttpsPolicy::default(),
             redirect_to: None,
+            protection: None,
         };
         snapshot.hosts.insert(format!("{app}.localhost"), host);
     }

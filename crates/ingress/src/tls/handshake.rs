@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::server::TlsStream;
 
@@ -86,7 +87,7 @@ where
     let most = worker.shared.limits.handshake_timeout;
     let made = tokio::select! {
         biased;
-        () = worker.stop.cancelled() => return None,
+        () = worker.idle_over() => return None,
         made = timeout(most, make(&worker.shared.tls, stream)) => made.unwrap_or_else(|late| Err(late.into())),
         _ = given_up => Err(io::Error::other("newer ones need its place")),
     };
@@ -97,6 +98,7 @@ where
         }
         Ok(None) => None,
         Err(error) => {
+            count(&worker.counters.handshakes_failed);
             tracing::debug!(%error, "a handshake did not come about");
             None
         }
@@ -131,7 +133,15 @@ where
     drop(certificates);
     let stream = begun.into_stream(Arc::clone(&tls.config)).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-    let session = Session { server_name, is_http2 };
+    let version = match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let session = Session {
+        server_name,
+        is_http2,
+        version,
+    };
     Ok(Some((stream, session)))
 }
 

@@ -34,7 +34,7 @@ impl HostPolicy {
 
     /// What a client is told that comes this way.
     pub(crate) fn hsts(&self, origin: &Origin) -> Option<HeaderValue> {
-        self.hsts.as_ref().filter(|_| origin.session.is_some()).cloned()
+        self.hsts.as_ref().filter(|_| origin.secure).cloned()
     }
 
     /// Where a request is sent instead of being served.
@@ -45,13 +45,15 @@ impl HostPolicy {
         host: &RequestedHost,
         target: &PathAndQuery,
     ) -> Option<String> {
-        let has_tls = origin.session.is_some();
+        let has_tls = origin.secure;
         if self.to_host.is_none() && (has_tls || !self.to_https) {
             return None;
         }
         let target = target.as_str();
         let name = self.to_host.as_deref().unwrap_or(&host.name);
-        let gets_tls = (has_tls || self.to_https) && tls.serves(name);
+        // Where a proxy makes the TLS, it has the certificates.
+        let is_outside = origin.secure && origin.session.is_none();
+        let gets_tls = (has_tls || self.to_https) && (is_outside || tls.serves(name));
         // `OPTIONS *` is about nothing that could be elsewhere.
         if (self.to_host.is_none() && !gets_tls) || !target.starts_with('/') {
             return None;

@@ -88,7 +88,11 @@ impl TlsClient {
     }
 
     pub(crate) async fn try_connect(&self, address: SocketAddr, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
+        self.over(TcpStream::connect(address).await?, host).await
+    }
+
+    /// Over a connection on which something was said already.
+    pub(crate) async fn over(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let connecting = TlsConnector::from(Arc::clone(&self.0)).connect(name, stream);
         within(10, "the handshake", connecting).await

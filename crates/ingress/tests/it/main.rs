@@ -3,15 +3,25 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod access;
+mod access_log;
 mod authority;
 mod background;
+mod caching;
+mod canary;
+mod classes;
+mod exchanges;
 mod fund;
 mod guarding;
 mod hostile;
 mod https;
 mod lookups;
+mod metrics;
 mod paying;
+mod protection;
+mod protection_access;
+mod protection_clients;
 mod proxying;
+mod sleeping;
 mod smuggling;
 mod smuggling_http2;
 mod support;

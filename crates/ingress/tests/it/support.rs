@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use weir_ingress::{CounterTotals, Limits, Node, NodeConfig, NodeError};
+use weir_model::access_log::{AccessBatch, AccessEntry};
 use weir_model::certificate::CertificateSet;
 use weir_model::route::{Backend, BackendLoad, HostRoutes, NodeReport, Route, RouteSnapshot, RouteState};
 use weir_model::{EnvironmentId, InstanceId};
@@ -61,6 +62,7 @@ struct Desk {
     snapshot: watch::Sender<RouteSnapshot>,
     certificates: watch::Sender<CertificateSet>,
     reports: Arc<Mutex<Vec<NodeReport>>>,
+    access: Arc<Mutex<Vec<AccessBatch>>>,
 }
 
 impl Control {
@@ -71,6 +73,7 @@ impl Control {
             snapshot: watch::channel(RouteSnapshot::default()).0,
             certificates: watch::channel(CertificateSet::default()).0,
             reports: Arc::default(),
+            access: Arc::default(),
         };
         let served = desk.clone();
         let task = tokio::spawn(async move {
@@ -114,6 +117,12 @@ impl Control {
 
     pub(crate) fn last_report(&self) -> Option<NodeReport> {
         self.desk.reports.lock().unwrap().last().cloned()
+    }
+
+    /// The entries of access logs that came so far.
+    pub(crate) fn access_entries(&self) -> Vec<AccessEntry> {
+        let batches = self.desk.access.lock().unwrap();
+        batches.iter().flat_map(|batch| batch.entries.clone()).collect()
     }
 
     pub(crate) fn reports_of_generation(&self, generation: u64) -> Vec<NodeReport> {
@@ -160,7 +169,12 @@ impl Drop for Control {
 impl Desk {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         if request.method() == Method::POST {
+            let is_access = request.uri().path() == "/node/access-log";
             let body = request.into_body().collect().await.unwrap().to_bytes();
+            if is_access {
+                self.access.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                return Ok(Response::builder().status(204).body(Full::default()).unwrap());
+            }
             self.reports
                 .lock()
                 .unwrap()
@@ -488,6 +502,7 @@ pub(crate) fn route(prefix: &str, state: RouteState, pool: Vec<Backend>) -> Rout
         concurrency: 1_000,
         first_byte_timeout_ms: 10_000,
         guard: weir_model::guard::GuardRules::default(),
+        ..Route::default()
     }
 }
 
@@ -498,6 +513,7 @@ pub(crate) fn snapshot(routes: Vec<Route>) -> RouteSnapshot {
         routes,
         https: weir_model::certificate::HttpsPolicy::default(),
         redirect_to: None,
+        protection: None,
     };
     RouteSnapshot {
         hosts: BTreeMap::from([("shop.localhost".to_owned(), host)]),

@@ -178,6 +178,7 @@ impl Paying {
             metered,
         };
         let config = InstancesConfig {
+            woken: None,
             payroll,
             paying,
             cpu: Some(CpuUse { used: uses, working }),

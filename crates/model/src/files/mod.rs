@@ -5,19 +5,27 @@
 //! One description makes everything: the types in [`types`] give the JSON schema, the schema
 //! drives the check of keys and types, and a test compares it with the published one.
 
+mod access_log;
+mod cache;
+mod classes;
 mod procfile;
+mod protection;
 mod reader;
+mod scaling;
 mod spec;
 mod types;
 mod values;
 
+pub use access_log::AccessLogFile;
+pub use cache::CacheFile;
 pub use procfile::{Procfile, ProcfileProcess};
 pub use reader::{FileProblem, FileProblems, schema_text};
 pub use spec::{Detected, main_app};
 pub use types::{
-    AppFile, BuildFile, BuildKind, CheckFile, DeployFile, ProcessFile, ProjectFile, ReleaseFile, RouteFile, VolumeFile,
+    AppFile, BuildFile, BuildKind, CheckFile, ClassFile, DeployFile, LimitsFile, ProcessFile, ProjectFile, ReleaseFile,
+    RouteFile, ScalingFile, VolumeFile,
 };
-pub use values::{CpuShare, Duration, MemorySize};
+pub use values::{CpuShare, Duration, MemorySize, RequestRate};
 
 /// The name of the project's file.
 pub const WEIR_TOML: &str = "weir.toml";

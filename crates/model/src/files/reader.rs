@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::types::ProjectFile;
-use super::values::{Duration, MemorySize, shorten};
+use super::values::{Duration, MemorySize, RequestRate, shorten};
 use super::{WEIR_TOML, WEIR_TOML_BYTES};
 
 /// Most problems that are told of at once.
@@ -291,6 +291,7 @@ impl Walk<'_> {
             }
             ("string", DeValue::String(text)) => self.text(text, schema, path),
             ("boolean", DeValue::Boolean(_)) => {}
+            ("string", DeValue::Boolean(_)) if schema.get("format").is_some_and(|format| format == "weir-switch") => {}
             ("integer", DeValue::Integer(number)) => {
                 let radix = number.radix();
                 self.number(
@@ -305,6 +306,8 @@ impl Walk<'_> {
                 let wanted = match (kind, schema.get("format").and_then(Value::as_str)) {
                     (_, Some("weir-size")) => "a size in quotes, like \"512MiB\"",
                     (_, Some("weir-duration")) => "a duration in quotes, like \"30s\"",
+                    (_, Some("weir-rate")) => "a rate in quotes, like \"5/s\"",
+                    (_, Some("weir-switch")) => "true, false or \"with-query\"",
                     ("string", _) => "text in quotes",
                     ("object", _) => "a table",
                     ("array", _) => "a list",
@@ -322,6 +325,7 @@ impl Walk<'_> {
         let problem = match schema.get("format").and_then(Value::as_str) {
             Some("weir-size") => text.parse::<MemorySize>().err(),
             Some("weir-duration") => text.parse::<Duration>().err(),
+            Some("weir-rate") => text.parse::<RequestRate>().err(),
             _ => None,
         };
         if let Some(problem) = problem {

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::cache::CacheFile;
 use super::reader::Findings;
-use super::types::{AppFile, BuildFile, BuildKind, CheckFile, ProcessFile, ProjectFile, ReleaseFile};
+use super::types::{
+    AppFile, BuildFile, BuildKind, CheckFile, ProcessFile, ProjectFile, ReleaseFile, RouteFile, ScalingFile,
+};
 use super::values::{Duration, shorten};
 use crate::spec::{AppSpec, Check, ProcessSpec, ReleaseCommand, RouteSpec, VolumeSpec};
 use crate::{AppName, ProcessName, VariableName, VolumeName};
@@ -58,8 +61,12 @@ impl ProjectFile {
             release: self.release.clone(),
             volume: self.volume.clone(),
             route: self.route.clone(),
+            class: self.class.clone(),
+            limits: self.limits.clone(),
             variables: self.variables.clone(),
             deploy: self.deploy.clone(),
+            access_log: self.access_log,
+            cache: self.cache.clone(),
         }
     }
 
@@ -68,6 +75,8 @@ impl ProjectFile {
             app.variables.entry(name.clone()).or_insert_with(|| value.clone());
         }
         app.deploy = app.deploy.or_else(|| self.deploy.clone());
+        app.access_log = app.access_log.or(self.access_log);
+        app.cache = app.cache.or_else(|| self.cache.clone());
         app
     }
 }
@@ -91,16 +100,7 @@ impl AppFile {
                 .or_else(|| detected.commands.get(&process).cloned().flatten());
             processes.insert(process, file.spec(command, detected.port));
         }
-        let routes: Vec<RouteSpec> = self
-            .route
-            .iter()
-            .filter_map(|route| {
-                Some(RouteSpec {
-                    path_prefix: route.path.clone(),
-                    process: ProcessName::new(&route.process).ok()?,
-                })
-            })
-            .collect();
+        let routes: Vec<RouteSpec> = self.route.iter().filter_map(RouteFile::spec).collect();
         for route in routes.iter().filter(|route| !processes.contains_key(&route.process)) {
             let known: Vec<&str> = processes.keys().map(ProcessName::as_str).collect();
             problems.push(format!(
@@ -110,6 +110,7 @@ impl AppFile {
                 known.join(", ")
             ));
         }
+        problems.extend(super::classes::misfits(&name, &routes, &self.class, &processes));
         let volumes = self.volume.iter().filter_map(|(name, volume)| {
             Some((
                 VolumeName::new(name).ok()?,
@@ -129,9 +130,18 @@ impl AppFile {
                 .as_ref()
                 .and_then(|deploy| deploy.drain)
                 .map_or(DRAIN_S, |drain| drain.seconds),
+            classes: super::classes::specs(&self.class),
+            access_log: self.access_log.map(|file| file.logging).unwrap_or_default(),
+            cache: self.cache.as_ref().map(CacheFile::spec).unwrap_or_default(),
+            protection: self
+                .limits
+                .as_ref()
+                .map(super::protection::of_limits)
+                .unwrap_or_default(),
             name,
             processes,
         };
+        problems.extend(super::scaling::misfits(&spec));
         if spec.is_exclusive() {
             let several = spec.processes.iter().filter(|(_, process)| process.instances > 1);
             problems.extend(several.map(|(process, _)| {
@@ -187,6 +197,7 @@ impl ProcessFile {
                 failures: check.failures.unwrap_or(default.check.failures),
             },
             grace_s: seconds(self.grace, default.grace_s),
+            scaling: self.scaling.as_ref().map(ScalingFile::spec).unwrap_or_default(),
         }
     }
 }
@@ -222,6 +233,8 @@ pub(super) fn check(file: &ProjectFile, findings: &mut Findings) {
         ("release", file.release.is_some()),
         ("volume", !file.volume.is_empty()),
         ("route", !file.route.is_empty()),
+        ("class", !file.class.is_empty()),
+        ("limits", file.limits.is_some()),
     ];
     for (key, _) in misplaced.iter().filter(|(_, there)| *there) {
         findings.at(
@@ -270,28 +283,8 @@ fn check_app(app: &AppFile, at: &str, findings: &mut Findings) {
         paths.push(&volume.path);
     }
     check_count(&format!("{at}route"), app.route.len(), findings);
-    for (index, route) in app.route.iter().enumerate() {
-        let at = format!("{at}route.{}", index + 1);
-        if !route.path.starts_with('/')
-            || route.path.len() > 200
-            || route.path.contains(['?', '#', ' '])
-            || route.path.chars().any(char::is_control)
-        {
-            findings.at(
-                &at,
-                format!(
-                    "the path of a route begins with / and has no query: `{}`",
-                    shorten(&route.path)
-                ),
-            );
-        }
-        if app.route[..index].iter().any(|earlier| earlier.path == route.path) {
-            findings.at(&at, format!("there are two routes for {}", shorten(&route.path)));
-        }
-        if let Err(error) = ProcessName::new(&route.process) {
-            findings.at(&at, error.to_string());
-        }
-    }
+    super::classes::check(app, at, findings);
+    super::protection::check(app, at, findings);
     check_variables(&app.variables, &format!("{at}variables"), findings);
     check_span(
         app.deploy.as_ref().and_then(|deploy| deploy.drain),
@@ -410,6 +403,7 @@ fn check_process(name: &str, process: &ProcessFile, at: &str, findings: &mut Fin
         findings,
     );
     check_span(process.grace, 0, 600, &format!("{at}.grace"), findings);
+    super::scaling::check(process, at, findings);
     if let Some(check) = &process.check {
         check_check(check, &format!("{at}.check"), findings);
     }
@@ -439,7 +433,7 @@ fn check_command(command: Option<&str>, at: &str, findings: &mut Findings) {
     }
 }
 
-fn check_span(span: Option<Duration>, least: u32, most: u32, at: &str, findings: &mut Findings) {
+pub(super) fn check_span(span: Option<Duration>, least: u32, most: u32, at: &str, findings: &mut Findings) {
     if span.is_some_and(|span| !(least..=most).contains(&span.seconds)) {
         let key = at.rsplit('.').next().unwrap_or(at);
         findings.at(at, format!("`{key}` must be from {least}s to {most}s"));

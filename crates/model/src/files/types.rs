@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{CpuShare, Duration, MemorySize};
+use super::access_log::AccessLogFile;
+use super::cache::CacheFile;
+use super::values::{CpuShare, Duration, MemorySize, RequestRate};
+use crate::protection::{RatePer, Satisfy};
 use crate::spec::Writers;
 
 /// How the repository wants to be built and run. One app at the top level, or several as
@@ -24,12 +27,20 @@ pub struct ProjectFile {
     pub release: Option<ReleaseFile>,
     /// Folders that survive releases, rollbacks and restarts, by name.
     pub volume: BTreeMap<String, VolumeFile>,
-    /// Path prefixes that go to other processes than `web`.
+    /// Path prefixes that go to other processes than `web`, or are of a class.
     pub route: Vec<RouteFile>,
+    /// Kinds of requests with places and a queue of their own, by name; routes name them.
+    pub class: BTreeMap<String, ClassFile>,
+    /// What is let through to the app.
+    pub limits: Option<LimitsFile>,
     /// Variables of all apps, for what is not secret. Those that are set with `weir variable set` override them.
     pub variables: BTreeMap<String, String>,
     /// How releases are switched.
     pub deploy: Option<DeployFile>,
+    /// Whether requests are logged: `true`, or `"with-query"` with the query of their URLs, in which secrets may be. `false` if absent.
+    pub access_log: Option<AccessLogFile>,
+    /// What Weir keeps of answers, and how it sends them.
+    pub cache: Option<CacheFile>,
     /// The apps of a repository with several of them, by name.
     pub app: BTreeMap<String, AppFile>,
 }
@@ -48,12 +59,20 @@ pub struct AppFile {
     pub release: Option<ReleaseFile>,
     /// Folders that survive releases, rollbacks and restarts, by name.
     pub volume: BTreeMap<String, VolumeFile>,
-    /// Path prefixes that go to other processes than `web`.
+    /// Path prefixes that go to other processes than `web`, or are of a class.
     pub route: Vec<RouteFile>,
+    /// Kinds of requests with places and a queue of their own, by name; routes name them.
+    pub class: BTreeMap<String, ClassFile>,
+    /// What is let through to the app.
+    pub limits: Option<LimitsFile>,
     /// Variables of this app, for what is not secret. Those that are set with `weir variable set` override them.
     pub variables: BTreeMap<String, String>,
     /// How releases are switched.
     pub deploy: Option<DeployFile>,
+    /// Whether requests are logged: `true`, or `"with-query"` with the query of their URLs, in which secrets may be. `false` if absent.
+    pub access_log: Option<AccessLogFile>,
+    /// What Weir keeps of answers, and how it sends them.
+    pub cache: Option<CacheFile>,
 }
 
 /// How the image is made.
@@ -132,6 +151,39 @@ pub struct ProcessFile {
     pub check: Option<CheckFile>,
     /// Longest run of the process `release`; "10m" if absent. Not for other processes.
     pub timeout: Option<Duration>,
+    /// How the number of instances follows the requests, and what becomes of those that nobody asks anything of.
+    pub scaling: Option<ScalingFile>,
+}
+
+/// How the number of instances of a routed process follows the requests.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScalingFile {
+    /// Least number of instances; 1 if absent. 0: all are stopped while nobody asks for them, as with `idle = "stop"`.
+    #[schemars(range(min = 0, max = 100))]
+    pub min: Option<u32>,
+    /// Most instances. Needed with `min` and `target`; not together with `instances`.
+    #[schemars(range(min = 1, max = 100))]
+    pub max: Option<u32>,
+    /// Requests in flight per instance that are aimed at; 70 % of `concurrency` if absent.
+    #[schemars(range(min = 1, max = 10000))]
+    pub target: Option<u32>,
+    /// What becomes of instances that nobody asks anything of: `never` (they go on), `freeze` (no CPU time until the next request), `stop` (they end; the next request starts one). `never` if absent.
+    pub idle: Option<IdleFile>,
+    /// After so long without a request, a waiting one or an open connection; "15m" if absent.
+    pub idle_after: Option<Duration>,
+}
+
+/// What becomes of instances that nobody asks anything of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IdleFile {
+    /// They go on.
+    Never,
+    /// They keep their memory and get no CPU time until the next request.
+    Freeze,
+    /// They end; the next request starts one.
+    Stop,
 }
 
 /// How readiness and health of a routed process are judged.
@@ -188,14 +240,96 @@ enum WritersFile {
     Many,
 }
 
-/// A path prefix that goes to a process.
+/// A path prefix that goes to a process, or whose requests are of a class.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteFile {
-    /// Begins with `/`; matches whole segments (`/api` matches `/api` and `/api/x`).
+    /// Begins with `/`; matches whole segments (`/api` matches `/api` and `/api/x`). `/api/*` is the same as `/api`.
     pub path: String,
-    /// The process that answers.
-    pub process: String,
+    /// The process that answers; `web` if absent.
+    pub process: Option<String>,
+    /// Methods that it is for, like `["POST", "PUT"]`; all if absent.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// The class of its requests, from `[class.NAME]`; the default one if absent.
+    pub class: Option<String>,
+    /// Whether answers under this path are kept that say that they may be shared; as `[cache]` says if absent.
+    pub cache: Option<bool>,
+    /// Largest body of a request, like "10GiB"; that of the app if absent.
+    pub max_body: Option<MemorySize>,
+    /// How many requests pass, like "5/s", "100/m" or "1000/h", on top of what holds for the app.
+    pub rate: Option<RequestRate>,
+    /// How many of them may come at once; as many as `rate` lets pass in a second (at least 5) if absent.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
+    /// Whose requests `rate` counts together: those of each client `address`, or `all`. `address` if absent.
+    #[schemars(with = "Option<RatePerFile>")]
+    pub per: Option<RatePer>,
+    /// The secret that holds who may pass: lines of `user:password` or `user:hash`. It is set with `weir set`; a password has no place in this file.
+    pub password: Option<String>,
+    /// Addresses and networks that may pass, like `["10.0.0.0/8"]`; everybody if absent.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Addresses and networks that may not pass.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// Whether `all` of address and password are needed, or `any` of them. `all` if absent.
+    #[schemars(with = "Option<SatisfyFile>")]
+    pub satisfy: Option<Satisfy>,
+}
+
+/// What is let through to the whole app.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsFile {
+    /// Largest body of a request, like "10GiB"; no bound if absent.
+    pub max_body: Option<MemorySize>,
+    /// How many requests pass, like "50/s", "1000/m" or "10000/h".
+    pub rate: Option<RequestRate>,
+    /// How many of them may come at once; as many as `rate` lets pass in a second (at least 5) if absent.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
+    /// Whose requests `rate` counts together: those of each client `address`, or `all`. `address` if absent.
+    #[schemars(with = "Option<RatePerFile>")]
+    pub per: Option<RatePer>,
+}
+
+/// The words for [`RatePer`].
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum RatePerFile {
+    /// Each client address.
+    Address,
+    /// Everybody.
+    All,
+}
+
+/// The words for [`Satisfy`].
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SatisfyFile {
+    /// Both.
+    All,
+    /// One of them.
+    Any,
+}
+
+/// A kind of requests with places and a queue of its own.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClassFile {
+    /// How many of them an instance gets at once: theirs alone, out of the process's `concurrency`.
+    #[schemars(range(min = 1, max = 9999))]
+    pub concurrency: u32,
+    /// How many wait for a place; further ones get a 503. 100 if absent.
+    #[schemars(range(min = 0, max = 10000))]
+    pub queue: Option<u32>,
+    /// Longest wait for a place; "30s" if absent.
+    pub queue_timeout: Option<Duration>,
+    /// Longest wait for the first byte of an answer; the process's if absent.
+    pub request_timeout: Option<Duration>,
 }
 
 /// How releases are switched.

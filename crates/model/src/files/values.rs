@@ -97,6 +97,45 @@ impl CpuShare {
     }
 }
 
+/// How many requests in which time, written like `"5/s"`, `"100/m"` or `"1000/h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRate {
+    /// So many, from 1,
+    pub requests: u32,
+    /// in so many seconds.
+    pub per_s: u32,
+}
+
+impl FromStr for RequestRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{}` is not a rate; write a number and a unit of time, like \"5/s\", \"100/m\" or \"1000/h\"",
+                shorten(text)
+            )
+        };
+        let (requests, unit) = text.trim().split_once('/').ok_or_else(wrong)?;
+        let per_s = match unit.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(wrong()),
+        };
+        let digits = requests.trim();
+        let requests = digits
+            .parse()
+            .ok()
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        match requests {
+            Some(requests @ 1..=1_000_000) => Ok(Self { requests, per_s }),
+            Some(_) => Err(format!("`{}` is not from 1 to 1000000 requests", shorten(text))),
+            None => Err(wrong()),
+        }
+    }
+}
+
 /// The first 60 characters, for messages.
 pub(super) fn shorten(text: &str) -> String {
     if text.chars().count() <= 60 {
@@ -144,6 +183,13 @@ text_value!(
     "A duration such as \"30s\" or \"5m\"."
 );
 
+text_value!(
+    RequestRate,
+    "weir-rate",
+    "^\\s*[0-9]+\\s*/\\s*[smh]\\s*$",
+    "A rate such as \"5/s\", \"100/m\" or \"1000/h\"."
+);
+
 impl<'de> Deserialize<'de> for CpuShare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let cores = f64::deserialize(deserializer)?;
@@ -183,6 +229,40 @@ mod tests {
             "MiB",
         ] {
             assert!(wrong.parse::<MemorySize>().is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn rates_are_requests_in_a_time() {
+        assert_eq!("5/s".parse(), Ok(RequestRate { requests: 5, per_s: 1 }));
+        assert_eq!(
+            " 100 / m".parse(),
+            Ok(RequestRate {
+                requests: 100,
+                per_s: 60
+            })
+        );
+        assert_eq!(
+            "1000/h".parse(),
+            Ok(RequestRate {
+                requests: 1000,
+                per_s: 3600
+            })
+        );
+        for wrong in [
+            "",
+            "5",
+            "5/",
+            "/s",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "5/d",
+            "1.5/s",
+            "1000001/s",
+            "99999999999/s",
+        ] {
+            assert!(wrong.parse::<RequestRate>().is_err(), "{wrong} was accepted");
         }
     }
 

@@ -210,3 +210,49 @@ async fn winners(racers: Vec<tokio::task::JoinHandle<bool>>) -> usize {
     }
     winners
 }
+
+#[tokio::test]
+async fn a_canary_is_changed_only_as_it_was_seen() {
+    on_each_database(|database| async move {
+        use weir_model::canary::Canary as Part;
+        use weir_model::deployment::DeploymentState::Canary;
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let (_, first) = deploy(&store, shop.id).await;
+        let part = |share: &str, promoted| Part {
+            share: share.parse().unwrap(),
+            header: Some("X-Canary: it's \"yes\"".parse().unwrap()),
+            promoted,
+        };
+        let deployment = weir_model::deployment::Deployment {
+            id: weir_model::DeploymentId::from_parts(9, 10),
+            canary: Some(part("5%", false)),
+            ..first.clone()
+        };
+        store.deployment_insert(&deployment).await.unwrap();
+        let id = deployment.id;
+        let kept = store.deployment_by_id(id).await.unwrap().unwrap();
+        assert_eq!(kept, deployment);
+        let set = async |before: &Part, after: &Part, task| {
+            store.deployment_set_canary(id, before, after, task).await.unwrap()
+        };
+        assert!(
+            !set(&part("5%", false), &part("25%", false), None).await,
+            "it is not one yet"
+        );
+        assert!(store.deployment_advance(id, Pending, Starting, None, 1).await.unwrap());
+        assert!(store.deployment_advance(id, Starting, Canary, None, 2).await.unwrap());
+        assert!(set(&part("5%", false), &part("25%", false), None).await);
+        assert!(
+            !set(&part("5%", false), &part("50%", false), None).await,
+            "somebody was faster"
+        );
+        let task = weir_model::TaskId::from_parts(9, 11);
+        assert!(set(&part("25%", false), &part("25%", true), Some(task)).await);
+        let now = store.deployment_by_id(id).await.unwrap().unwrap();
+        assert_eq!((now.task, now.canary), (task, Some(part("25%", true))));
+        let work = store.deployment_list_in_progress(shop.id).await.unwrap();
+        assert!(work.iter().any(|it| it.id == id));
+    })
+    .await;
+}

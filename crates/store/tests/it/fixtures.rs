@@ -97,6 +97,10 @@ pub(crate) fn release(environment: EnvironmentId) -> Release {
         routes: Vec::new(),
         variables: BTreeMap::from([("MOOD".to_owned(), "nul \0, quote ' and ünïcode".to_owned())]),
         drain_s: 30,
+        protection: weir_model::protection::ProtectionSpec::default(),
+        classes: BTreeMap::new(),
+        access_log: weir_model::access_log::AccessLogging::Off,
+        cache: weir_model::cache::CacheSpec::default(),
     };
     Release {
         id: ReleaseId::from_parts(now_ms, random),
@@ -130,6 +134,7 @@ pub(crate) fn deployment(release: &Release) -> Deployment {
         task: TaskId::from_parts(now_ms, random),
         state: DeploymentState::Pending,
         reason: None,
+        canary: None,
         created_ms: now_ms,
         entered_ms: now_ms,
     }

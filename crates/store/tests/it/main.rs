@@ -17,6 +17,7 @@ mod invoices;
 mod money;
 mod notices;
 mod projects;
+mod protection;
 mod releases;
 mod requests;
 mod schema;

@@ -228,6 +228,7 @@ async fn scale_of_one_process_leaves_the_others() {
             app: AppName::new("web").unwrap(),
             process: ProcessName::new(process).unwrap(),
             instances,
+            most: (process == "web").then_some(instances + 2),
         };
         store
             .scale_set(production.id, &[scale("worker", 0), scale("web", 3)])
@@ -275,6 +276,7 @@ async fn destroying_a_project_removes_all_below_it_but_its_tasks() {
                 app: AppName::new("web").unwrap(),
                 process: ProcessName::web(),
                 instances: 2,
+                most: None,
             };
             store.scale_set(environment.id, &[scale]).await.unwrap();
         }

@@ -15,6 +15,8 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "access_users",
+        "maintenance",
         "certificate_counts",
         "certificate_limits",
         "certificate_names",

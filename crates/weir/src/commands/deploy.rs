@@ -20,7 +20,7 @@ use crate::session::Session;
 /// for CI.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir deploy\n  weir deploy site --project shop --env staging\n  WEIR_URL=… WEIR_TOKEN=… weir deploy --project shop --message \"build $CI_COMMIT_SHA\""
+    after_help = "Examples:\n  weir deploy\n  weir deploy site --project shop --env staging\n  weir deploy --canary 5%\n  WEIR_URL=… WEIR_TOKEN=… weir deploy --project shop --message \"build $CI_COMMIT_SHA\""
 )]
 pub(crate) struct Args {
     /// The folder.
@@ -29,6 +29,13 @@ pub(crate) struct Args {
     /// One line on what it is, for `weir releases`; otherwise the commit, where there is git.
     #[arg(long, short)]
     message: Option<String>,
+    /// Give it only a part of the visitors first, like 5%, beside the release that serves; then
+    /// `weir canary`.
+    #[arg(long, value_name = "SHARE")]
+    canary: Option<String>,
+    /// Requests with this header get it whatever the share is, like "X-Canary: yes".
+    #[arg(long, value_name = "HEADER")]
+    canary_header: Option<String>,
     #[command(flatten)]
     place: PlaceChoice,
     #[command(flatten)]
@@ -48,7 +55,15 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let place = args.place.resolve()?;
     let client = session.client()?;
     let message = args.message.clone().or_else(|| commit_of(&args.folder));
-    let accepted = send(session, &client, &place, args.folder, message).await?;
+    let mut query = Vec::new();
+    for (name, value) in [
+        ("message", message),
+        ("canary", args.canary),
+        ("canary_header", args.canary_header),
+    ] {
+        query.extend(value.map(|value| (name, value)));
+    }
+    let accepted = send(session, &client, &place, args.folder, &query).await?;
     let ui = &session.ui;
     let Some(task) = accepted.task.as_deref().filter(|_| !args.waiting.detach) else {
         return follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await;
@@ -74,7 +89,7 @@ async fn send(
     client: &Client,
     place: &Place,
     folder: PathBuf,
-    message: Option<String>,
+    query: &[(&str, String)],
 ) -> Result<Accepted> {
     // Before minutes of packing and sending: does the place exist, and may we?
     let _: EnvironmentStatus = client.get(&place.path("")).await?;
@@ -96,9 +111,8 @@ async fn send(
         size(archive.length)
     ));
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(archive.file), 64 << 10).boxed();
-    let query: Vec<(&str, String)> = message.into_iter().map(|message| ("message", message)).collect();
     let mut spinner = Spinner::new(ui, "sending");
-    let path = with_query(&place.path("/source"), &query);
+    let path = with_query(&place.path("/source"), query);
     let mut sending = std::pin::pin!(client.upload(
         &path,
         "application/gzip",

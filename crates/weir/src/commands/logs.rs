@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// With --json, one object a line. Lines of stopped instances stay until they are rotated out.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir logs -f\n  weir logs --process worker --since 1h\n  weir logs --grep 'timeout' --since 2d -n 1000\n  weir logs --build\n  weir logs --json | jq .text"
+    after_help = "Examples:\n  weir logs -f\n  weir logs --process worker --since 1h\n  weir logs --grep 'timeout' --since 2d -n 1000\n  weir logs --build\n  weir logs --access -f\n  weir logs --json | jq .text"
 )]
 pub(crate) struct Args {
     /// Go on with what is written from now on.
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Of builds instead of instances.
     #[arg(long, conflicts_with_all = ["process", "instance"])]
     build: bool,
+    /// Requests to the app instead of what it wrote (see `weir access-log`); each line is JSON.
+    #[arg(long, conflicts_with_all = ["process", "build"])]
+    access: bool,
     /// Only of this process, for example `web`.
     #[arg(long, value_name = "NAME")]
     process: Option<String>,
@@ -64,7 +67,7 @@ impl Args {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value.clone()?))),
         );
-        for (name, wanted) in [("build", self.build), ("follow", self.follow)] {
+        for (name, wanted) in [("build", self.build), ("access", self.access), ("follow", self.follow)] {
             if wanted {
                 query.push((name, "true".to_owned()));
             }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use weir_api::{Accepted, EnvironmentStatus, SetScale};
+use weir_api::{Accepted, EnvironmentStatus, InstanceNumber, ProcessStatus, SetScale};
 
 use crate::context::PlaceChoice;
 use crate::failure::{Failure, Result};
@@ -11,10 +11,10 @@ use crate::session::Session;
 /// Set how many instances of each process run; without arguments, show it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir scale web=3 worker=1\n  weir scale worker=0 --env staging\n  weir scale api.web=2   # process `web` of the app `api`\n  weir scale"
+    after_help = "Examples:\n  weir scale web=3 worker=1\n  weir scale worker=0 --env staging\n  weir scale api.web=2   # process `web` of the app `api`\n  weir scale web=1..5    # as many as the requests ask for\n  weir scale web=0..5    # and stopped while nobody asks for it\n  weir scale"
 )]
 pub(crate) struct Args {
-    /// PROCESS=NUMBER or APP.PROCESS=NUMBER, 0 to 100.
+    /// PROCESS=NUMBER or APP.PROCESS=NUMBER, 0 to 100; LEAST..MOST where it is to follow the requests.
     #[arg(value_name = "PROCESS=NUMBER")]
     processes: Vec<String>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
                     vec![
                         process.app.as_str().into(),
                         process.process.as_str().into(),
-                        process.wanted.to_string().into(),
+                        wanted(process).into(),
                     ]
                 })
                 .collect();
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     }
     let wanted: Vec<String> = processes
         .iter()
-        .map(|(name, number)| format!("{name}={number}"))
+        .map(|(name, number)| format!("{name}={}", words(*number)))
         .collect();
     session.ui.note(&format!(
         "scaling {} {} to {}",
@@ -60,17 +60,32 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     follow::finish(session, &client, accepted, args.waiting, |_| Ok(())).await
 }
 
-fn parse(texts: &[String]) -> Result<BTreeMap<String, u32>> {
+fn words(number: InstanceNumber) -> String {
+    match number {
+        InstanceNumber::Fixed(number) => number.to_string(),
+        InstanceNumber::Moving { min, max } => format!("{min}..{max}"),
+    }
+}
+
+/// `2`, or `2 of 1..5`.
+pub(super) fn wanted(process: &ProcessStatus) -> String {
+    match process.range {
+        Some(range) => format!("{} of {}..{}", process.wanted, range.min, range.max),
+        None => process.wanted.to_string(),
+    }
+}
+
+fn parse(texts: &[String]) -> Result<BTreeMap<String, InstanceNumber>> {
     let mut processes = BTreeMap::new();
     for text in texts {
         let number = text
             .split_once('=')
-            .and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
-        let Some((name, number)) = number.filter(|(name, number)| !name.is_empty() && *number <= 100) else {
+            .and_then(|(name, number)| Some((name, number_of(number)?)));
+        let Some((name, number)) = number.filter(|(name, _)| !name.is_empty()) else {
             return Err(
                 Failure::usage(format!("`{text}` does not say how many instances of what"))
-                    .detail("PROCESS=NUMBER is wanted, with a number from 0 to 100")
-                    .hint("for example: weir scale web=3 worker=1"),
+                    .detail("PROCESS=NUMBER is wanted, with a number from 0 to 100, or PROCESS=LEAST..MOST")
+                    .hint("for example: weir scale web=3 worker=1, or weir scale web=1..5"),
             );
         };
         if processes.insert(name.to_owned(), number).is_some() {
@@ -80,6 +95,17 @@ fn parse(texts: &[String]) -> Result<BTreeMap<String, u32>> {
     Ok(processes)
 }
 
+fn number_of(text: &str) -> Option<InstanceNumber> {
+    let one = |text: &str| text.parse().ok().filter(|number| *number <= 100_u32);
+    match text.split_once("..") {
+        None => one(text).map(InstanceNumber::Fixed),
+        Some((min, max)) => {
+            let (min, max) = (one(min)?, one(max)?);
+            (min <= max && max > 0).then_some(InstanceNumber::Moving { min, max })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +113,22 @@ mod tests {
     #[test]
     fn numbers_of_instances_are_checked_before_anything_is_sent() {
         let parse = |text: &str| parse(&[text.to_owned()]);
-        assert_eq!(parse("web=3").unwrap()["web"], 3);
-        for wrong in ["web", "web=", "=3", "web=-1", "web=101", "web=x"] {
+        assert_eq!(parse("web=3").unwrap()["web"], InstanceNumber::Fixed(3));
+        let moving = InstanceNumber::Moving { min: 0, max: 5 };
+        assert_eq!(parse("web=0..5").unwrap()["web"], moving);
+        for wrong in [
+            "web=5..1",
+            "web=0..0",
+            "web=1..",
+            "web=..5",
+            "web=1..101",
+            "web",
+            "web=",
+            "=3",
+            "web=-1",
+            "web=101",
+            "web=x",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong} was accepted");
         }
     }

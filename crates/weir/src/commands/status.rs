@@ -1,7 +1,8 @@
-use weir_api::{EnvironmentMoney, EnvironmentStatus, Instance, ProcessStatus};
+use weir_api::{ClassStatus, EnvironmentMoney, EnvironmentStatus, Instance, ProcessStatus, RefusedRequests};
 
 use super::cap::{cap_text, kept_text};
 use super::guard::background_line;
+use super::{maintenance, scale};
 use crate::amounts::shown;
 use crate::context::PlaceChoice;
 use crate::failure::Result;
@@ -40,10 +41,20 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
     if let Some(detail) = &status.detail {
         ui.data(&ui.out(Look::Warning, &log_text(detail, false)))?;
     }
+    if let Some(closed) = &status.maintenance {
+        maintenance::tell(ui, closed)?;
+    }
+    tell_refused(ui, &status.refused)?;
     if let Some(money) = &status.money {
         tell_money(ui, money)?;
     }
-    if let Some(deployment) = &status.deployment {
+    if let Some(canary) = status
+        .deployment
+        .as_ref()
+        .filter(|deployment| deployment.state == "canary")
+    {
+        ui.data(&format!("release {} is a canary: weir canary", canary.release))?;
+    } else if let Some(deployment) = &status.deployment {
         let words = format!(
             "{} of release {} is {}; watch it: weir task watch {}",
             deployment.kind, deployment.release, deployment.state, deployment.task
@@ -82,6 +93,7 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         .flat_map(|process| &process.instances)
         .filter_map(|instance| instance.background.as_ref())
         .try_for_each(|work| ui.data(&background_line(ui, work)))?;
+    tell_classes(ui, &status.processes)?;
     let own: Vec<&str> = status
         .domains
         .iter()
@@ -95,6 +107,27 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
 }
 
 /// Spent, cap and what is left of it; why nothing more is spent, if so.
+/// What was not let through, if anything.
+fn tell_refused(ui: &Ui, refused: &RefusedRequests) -> Result<()> {
+    let reasons = [
+        (refused.rate, "by a rate"),
+        (refused.body, "too large"),
+        (refused.address, "by address"),
+        (refused.password, "without a password"),
+        (refused.maintenance, "closed"),
+    ];
+    let told: Vec<String> = reasons
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, reason)| format!("{number} {reason}"))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let words = format!("requests not let through since the node started: {}", told.join(", "));
+    ui.data(&ui.out(Look::Faint, &words))
+}
+
 fn tell_money(ui: &Ui, money: &EnvironmentMoney) -> Result<()> {
     ui.data(&format!(
         "spent {} {} in this period; {} left of {} (cap of {})",
@@ -109,13 +142,45 @@ fn tell_money(ui: &Ui, money: &EnvironmentMoney) -> Result<()> {
     ui.data(&ui.out(Look::Bad, &words))
 }
 
+/// Of processes whose requests have classes: what goes on in each.
+fn tell_classes(ui: &Ui, processes: &[ProcessStatus]) -> Result<()> {
+    let row = |process: &ProcessStatus, class: &ClassStatus| -> Vec<Cell> {
+        let refused = class.refused_full + class.refused_late;
+        let look = |count: u64| match count {
+            0 => "0".into(),
+            count => Cell::looking(Look::Warning, count.to_string()),
+        };
+        vec![
+            Cell::looking(Look::Bold, class.class.as_str()),
+            format!("{}.{}", process.app, process.process).into(),
+            class.concurrency.to_string().into(),
+            class.in_flight.to_string().into(),
+            look(class.waiting),
+            look(refused),
+        ]
+    };
+    let with_classes = processes
+        .iter()
+        .flat_map(|process| process.classes.iter().map(move |class| row(process, class)));
+    let rows: Vec<Vec<Cell>> = with_classes.collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    ui.data("")?;
+    ui.table(
+        &["CLASS", "PROCESS", "PER INSTANCE", "IN FLIGHT", "WAITING", "REFUSED"],
+        &rows,
+        "",
+    )
+}
+
 fn rows_of(process: &ProcessStatus, several_apps: bool) -> Vec<Vec<Cell>> {
     let name = if several_apps {
         format!("{}.{}", process.app, process.process)
     } else {
         process.process.clone()
     };
-    let ready = format!("{}/{}", process.ready, process.wanted);
+    let ready = format!("{}/{}", process.ready, scale::wanted(process));
     let ready = if process.ready < process.wanted {
         Cell::looking(Look::Warning, ready)
     } else {
@@ -129,7 +194,9 @@ fn rows_of(process: &ProcessStatus, several_apps: bool) -> Vec<Vec<Cell>> {
     );
     let mut first = vec![Cell::looking(Look::Bold, name), ready];
     let Some((one, others)) = process.instances.split_first() else {
-        first.extend(["-".into(), "-".into(), "-".into(), "-".into(), limits.into()]);
+        let sleeps = process.wanted == 0 && process.range.is_some_and(|range| range.min == 0);
+        let state = if sleeps { "asleep (stopped)" } else { "-" };
+        first.extend(["-".into(), state.into(), "-".into(), "-".into(), limits.into()]);
         return vec![first];
     };
     first.extend(instance_cells(one));
@@ -146,10 +213,18 @@ fn rows_of(process: &ProcessStatus, several_apps: bool) -> Vec<Vec<Cell>> {
 fn instance_cells(instance: &Instance) -> [Cell; 4] {
     [
         instance.id.as_str().into(),
-        Cell::state(&instance.state),
+        state_cell(&instance.state),
         instance.release.to_string().into(),
         ago(&instance.started).into(),
     ]
+}
+
+/// Who sleeps does so in one of two ways.
+fn state_cell(state: &str) -> Cell {
+    match state {
+        "asleep" => Cell::looking(Look::of_state(state), "asleep (frozen)"),
+        state => Cell::state(state),
+    }
 }
 
 /// Instances that drain or wait frozen for a rollback have a reason too, and are fine.

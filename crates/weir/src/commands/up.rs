@@ -1,12 +1,17 @@
+use std::path::Path;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Result};
+use crate::platform::executable::this_program;
+use crate::platform::handover::HandedOver;
+use crate::platform::lock::Lock;
 use crate::platform::log::{Log, RotatingFile, Sink};
 use crate::platform::options::PlatformOptions;
 use crate::platform::ready::{Addresses, is_ready};
-use crate::platform::supervisor::{self, Stops};
-use crate::platform::{background, engine_check, lock, prepare};
+use crate::platform::supervisor::{self, End, Stops};
+use crate::platform::{background, door, engine_check, lock, prepare};
 use crate::session::Session;
 
 /// Run the platform on this machine.
@@ -26,6 +31,9 @@ pub(crate) struct Args {
     /// What `--background` starts: without a terminal, with the log in a file.
     #[arg(long, hide = true, conflicts_with = "background")]
     detached: bool,
+    /// The program before has handed over what it kept.
+    #[arg(long, hide = true, conflicts_with = "background")]
+    handed_over_on_stdin: bool,
 }
 
 pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
@@ -39,15 +47,10 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
     }
     let data = args.options.data()?;
     prepare::data_folder(&data)?;
-    let lock = lock::take(&data)?;
-    let say = |words: &str| session.ui.note(words);
-    engine_check::check(say).await?;
-    prepare::free_address(args.options.control, "--control", say).await?;
-    prepare::free_address(args.options.http, "--http", say).await?;
-    args.options.settle_https(say);
-    if let Some(address) = args.options.https() {
-        prepare::free_address(address, "--https", say).await?;
-    }
+    let (lock, handed) = match args.handed_over_on_stdin {
+        true => take_over(&mut args)?,
+        false => (begin(&mut args, &data, session).await?, None),
+    };
     let sink = if args.detached {
         let path = background::log_file(&data);
         Sink::File(RotatingFile::open(&path).map_err(|error| Failure::file("open", &path, &error))?)
@@ -57,18 +60,76 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
         Sink::Screen(session.ui.clone())
     };
     let log = Log::start(sink);
-    let result = supervise(&args, session, &log).await;
+    let result = supervise(&args, session, &log, handed).await;
+    if let Ok(End::GoOnAs(program, handed)) = result {
+        return Err(go_on_as(&program, handed, &lock, &log));
+    }
     log.finish();
     drop(lock);
-    result
+    result.map(drop)
 }
 
-async fn supervise(args: &Args, session: &Session, log: &Log) -> Result<()> {
-    log.say(&format!(
-        "starting weir {} on {}",
-        env!("CARGO_PKG_VERSION"),
-        args.options.data()?.display()
+/// From nothing: nobody else may have the data folder or the addresses.
+async fn begin(args: &mut Args, data: &Path, session: &Session) -> Result<Lock> {
+    let lock = lock::take(data)?;
+    door::remove_left(data);
+    let say = |words: &str| session.ui.note(words);
+    engine_check::check(say).await?;
+    prepare::free_address(args.options.control, "--control", say).await?;
+    prepare::free_address(args.options.http, "--http", say).await?;
+    args.options.settle_https(say);
+    if let Some(address) = args.options.https() {
+        prepare::free_address(address, "--https", say).await?;
+    }
+    Ok(lock)
+}
+
+/// From what this process had as the program before.
+fn take_over(args: &mut Args) -> Result<(Lock, Option<HandedOver>)> {
+    let lost = |why: String| {
+        Failure::failed("what the program before has handed over is not understood")
+            .detail(why)
+            .hint("start it anew: weir up")
+    };
+    let mut handed = HandedOver::take(std::io::stdin()).map_err(|error| lost(error.to_string()))?;
+    let lock = handed
+        .lock
+        .take()
+        .ok_or_else(|| lost("the lock of the data folder is missing".to_owned()))?;
+    args.options.https_is(handed.https);
+    Ok((Lock::adopt(lock), Some(handed)))
+}
+
+/// Comes back only if that fails; then the parts end as after the death of this process.
+fn go_on_as(program: &Path, mut handed: HandedOver, lock: &Lock, log: &Log) -> Failure {
+    let cannot = |error: std::io::Error| {
+        Failure::failed(format!("cannot go on as {}", program.display())).detail(error.to_string())
+    };
+    handed.lock = match lock.descriptor() {
+        Ok(descriptor) => Some(descriptor),
+        Err(error) => return cannot(error),
+    };
+    log.flush();
+    let error = handed.go_on_as(program);
+    log.warn(&format!(
+        "cannot go on as {} ({error}); going on as before",
+        program.display()
     ));
+    log.flush();
+    match this_program() {
+        Ok(own) => cannot(handed.go_on_as(&own)),
+        Err(error) => cannot(error),
+    }
+}
+
+async fn supervise(args: &Args, session: &Session, log: &Log, handed: Option<HandedOver>) -> Result<End> {
+    if handed.is_none() {
+        log.say(&format!(
+            "starting weir {} on {}",
+            env!("CARGO_PKG_VERSION"),
+            args.options.data()?.display()
+        ));
+    }
     for words in prepare::protect() {
         log.say(words);
     }
@@ -78,17 +139,20 @@ async fn supervise(args: &Args, session: &Session, log: &Log) -> Result<()> {
         at_once: CancellationToken::new(),
     };
     let result = tokio::select! {
-        result = supervisor::watch_over(&args.options, log, &stops) => result,
+        result = supervisor::watch_over(&args.options, log, &stops, handed) => result,
         // Neither of these two ever ends.
         result = stop_by_signal(log, &stops) => result,
         result = announce(args, session, log) => result,
     };
+    if matches!(result, Ok(End::GoOnAs(..))) {
+        return result;
+    }
     log.say("stopped; the apps go on, unmetered, until the next start (`weir down --stop-apps` ends them)");
     result
 }
 
 /// The first signal stops the parts in order, the second one at once.
-async fn stop_by_signal(log: &Log, stops: &Stops) -> Result<()> {
+async fn stop_by_signal(log: &Log, stops: &Stops) -> Result<End> {
     let watch =
         |kind| signal(kind).map_err(|error| Failure::failed("cannot watch for signals").detail(error.to_string()));
     let (mut terminate, mut interrupt, mut hang_up) = (
@@ -112,7 +176,7 @@ async fn stop_by_signal(log: &Log, stops: &Stops) -> Result<()> {
 }
 
 /// Says once that it is ready.
-async fn announce(args: &Args, session: &Session, log: &Log) -> Result<()> {
+async fn announce(args: &Args, session: &Session, log: &Log) -> Result<End> {
     let addresses = Addresses::of(&args.options)?;
     while !is_ready(&args.options).await {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -123,7 +187,7 @@ async fn announce(args: &Args, session: &Session, log: &Log) -> Result<()> {
         "ready: API and git on {}, applications on {}{https}",
         args.options.control, args.options.http
     ));
-    if !args.detached && !session.ui.is_json() {
+    if !args.detached && !args.handed_over_on_stdin && !session.ui.is_json() {
         session.ui.say(&addresses.text(&session.ui));
     }
     std::future::pending().await

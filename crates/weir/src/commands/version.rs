@@ -2,12 +2,17 @@ use serde::Serialize;
 use weir_api::Health;
 
 use crate::failure::Result;
+use crate::platform::upgrade::Build;
 use crate::session::Session;
 
 /// Print the version of the CLI, and that of the Weir that it reaches.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  weir version\n  weir version --json")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// What this program says of itself, for the Weir that it is to take the place of.
+    #[arg(long, hide = true)]
+    build: bool,
+}
 
 #[derive(Serialize)]
 struct Versions {
@@ -18,7 +23,10 @@ struct Versions {
     url: Option<String>,
 }
 
-pub(crate) async fn run(Args {}: Args, session: &Session) -> Result<()> {
+pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
+    if args.build {
+        return session.ui.json(&Build::own());
+    }
     let client = session.client()?;
     let health = client.get::<Health>("/v1/health").await.ok();
     let versions = Versions {

@@ -31,15 +31,20 @@ pub(crate) async fn start(options: &PlatformOptions, ui: &Ui) -> Result<()> {
     let data = options.data()?;
     prepare::data_folder(&data)?;
     let running = lock::holder(&data)?;
+    let mut options = options.clone();
     let mut child = match running {
-        Holder::Nobody => Some(spawn(options, &data)?),
+        Holder::Nobody => {
+            // Here, so that whoever typed the command is told.
+            options.settle_https(|words| ui.note(words));
+            Some(spawn(&options, &data)?)
+        }
         Holder::Process(pid) => {
             ui.note(&format!("Weir runs already (process {pid})"));
             None
         }
     };
-    wait(options, &data, child.as_mut(), ui).await?;
-    let addresses = Addresses::of(options)?;
+    wait(&options, &data, child.as_mut(), ui).await?;
+    let addresses = Addresses::of(&options)?;
     ui.result(&addresses, || {
         ui.say(&addresses.text(ui));
         let which = match crate::credentials::default_data_folder() {

@@ -3,6 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,21 @@ use crate::failure::{Failure, Result};
 /// The lock that this process holds; let go when dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// To be handed to the program that this process goes on as.
+    pub(crate) fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
+    /// Handed over by the program that this process was.
+    pub(crate) fn adopt(descriptor: OwnedFd) -> Self {
+        Self {
+            file: descriptor.into(),
+        }
+    }
 }
 
 /// Whether a `weir up` runs on a data folder.
@@ -49,7 +64,7 @@ pub(crate) fn take(data: &Path) -> Result<Lock> {
                 None => format!("Weir runs on {} already", data.display()),
             };
             return Err(Failure::conflict(words)
-                .hint(format!("stop it with `weir down --data {}`, or run another one beside it: weir up --data DIR --http ADDRESS --control ADDRESS", data.display())));
+                .hint(format!("if this program is a newer one, have it take over without a pause: weir upgrade --data {0}; else stop it with `weir down --data {0}`, or run another one beside it: weir up --data DIR --http ADDRESS --control ADDRESS", data.display())));
         }
         Err(TryLockError::Error(error)) => return Err(Failure::file("lock", &path, &error)),
     }
@@ -58,7 +73,7 @@ pub(crate) fn take(data: &Path) -> Result<Lock> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| Failure::file("write", &path, &error))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// Who has the lock.
@@ -102,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_one_is_told_of_the_first_and_a_stale_file_does_not_matter() {
+    fn a_second_one_is_told_of_the_first_and_a_stalefile_does_not_matter() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("run")).unwrap();
         assert_eq!(holder(folder.path()).unwrap(), Holder::Nobody);

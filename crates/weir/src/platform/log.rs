@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ const FILE_BYTES: u64 = 8 << 20;
 const OLD_FILES: u32 = 3;
 /// Lines that wait to be written.
 const QUEUE: usize = 10_000;
+/// Longest wait for lines to be written, when this process goes on as another program.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,8 @@ struct Line {
 pub(crate) struct Log {
     sender: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
+    /// Lines that are not written yet.
+    waiting: Arc<AtomicU64>,
     ended: Arc<std::sync::Mutex<Option<std::thread::JoinHandle<()>>>>,
 }
 
@@ -75,11 +80,13 @@ impl Log {
     pub(crate) fn start(mut sink: Sink) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&dropped);
-        let thread = std::thread::spawn(move || write_all(&mut sink, &receiver, &counter));
+        let waiting = Arc::new(AtomicU64::new(0));
+        let (counter, written) = (Arc::clone(&dropped), Arc::clone(&waiting));
+        let thread = std::thread::spawn(move || write_all(&mut sink, &receiver, &counter, &written));
         Self {
             sender,
             dropped,
+            waiting,
             ended: Arc::new(std::sync::Mutex::new(Some(thread))),
         }
     }
@@ -115,8 +122,20 @@ impl Log {
             level,
             message: printable(message.trim_end()),
         };
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(line) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        if let Err(error) = self.sender.try_send(line) {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            if matches!(error, TrySendError::Full(_)) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits until what was said is written, a moment at most.
+    pub(crate) fn flush(&self) {
+        let end = Instant::now() + FLUSH_PATIENCE;
+        while self.waiting.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -130,7 +149,7 @@ impl Log {
     }
 }
 
-fn write_all(sink: &mut Sink, lines: &Receiver<Line>, dropped: &AtomicU64) {
+fn write_all(sink: &mut Sink, lines: &Receiver<Line>, dropped: &AtomicU64, waiting: &AtomicU64) {
     while let Ok(line) = lines.recv() {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
@@ -146,6 +165,7 @@ fn write_all(sink: &mut Sink, lines: &Receiver<Line>, dropped: &AtomicU64) {
             );
         }
         write(sink, &line);
+        waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::executable::executable;
+use super::protection::ProtectionOptions;
 use crate::credentials;
 use crate::failure::{Failure, Result};
 
@@ -48,6 +49,8 @@ pub(crate) struct PlatformOptions {
     dns_hook: Option<PathBuf>,
     #[command(flatten)]
     bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) protection: ProtectionOptions,
 }
 
 /// Whether the ingress speaks TLS.
@@ -78,6 +81,9 @@ struct Bounds {
     /// Most MiB of the cache of builds.
     #[arg(long, value_name = "MIB", default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
     build_cache_mib: u32,
+    /// Most MiB of memory for answers of apps that may be shared; 0 keeps none.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    cache_memory_mib: u32,
     /// How many releases of an environment keep their images.
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     releases_kept: u16,
@@ -119,6 +125,11 @@ impl PlatformOptions {
         }
     }
 
+    /// Where the ingress speaks TLS was settled by the program before.
+    pub(crate) fn https_is(&mut self, settled: Option<SocketAddr>) {
+        self.https = Some(settled.map_or(Https::Off, Https::At));
+    }
+
     /// Decides where the ingress speaks TLS, if nobody has said it: where browsers look for it, if
     /// that is where they look for HTTP, too.
     pub(crate) fn settle_https(&mut self, say: impl Fn(&str)) {
@@ -136,6 +147,11 @@ impl PlatformOptions {
                 Https::Off
             }
         });
+    }
+
+    /// Bytes of memory for answers that may be shared.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        u64::from(self.bounds.cache_memory_mib) << 20
     }
 
     /// The command line of a part.
@@ -159,8 +175,10 @@ impl PlatformOptions {
         }
         add("--log-mib", bounds.log_mib.to_string());
         add("--build-cache-mib", bounds.build_cache_mib.to_string());
+        add("--cache-memory-mib", bounds.cache_memory_mib.to_string());
         add("--releases-kept", bounds.releases_kept.to_string());
         add("--keep-previous-s", bounds.keep_previous_s.to_string());
+        arguments.extend(self.protection.arguments());
         Ok(arguments)
     }
 

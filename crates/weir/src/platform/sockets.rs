@@ -7,17 +7,18 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
 /// One socket goes with each message, and the text of the message is what is spoken there.
 const HTTP: &str = "http";
 const HTTPS: &str = "https";
-const LONGEST_TEXT: usize = 16;
+/// Longest text that goes with a socket, in bytes.
+pub(super) const LONGEST_TEXT: usize = 32 << 10;
 
 /// The sockets of the ingress, as far as they could be had.
 #[derive(Debug, Default)]
@@ -42,11 +43,10 @@ impl Sockets {
         if self.http.is_none() && self.https.is_none() {
             return Ok(None);
         }
-        // Messages keep their bounds; those that nobody has read yet outlive the sender's end.
-        let (sender, receiver) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (sender, receiver) = pair()?;
         for (text, listener) in [(HTTP, &self.http), (HTTPS, &self.https)] {
             if let Some(listener) = listener {
-                send(&sender, text, listener)?;
+                send(&sender, text.as_bytes(), Some(listener.as_fd()))?;
             }
         }
         Ok(Some(receiver))
@@ -55,10 +55,11 @@ impl Sockets {
     /// Takes what was handed over.
     pub(crate) fn take(from: impl AsFd) -> io::Result<Self> {
         let mut taken = Self::default();
-        while let Some((text, listener)) = receive(from.as_fd())? {
-            match text.as_str() {
-                HTTP => taken.http = Some(listener),
-                HTTPS => taken.https = Some(listener),
+        while let Some((text, descriptor)) = receive(from.as_fd())? {
+            let descriptor = descriptor.ok_or_else(|| io::Error::other("there is no socket in a message"))?;
+            match text.as_slice() {
+                text if text == HTTP.as_bytes() => taken.http = Some(TcpListener::from(descriptor)),
+                text if text == HTTPS.as_bytes() => taken.https = Some(TcpListener::from(descriptor)),
                 // Of a newer `weir up`; nothing that we could serve.
                 _ => {}
             }
@@ -67,38 +68,48 @@ impl Sockets {
     }
 }
 
-fn send(to: &OwnedFd, text: &str, listener: &TcpListener) -> io::Result<()> {
-    let descriptors = [listener.as_fd()];
+/// A sender and a receiver. Messages keep their bounds; those that nobody has read yet outlive the
+/// sender's end.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Sends a text, which may not be empty, and what belongs to it.
+pub(super) fn send(to: impl AsFd, text: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut attached = SendAncillaryBuffer::new(&mut space);
-    if !attached.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
+    if !descriptors.is_empty() && !attached.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("there is no room for a descriptor"));
     }
-    sendmsg(to, &[IoSlice::new(text.as_bytes())], &mut attached, SendFlags::empty())?;
+    sendmsg(to, &[IoSlice::new(text)], &mut attached, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
 /// The next one, until the sender's end is closed and all is read.
-fn receive(from: impl AsFd) -> io::Result<Option<(String, TcpListener)>> {
-    let mut text = [0; LONGEST_TEXT];
+pub(super) fn receive(from: impl AsFd) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    let mut text = vec![0; LONGEST_TEXT];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut attached = RecvAncillaryBuffer::new(&mut space);
-    let message = recvmsg(
-        from,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut attached,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let parts = &mut [IoSliceMut::new(&mut text)];
+    let message = recvmsg(from, parts, &mut attached, RecvFlags::CMSG_CLOEXEC)?;
     if message.bytes == 0 {
         return Ok(None);
+    }
+    if message.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::other("a message is too long"));
     }
     let descriptor = attached.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    let descriptor = descriptor.ok_or_else(|| io::Error::other("there is no socket in a message"))?;
-    let text = String::from_utf8_lossy(&text[..message.bytes]).into_owned();
-    Ok(Some((text, TcpListener::from(descriptor))))
+    text.truncate(message.bytes);
+    Ok(Some((text, descriptor)))
 }
 
 #[cfg(test)]

@@ -276,11 +276,14 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         app: project.clone(),
         process: "web".into(),
         wanted: 2,
+        range: None,
+        idle: None,
         ready: 1,
         command: None,
         memory_bytes: 512 << 20,
         cpu_milli: 1000,
         instances: vec![instance],
+        classes: Vec::new(),
     };
     let domain = Domain {
         host: "shop.example".into(),
@@ -293,6 +296,8 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         certificate: None,
     };
     Json(EnvironmentStatus {
+        maintenance: None,
+        refused: weir_api::RefusedRequests::default(),
         environment: environment_of(&project, &name),
         project,
         health: "degraded".into(),

@@ -120,6 +120,9 @@ impl Planner<'_> {
         {
             return self.wake_for_drain(fact);
         }
+        if self.may_wake(fact) {
+            return self.wake_for_drain(fact);
+        }
         match self.keeps_frozen(fact) {
             true if running => self.actions.push(Action::Freeze { instance }),
             true => {}
@@ -128,6 +131,18 @@ impl Planner<'_> {
                 grace_s: self.grace_s(&fact.labels),
             }),
         }
+    }
+
+    /// Whether an instance that sleeps may still be woken by a request, or was a moment ago.
+    pub(super) fn may_wake(&self, fact: &Fact) -> bool {
+        let serves = |routes: &Routes| routes.serves(fact.labels.instance);
+        let is_known =
+            self.observed.applied.as_ref().is_some_and(serves) || fact.load.in_flight + fact.load.upgraded > 0;
+        fact.state == InstanceState::Frozen
+            && self.desired.unpaid.is_none()
+            && fact.backend.is_some()
+            && is_known
+            && !self.is_drained(fact)
     }
 
     /// Whether an instance of the release before is kept for a quick rollback. Only routed ones

@@ -38,6 +38,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        self.share_with_canary(&mut entries);
         let names = serving
             .filter(|_| self.desired.unpaid.is_none())
             .map(|_| names(chosen))
@@ -51,7 +52,8 @@ impl<'a> Planner<'a> {
             .observed
             .instances
             .iter()
-            .filter(|fact| fact.state == InstanceState::Running && fact.labels.role == InstanceRole::Instance)
+            .filter(|fact| fact.labels.role == InstanceRole::Instance)
+            .filter(|fact| fact.state == InstanceState::Running || self.may_wake(fact))
             .filter(|fact| !routes.serves(fact.labels.instance) && !self.is_drained(fact))
             .filter_map(|fact| fact.backend.clone())
             .collect();
@@ -66,19 +68,11 @@ impl<'a> Planner<'a> {
         chosen: Option<&Vec<&Fact>>,
         serving: bool,
     ) -> Entry {
-        let prefixes = app
-            .spec
-            .routes
-            .iter()
-            .filter(|route| route.process == key.1)
-            .map(|route| route.path_prefix.clone())
-            .collect();
+        let routes = app.spec.routes.iter().filter(|route| route.process == key.1);
         let mut pool: Vec<Backend> = chosen
             .into_iter()
             .flatten()
-            .filter(|fact| {
-                serving && fact.state == InstanceState::Running && fact.probe == Probe::Ready && !fact.stopping
-            })
+            .filter(|fact| serving && self.is_ready_to_serve(fact))
             .filter_map(|fact| fact.backend.clone())
             .collect();
         pool.sort();
@@ -96,6 +90,10 @@ impl<'a> Planner<'a> {
             }
         } else if !pool.is_empty() {
             RouteState::Serve
+        } else if app.asleep.contains(&key.1) {
+            RouteState::Asleep {
+                timeout_ms: WAKE_TIMEOUT_MS.max(u64::from(spec.check.ready_timeout_s) * 1_000),
+            }
         } else if app.instances.get(&key.1) == Some(&0) {
             RouteState::Crashed {
                 message: format!("{}.{} is scaled to 0 instances.", key.0, key.1),
@@ -116,8 +114,15 @@ impl<'a> Planner<'a> {
             state,
             pool,
             process: spec.clone(),
-            prefixes,
+            routes: routes.cloned().collect(),
+            classes: app.spec.classes.clone(),
+            canary: None,
         }
+    }
+
+    /// Whether an instance can be in a pool.
+    pub(super) fn is_ready_to_serve(&self, fact: &Fact) -> bool {
+        fact.is_up() && fact.probe == Probe::Ready && !fact.stopping
     }
 
     /// Whether requests to an app wait while one release replaces another.
@@ -190,9 +195,9 @@ impl<'a> Planner<'a> {
 fn names(chosen: &Chosen<'_>) -> BTreeMap<String, Vec<IpAddr>> {
     let mut names: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     for ((app, process), facts) in chosen {
-        let serving = facts.iter().filter(|fact| {
-            fact.state == InstanceState::Running && (fact.labels.port.is_none() || fact.probe == Probe::Ready)
-        });
+        let serving = facts
+            .iter()
+            .filter(|fact| fact.is_up() && (fact.labels.port.is_none() || fact.probe == Probe::Ready));
         let mut addresses: Vec<IpAddr> = serving.filter_map(|fact| fact.address).collect();
         addresses.sort();
         if process.is_web() {

@@ -1,0 +1,69 @@
+//! A canary: the new release serves a part of the requests beside the one that is live.
+
+use weir_model::deployment::{DeploymentEvent, DeploymentState};
+use weir_model::route::RouteState;
+
+use super::*;
+
+/// Why an app with a one-writer volume has no canary.
+pub const EXCLUSIVE_CANARY: &str = "a volume of it admits one writer, so that two releases cannot run at once";
+
+impl Planner<'_> {
+    /// Whether a deployment gets only a part of the requests, for now. The first one of an
+    /// environment gets all of them: there is nothing beside it.
+    pub(super) fn is_canary(&self, target: &Target) -> bool {
+        self.desired.live.is_some() && target.canary.as_ref().is_some_and(|canary| !canary.promoted)
+    }
+
+    /// Keeps the instances of a canary running. It ends when one of them dies or stops answering;
+    /// what was promoted gets its workers too, and then everything.
+    pub(super) fn carry_canary(&mut self, target: &Target) {
+        if target.apps.keys().any(|app| self.needs_hold(app)) {
+            // Refused when it was asked for; the live release may have changed since.
+            return self.advance(target, DeploymentEvent::Failed, Some(EXCLUSIVE_CANARY.to_owned()));
+        }
+        let ready = self.bring_up(target, |_| true);
+        if ready && !self.is_canary(target) {
+            self.advance(target, DeploymentEvent::AllReady, None);
+        }
+    }
+
+    /// Adds the canary to the routes of the live release.
+    pub(super) fn share_with_canary(&self, entries: &mut BTreeMap<(AppName, ProcessName), Entry>) {
+        let of_canary = self.candidate.filter(|target| target.state == DeploymentState::Canary);
+        let Some(target) = of_canary else { return };
+        let Some(canary) = &target.canary else { return };
+        for (key, entry) in entries {
+            if entry.state != RouteState::Serve {
+                continue;
+            }
+            let Some(app) = target.apps.get(&key.0).filter(|app| app.spec.is_routed(&key.1)) else {
+                continue;
+            };
+            let Some(process) = app.spec.processes.get(&key.1) else {
+                continue;
+            };
+            let facts = self.chosen_candidate.get(key).into_iter().flatten();
+            let serving = facts.filter(|fact| self.is_ready_to_serve(fact));
+            let mut pool: Vec<_> = serving.filter_map(|fact| fact.backend.clone()).collect();
+            pool.sort();
+            if pool.is_empty() {
+                continue;
+            }
+            let routes = app.spec.routes.iter().filter(|route| route.process == key.1);
+            entry.canary = Some(CanaryEntry {
+                deployment: target.deployment,
+                share: canary.share,
+                header: canary.header.clone(),
+                entry: Box::new(Entry {
+                    state: RouteState::Serve,
+                    pool,
+                    process: process.clone(),
+                    routes: routes.cloned().collect(),
+                    classes: app.spec.classes.clone(),
+                    canary: None,
+                }),
+            });
+        }
+    }
+}

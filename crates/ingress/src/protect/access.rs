@@ -1,0 +1,266 @@
+//! Passwords before an app.
+//!
+//! Checking one is meant to be slow, so it is done beside the workers, few at a time, and what was
+//! right is remembered for a while by a keyed hash: neither the password nor anything from which
+//! it could be found is kept. Wrong ones are bounded by address before they are checked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::HeaderValue;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use weir_model::protection::User;
+
+/// How many are checked at once, and how many wait for that.
+const AT_ONCE: usize = 2;
+const WAITING: usize = 32;
+/// A password that was right is not checked again for so long.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// How many are remembered at most.
+const MOST_REMEMBERED: usize = 4096;
+/// Longest `Authorization` that is looked at, in bytes; bcrypt reads 72 of a password.
+const AUTHORIZATION_BYTES: usize = 1024;
+
+type Tag = [u8; 32];
+
+/// The users of one rule.
+#[derive(Debug)]
+pub(crate) struct Users {
+    users: Vec<User>,
+    /// Of all that is in it: whoever is removed, or gets another password, is not remembered.
+    fingerprint: Tag,
+}
+
+impl Users {
+    pub(crate) fn new(users: &[User]) -> Self {
+        let mut digest = Sha256::new();
+        for user in users {
+            for text in [&user.name, &user.hash] {
+                digest.update(text.len().to_le_bytes());
+                digest.update(text);
+            }
+        }
+        Self {
+            users: users.to_vec(),
+            fingerprint: digest.finalize().into(),
+        }
+    }
+
+    /// Whether one of them has this password. For a name that nobody has, as much is worked as for
+    /// one that somebody has, so that the time says nothing.
+    fn admits(&self, name: &str, password: &str) -> bool {
+        let named = self.users.iter().find(|user| user.name == name);
+        let Some(user) = named.or(self.users.first()) else {
+            return false;
+        };
+        matches(password, &user.hash) && named.is_some()
+    }
+}
+
+fn matches(password: &str, hash: &str) -> bool {
+    if hash.starts_with("$2") {
+        return bcrypt::verify(password, hash).unwrap_or(false);
+    }
+    Argon2::default().verify_password(password.as_bytes(), hash).is_ok()
+}
+
+/// What came of a look at somebody's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
+    /// There is none.
+    Missing,
+    /// Too many are being checked.
+    Busy,
+}
+
+/// Checks passwords and remembers those that were right.
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    key: Tag,
+    known: RwLock<HashMap<Tag, u64>>,
+    checks: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+impl Passwords {
+    /// With a key of its own.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+        Ok(Self {
+            key,
+            known: RwLock::default(),
+            checks: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Semaphore::new(AT_ONCE + WAITING),
+        })
+    }
+
+    /// Whether this was right a moment ago.
+    pub(crate) fn remembers(&self, users: &Users, authorization: &HeaderValue, now_ms: u64) -> bool {
+        let tag = self.tag(users, authorization);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&tag).is_some_and(|until| now_ms < *until)
+    }
+
+    /// Checks what came in `Authorization`.
+    pub(crate) async fn check(&self, users: &Arc<Users>, authorization: Option<&HeaderValue>, now_ms: u64) -> Verdict {
+        let Some(authorization) = authorization else {
+            return Verdict::Missing;
+        };
+        if self.remembers(users, authorization, now_ms) {
+            return Verdict::Right;
+        }
+        let Some((name, password)) = basic(authorization) else {
+            return Verdict::Missing;
+        };
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            return Verdict::Busy;
+        };
+        let Ok(check) = Arc::clone(&self.checks).acquire_owned().await else {
+            return Verdict::Busy;
+        };
+        let asked = Arc::clone(users);
+        // The permit goes along: what was begun takes its time also when the client is gone.
+        let checked = tokio::task::spawn_blocking(move || {
+            let admitted = asked.admits(&name, &password);
+            drop(check);
+            admitted
+        });
+        if !checked.await.unwrap_or(false) {
+            return Verdict::Wrong;
+        }
+        self.remember(self.tag(users, authorization), now_ms);
+        Verdict::Right
+    }
+
+    fn remember(&self, tag: Tag, now_ms: u64) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_REMEMBERED {
+            known.retain(|_, until| now_ms < *until);
+        }
+        if known.len() >= MOST_REMEMBERED {
+            // So many at once: they are checked again, each when it comes.
+            known.clear();
+        }
+        let remembered_ms = u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX);
+        known.insert(tag, now_ms.saturating_add(remembered_ms));
+    }
+
+    fn tag(&self, users: &Users, authorization: &HeaderValue) -> Tag {
+        // The key and the fingerprint have a fixed length, so that nothing can be read in two ways;
+        // hashed twice, so that it cannot be continued.
+        let inner = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(users.fingerprint)
+            .chain_update(authorization.as_bytes())
+            .finalize();
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update(inner)
+            .finalize()
+            .into()
+    }
+}
+
+/// Name and password (RFC 7617).
+fn basic(authorization: &HeaderValue) -> Option<(String, String)> {
+    let text = authorization
+        .to_str()
+        .ok()
+        .filter(|text| text.len() <= AUTHORIZATION_BYTES)?;
+    let (scheme, code) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let plain = String::from_utf8(STANDARD.decode(code.trim()).ok()?).ok()?;
+    let (name, password) = plain.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::password_hash::PasswordHasher as _;
+
+    use super::*;
+
+    fn users() -> Arc<Users> {
+        let params = argon2::Params::new(64, 1, 1, None).unwrap();
+        let hasher = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let anna = hasher.hash_password_with_salt(b"geheim", b"0123456789abcdef").unwrap();
+        let ben = bcrypt::hash("swordfish", 4).unwrap();
+        let user = |name: &str, hash: String| User {
+            name: name.to_owned(),
+            hash,
+        };
+        Arc::new(Users::new(&[user("anna", anna.to_string()), user("ben", ben)]))
+    }
+
+    fn authorization(text: &str) -> HeaderValue {
+        HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(text))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn both_kinds_of_hashes_are_understood_and_nothing_else_is_let_in() {
+        let (passwords, users) = (Passwords::new().unwrap(), users());
+        let verdict = async |text: &str| passwords.check(&users, Some(&authorization(text)), 0).await;
+        assert_eq!(verdict("anna:geheim").await, Verdict::Right);
+        assert_eq!(verdict("ben:swordfish").await, Verdict::Right);
+        for wrong in [
+            "anna:swordfish",
+            "ben:geheim",
+            "carl:geheim",
+            "anna:",
+            ":geheim",
+            "Anna:geheim",
+        ] {
+            assert_eq!(verdict(wrong).await, Verdict::Wrong, "{wrong}");
+        }
+        assert_eq!(passwords.check(&users, None, 0).await, Verdict::Missing);
+        for other in ["Bearer abc", "Basic", "Basic ???", "Basic Z2VoZWlt"] {
+            let other = HeaderValue::from_static(other);
+            assert_eq!(passwords.check(&users, Some(&other), 0).await, Verdict::Missing);
+        }
+        let nobody = Arc::new(Users::new(&[]));
+        let tried = passwords.check(&nobody, Some(&authorization("anna:geheim")), 0).await;
+        assert_eq!(tried, Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn what_was_right_is_remembered_for_a_while_and_only_for_these_users() {
+        let (passwords, users) = (Passwords::new().unwrap(), users());
+        let header = authorization("anna:geheim");
+        assert!(!passwords.remembers(&users, &header, 0));
+        passwords.check(&users, Some(&header), 0).await;
+        assert!(passwords.remembers(&users, &header, 299_999));
+        assert!(!passwords.remembers(&users, &header, 300_000));
+        assert!(!passwords.remembers(&users, &authorization("anna:geheimx"), 0));
+        let mut fewer = users.users.clone();
+        fewer.pop();
+        assert!(
+            !passwords.remembers(&Users::new(&fewer), &header, 0),
+            "others, so another rule"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded() {
+        let passwords = Passwords::new().unwrap();
+        for number in 0..3 * MOST_REMEMBERED {
+            let mut tag = [0; 32];
+            tag[..8].copy_from_slice(&number.to_le_bytes());
+            passwords.remember(tag, 0);
+        }
+        assert!(passwords.known.read().unwrap().len() <= MOST_REMEMBERED);
+    }
+}

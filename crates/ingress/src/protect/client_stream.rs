@@ -1,0 +1,224 @@
+//! A client's stream, watched: it breaks where the head of a request does not come to its end, and
+//! where what is sent is not taken; and it does not slam the door on a client that is still
+//! sending what nobody wants.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::connections::Activity;
+use super::pace::Pace;
+use crate::node::Shared;
+
+/// How long, and how many bytes, a client may go on sending after it was refused. Closing at once
+/// would make its system throw away the answer that it has not read.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 << 20;
+
+/// Whether heads of requests come as bytes of their own (HTTP/1) or in frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heads {
+    Plain,
+    Framed,
+}
+
+/// A client's stream, of which the beginning was read already.
+#[derive(Debug)]
+pub(crate) struct ClientStream<S> {
+    read: Bytes,
+    stream: S,
+    heads: Heads,
+    shared: Arc<Shared>,
+    activity: Arc<Activity>,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
+    answer_pace: Pace,
+    /// By how many requests there were when it began, the head that is coming.
+    head: Option<Head>,
+    lingering: Option<Lingering>,
+}
+
+#[derive(Debug)]
+struct Head {
+    requests: u64,
+    began_ms: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+struct Lingering {
+    timer: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+impl<S> ClientStream<S> {
+    pub(crate) fn new(stream: S, read: Bytes, heads: Heads, shared: Arc<Shared>, activity: Arc<Activity>) -> Self {
+        Self {
+            read,
+            stream,
+            heads,
+            shared,
+            activity,
+            stalled: None,
+            answer_pace: Pace::default(),
+            head: None,
+            lingering: None,
+        }
+    }
+
+    /// Watches over the outcome of a write of so many bytes.
+    fn watched<T: Copy>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl FnOnce(T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(outcome) = &written {
+            if self.stalled.take().is_some()
+                && let Ok(outcome) = outcome
+            {
+                let bytes = u64::try_from(bytes(*outcome)).unwrap_or(u64::MAX);
+                if !self
+                    .answer_pace
+                    .moved(self.shared.limits.answer_pace, self.shared.clock.now_ms(), bytes)
+                {
+                    return Poll::Ready(Err(slow("it takes what is sent to it too slowly")));
+                }
+            }
+            return written;
+        }
+        let timeout = self.shared.limits.write_stall_timeout;
+        if self.stalled.is_none() {
+            self.answer_pace.wait(self.shared.clock.now_ms());
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(slow("it takes nothing of what is sent to it")))
+    }
+
+    /// Notes that bytes came, which may be the beginning of a head.
+    fn came(&mut self) {
+        if self.heads == Heads::Framed || !self.activity.is_idle() {
+            return;
+        }
+        let requests = self.activity.begun();
+        if self.head.as_ref().is_none_or(|head| head.requests != requests) {
+            self.head = Some(Head {
+                requests,
+                began_ms: self.shared.clock.now_ms(),
+                timer: None,
+            });
+        }
+    }
+
+    /// Ready if a head has begun to come and did not come to its end in time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(head) = &mut self.head else {
+            return Poll::Pending;
+        };
+        if head.requests != self.activity.begun() || !self.activity.is_idle() {
+            self.head = None;
+            return Poll::Pending;
+        }
+        let waited = Duration::from_millis(self.shared.clock.now_ms().saturating_sub(head.began_ms));
+        let left = self.shared.limits.header_read_timeout.saturating_sub(waited);
+        let timer = head.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+fn slow(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let length = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read[..length]);
+            self.read.advance(length);
+            if self.read.is_empty() {
+                // Gives the memory back.
+                self.read = Bytes::new();
+            }
+            self.came();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() && buffer.filled().len() > before {
+            self.came();
+        }
+        // Also where something came: who dribbles is always ready with a byte.
+        if self.head.is_some() && self.poll_late(cx).is_ready() {
+            return Poll::Ready(Err(slow("the head of a request does not come to its end")));
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + Unpin> ClientStream<S> {
+    /// Takes what still comes of a client that was refused, until it ends or it has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Lingering {
+            timer: Box::pin(sleep(LINGER)),
+            bytes: 0,
+        });
+        let mut space = [0; 16 << 10];
+        while lingering.bytes < LINGER_BYTES {
+            if lingering.timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            match (ready!(read), buffer.filled().len()) {
+                (Ok(()), 1..) => lingering.bytes += buffer.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.watched(cx, written, |bytes| bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.watched(cx, written, |bytes| bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // How much went out with it is not known; enough not to be held against the client.
+        self.watched(cx, flushed, |()| 64 << 10)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.watched(cx, shut, |()| 64 << 10))?;
+        }
+        if self.activity.was_refused() {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Weir takes its own place, under load, and nothing fails.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::load::{Load, LoadOptions};
+use e2e::processes::Part;
+use e2e::{Repository, Weir, until};
+
+/// How many upgrades the test under load makes.
+const UPGRADES: u32 = 3;
+
+/// An upgrade of a Weir to the very program that it is.
+async fn upgrade(weir: &Weir, arguments: &[&str]) -> Result<e2e::weir::Outcome> {
+    let data = weir.data.to_string_lossy().into_owned();
+    weir.cli(&weir.data, &[&["upgrade", "--data", &data], arguments].concat())
+        .await
+}
+
+pub(crate) async fn upgrades_under_load_fail_no_request() -> Result<()> {
+    let weir = Weir::start("upgrades").await?;
+    let result = upgrade_under_load(&weir).await;
+    weir.remove().await?;
+    result
+}
+
+async fn upgrade_under_load(weir: &Weir) -> Result<()> {
+    let repository = Repository::live_probe(weir, "upgraded").await?;
+    let load = Load::start(LoadOptions {
+        http2_per_s: 40,
+        downloads: (2, 16),
+        websocket_life: Some(Duration::from_secs(3)),
+        ..LoadOptions::usual(weir.http, &repository.host(), "/")
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let supervisor = weir.supervisor()?;
+    for _ in 0..UPGRADES {
+        let (node, control) = (weir.pid(Part::Node)?, weir.pid(Part::Control)?);
+        upgrade(weir, &["--drain", "60s"]).await?.ok()?;
+        ensure!(weir.supervisor()? == supervisor, "`weir up` is another process");
+        ensure!(weir.pid(Part::Control)? != control, "control was not replaced");
+        until("the old node has left", Duration::from_secs(70), || async {
+            Ok((!std::path::Path::new(&format!("/proc/{node}")).exists()).then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let report = load.finish().await;
+    println!("{UPGRADES} upgrades: {}", report.summary());
+    report.none_failed()?;
+    // What was served was paid for, by whichever node.
+    let audit = weir.cli(&weir.data, &["ledger", "audit"]).await?.ok();
+    audit.context("the books are not right after upgrades")?;
+    repository.push_version(2).await?.ok()?;
+    repository.serves("/", "probe 2").await?;
+    repository.destroy().await
+}
+
+pub(crate) async fn upgrade_that_cannot_work_changes_nothing_and_says_why() -> Result<()> {
+    let weir = Weir::start("noupgrade").await?;
+    let result = refuse_upgrades(&weir).await;
+    weir.remove().await?;
+    result
+}
+
+async fn refuse_upgrades(weir: &Weir) -> Result<()> {
+    let node = weir.pid(Part::Node)?;
+    upgrade(weir, &["/bin/true"])
+        .await?
+        .refused(&["is no Weir that can take over"])?;
+    upgrade(weir, &["/nowhere/weir"]).await?.refused(&["/nowhere/weir"])?;
+    // It says that it is one, but its node dies at once.
+    let liar = weir.data.join("liar");
+    let build = weir.cli(&weir.data, &["version", "--build"]).await?.ok()?.stdout;
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = version ]; then cat <<'WORDS'\n{build}\nWORDS\nexit 0; fi\necho no such luck >&2\nexit 3\n"
+    );
+    std::fs::write(&liar, script)?;
+    std::fs::set_permissions(&liar, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let path = liar.to_string_lossy().into_owned();
+    upgrade(weir, &[&path])
+        .await?
+        .refused(&["did not become ready", "no such luck"])?;
+    ensure!(weir.pid(Part::Node)? == node, "the node that served is gone");
+    weir.wait_until_healthy().await?;
+    // Killed in the middle of one, it is whole after a start.
+    let begun = upgrade(weir, &[]);
+    let killed = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        weir.cut_power().await
+    };
+    let (_, killed) = tokio::join!(begun, killed);
+    killed?;
+    weir.start_again().await?;
+    upgrade(weir, &[]).await?.ok()?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Runs what reads hostile bytes under libFuzzer (`fuzz/`), one target after the other.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+const SECONDS: u32 = 60;
+
+/// `[TARGET] [--seconds N]`; all targets unless one is named.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let mut seconds = SECONDS;
+    let mut only = None;
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--seconds" => seconds = words.next().context("--seconds needs a number")?.parse()?,
+            name if !name.starts_with('-') => only = Some(name),
+            other => bail!("unknown option: {other}"),
+        }
+    }
+    let folder = e2e::root().join("fuzz");
+    let targets = targets(&folder)?;
+    if let Some(name) = only
+        && !targets.iter().any(|target| target == name)
+    {
+        bail!("there is no target {name}; there is: {}", targets.join(", "));
+    }
+    let mut failed = Vec::new();
+    for target in targets.iter().filter(|target| only.is_none_or(|name| name == *target)) {
+        println!("\n=== {target}: {seconds} s");
+        let status = Command::new("cargo")
+            .args(["+nightly", "fuzz", "run", target, "--"])
+            .args([
+                format!("-max_total_time={seconds}"),
+                "-timeout=10".to_owned(),
+                "-rss_limit_mb=2048".to_owned(),
+            ])
+            .current_dir(&folder)
+            .status()
+            .context(
+                "cannot run cargo; the targets need `rustup toolchain install nightly` and `cargo install cargo-fuzz`",
+            )?;
+        if !status.success() {
+            failed.push(target.as_str());
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "found something, or could not be built: {}; what was found lies in fuzz/artifacts",
+            failed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn targets(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder.join("fuzz_targets"))? {
+        let path = entry?.path();
+        if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
