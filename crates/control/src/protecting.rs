@@ -269,11 +269,15 @@ pub(crate) async fn in_force<'a>(
                 Vec::new()
             })
         };
-        let layered = apps.into_iter().map(|(name, spec)| {
+        let mut all: BTreeMap<AppName, Vec<Layer>> = BTreeMap::new();
+        for (name, spec) in apps {
             let layers = layers_of(&name, &spec, users);
-            (name, layers)
-        });
-        layered.collect::<BTreeMap<AppName, Vec<Layer>>>()
+            let known = all.entry(name).or_default();
+            // Two releases of an app mostly say the same.
+            let new = layers.into_iter().filter(|layer| !known.contains(layer));
+            known.extend(new.collect::<Vec<_>>());
+        }
+        all
     };
     let apps = match asks {
         // Hashing takes a while.

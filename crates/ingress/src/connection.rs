@@ -31,7 +31,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Read at most so much to find out the protocol; enough for most requests' heads.
 const FIRST_READ_BYTES: usize = 2 * 1024;
 /// Requests at once on one HTTP/2 connection.
-const HTTP2_STREAMS: u32 = 250;
+const HTTP2_STREAMS: u32 = 128;
+/// What a stream keeps that its client does not take, in bytes.
+const HTTP2_SEND_BYTES: usize = 64 * 1024;
 /// Requests that a client has taken back and that were not looked at yet; one that has more ("rapid
 /// reset") is cut off.
 const HTTP2_PENDING_RESETS: usize = 20;
@@ -66,6 +68,7 @@ impl Protocols {
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS)
+            .max_send_buf_size(HTTP2_SEND_BYTES)
             .max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(SLACK)).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS)
             .max_local_error_reset_streams(HTTP2_LOCAL_RESETS)

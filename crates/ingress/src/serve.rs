@@ -71,6 +71,8 @@ struct Call {
     scheme: &'static str,
     /// What the cache knows of it.
     way: Way,
+    /// What seemed to be kept was not there: it waits for an instance like any other request.
+    needs_instance: bool,
     /// What goes to the instance; not there while it is being sent.
     outgoing: Option<Request<RequestBody>>,
     /// The client gets it back.
@@ -123,6 +125,7 @@ impl Call {
             target,
             scheme,
             way: Way::default(),
+            needs_instance: false,
             hsts: None,
             request_id: None,
             outgoing: Some(outgoing),
@@ -245,7 +248,10 @@ async fn phases(
             return Ok(answer);
         }
         if !matches!(route.state, RouteState::Serve) {
-            // What was kept a moment ago is gone, so that it has to wait after all.
+            // What was kept a moment ago is gone, so that it has to wait after all; nobody is to
+            // wait for it meanwhile.
+            call.needs_instance = true;
+            call.way.leave_the_lead();
             continue;
         }
         match ask(worker, &route, call, seen).await {
@@ -316,6 +322,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
         .uri
         .path_and_query()
         .cloned()
+        .and_then(with_path)
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let repeatable = match (body.is_empty(), parts.method.is_idempotent()) {
         (true, true) => Repeatable::Yes,
@@ -338,6 +345,14 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
             repeatable,
         )
     })
+}
+
+/// A query alone is one of the root (RFC 9112, 3.2.1).
+fn with_path(target: PathAndQuery) -> Option<PathAndQuery> {
+    if target.as_str().starts_with('?') {
+        return format!("/{target}").parse().ok();
+    }
+    Some(target)
 }
 
 /// The route that serves; waits while it is held. Before that the host may send it elsewhere.
@@ -387,7 +402,9 @@ async fn find_route(
             Ok(Some(canary::choose(route, headers, &mut call.visitor)))
         }
         // What needs no instance need not wait for one.
-        RouteState::Hold { .. } | RouteState::Asleep { .. } if cached::would_answer(worker, &route, call) => {
+        RouteState::Hold { .. } | RouteState::Asleep { .. }
+            if !call.needs_instance && cached::would_answer(worker, &route, call) =>
+        {
             Ok(Some(route))
         }
         RouteState::Hold { timeout_ms } => {
@@ -439,6 +456,7 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
     // The times in the queue and for an instance count from when the hold ends.
     call.queue_deadline = None;
     call.unreachable_deadline = None;
+    call.needs_instance = false;
     let _waiting = shared.waiting();
     if shared.table_changed(epoch, deadline).await {
         Hold::Ended

@@ -36,6 +36,7 @@ use crate::admission::Gate;
 use crate::instance::{Instance, Phase};
 use crate::node::Shared;
 use crate::process::Habits;
+use crate::succession::Succession;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(125);
@@ -139,6 +140,7 @@ struct Bed {
     /// Those that the engine has to be told of.
     went_on: tokio::sync::mpsc::UnboundedSender<InstanceId>,
     report_wanted: Arc<Notify>,
+    succession: Succession,
 }
 
 impl Rest {
@@ -162,7 +164,8 @@ impl Rest {
             DROWSY => {}
             _asleep => {
                 let is_paid = |paying: &watch::Receiver<BTreeSet<InstanceId>>| paying.borrow().contains(&bed.instance);
-                if !bed.paying.as_ref().is_none_or(is_paid) {
+                // Where this node is about to end, the one after it pays.
+                if !bed.succession.is_draining() && !bed.paying.as_ref().is_none_or(is_paid) {
                     return false;
                 }
                 if let Err(error) = bed.freezer.thaw() {
@@ -495,7 +498,9 @@ impl Dormitory {
             return false;
         };
         if instance.rest.bed.get().is_none() {
-            if !(is_new || self.looks.is_multiple_of(FIND_EVERY)) {
+            // Who has requests may stand still for want of a freezer here.
+            let is_due = is_new || self.looks.is_multiple_of(FIND_EVERY);
+            if !(is_due || is_busy(instance) && self.looks.is_multiple_of(2)) {
                 return false;
             }
             let found = tokio::time::timeout(FIND_PATIENCE, sleeping.freezers.find(id)).await;
@@ -522,6 +527,10 @@ impl Dormitory {
                 }
             }
             DROWSY if quiet_ms < after_ms => {
+                instance.rest.rouse();
+            }
+            // What it has was sent before it was known to sleep.
+            ASLEEP if is_busy(instance) => {
                 instance.rest.rouse();
             }
             DROWSY if instance.phase() == Phase::Active => {
@@ -556,6 +565,7 @@ impl Dormitory {
             woken: Arc::clone(&sleeping.woken),
             went_on: self.went_on.clone(),
             report_wanted: Arc::clone(&self.shared.report_wanted),
+            succession: self.shared.succession.clone(),
         };
         // Nobody else makes one.
         let _made = instance.rest.bed.set(bed);

@@ -138,7 +138,8 @@ impl CompiledRoute {
 
 impl CompiledRoute {
     fn answers(&self, method: &Method) -> bool {
-        self.methods.is_empty() || self.methods.contains(method)
+        let is = |named: &Method| named.as_str().eq_ignore_ascii_case(method.as_str());
+        self.methods.is_empty() || self.methods.iter().any(is)
     }
 }
 

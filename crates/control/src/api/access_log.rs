@@ -120,10 +120,18 @@ async fn shown(context: &Context, project: &Project, environment: &Environment) 
     Ok(AccessLog {
         apps: apps.collect(),
         shipping: shipped.map(|shipped| AccessLogShipping {
-            url: shipped.shipping.url,
+            url: shown_url(&shipped.shipping.url),
             allow_private: shipped.shipping.private,
             sent_until: shipped.sent_ms.map(instant),
             problem: shipped.problem,
         }),
     })
+}
+
+/// Scheme and host: collectors take keys in the rest of it.
+fn shown_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}/…")
 }

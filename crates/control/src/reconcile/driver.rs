@@ -448,6 +448,11 @@ impl Worker {
         let serving = switching
             .or(wanted.desired.live.as_ref())
             .or(wanted.desired.in_progress.last());
+        let canary = wanted
+            .desired
+            .in_progress
+            .iter()
+            .filter(|target| target.state == DeploymentState::Canary);
         let routes = EnvironmentRoutes {
             title: wanted.title(),
             main_app: serving
@@ -461,7 +466,8 @@ impl Worker {
             protections: protecting::in_force(
                 &self.context,
                 self.environment,
-                serving.into_iter().flat_map(Target::specs),
+                // A canary answers under the same hosts: what stands before it stands there, too.
+                serving.into_iter().chain(canary).flat_map(Target::specs),
             )
             .await?,
             guard: guarding::rules(

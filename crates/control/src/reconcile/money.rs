@@ -169,7 +169,11 @@ impl Worker {
                         self.refused.insert(spec.labels.deployment, words);
                     } else {
                         let key = (spec.labels.app.clone(), spec.labels.process.clone());
-                        let there = there_of(observed, &key);
+                        let bought = affordable.iter().filter(|spec: &&InstanceSpec| {
+                            (&spec.labels.app, &spec.labels.process) == (&key.0, &key.1)
+                        });
+                        let bought = u32::try_from(bought.count()).unwrap_or(u32::MAX);
+                        let there = there_of(observed, &key).saturating_add(bought);
                         let scalers = &self.context.reconciler.shared.scalers;
                         scalers.no_room(self.environment, &key, there, now_ms);
                     }

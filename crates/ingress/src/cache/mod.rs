@@ -316,13 +316,7 @@ impl Cache {
         }
         way.changes = !request.method().is_safe();
         way.begun = None;
-        let headers = request.headers();
-        let plain = matches!(*request.method(), Method::GET | Method::HEAD)
-            && request.body().is_empty()
-            && !headers.contains_key(header::UPGRADE)
-            && !headers.contains_key(header::IF_MATCH)
-            && !headers.contains_key(header::IF_UNMODIFIED_SINCE);
-        if !plain || !route.cache.store || self.shelves.limit() == 0 {
+        if !may_be_kept(request) || !route.cache.store || self.shelves.limit() == 0 {
             return false;
         }
         way.begun = Some(Begun {
@@ -344,7 +338,7 @@ impl Cache {
         let Some(request) = request.filter(|_| route.cache.store && !route.shelf.is_empty()) else {
             return false;
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_empty() {
+        if !may_be_kept(request) {
             return false;
         }
         let found = find(route, &address.key(address.scheme), request.headers());
@@ -465,7 +459,8 @@ impl Cache {
         for name in parts.headers.keys().filter(|name| may_freshen(name)) {
             headers.remove(name);
             for value in parts.headers.get_all(name) {
-                headers.append(name, value.clone());
+                let (name, value) = alone(name, value);
+                headers.append(name, value);
             }
         }
         let asked = Asked::of(way.client.as_ref().unwrap_or(request));
@@ -559,6 +554,11 @@ impl Hit {
 }
 
 impl Way {
+    /// Nobody waits any more for what this request would fetch.
+    pub(crate) fn leave_the_lead(&mut self) {
+        self.flight = None;
+    }
+
     /// Whether nobody waits for the answer.
     pub(crate) fn is_renewal(&self) -> bool {
         self.renewal
@@ -659,6 +659,14 @@ fn renew(route: &CompiledRoute, key: &str, way: &Way, entry: Arc<Entry>) -> Look
     Look::Renew(hit, Box::new(renewal))
 }
 
+/// Whether what is kept can be an answer to it at all.
+fn may_be_kept(request: &Request<RequestBody>) -> bool {
+    let for_apps = [header::UPGRADE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_empty()
+        && !for_apps.iter().any(|name| request.headers().contains_key(name))
+}
+
 /// Whether others may wait for this request's answer, and it for theirs: not where it is likely that
 /// each gets another one, and where it gets less than the whole.
 fn may_lead(asked: &Asked, request: &Request<RequestBody>) -> bool {
@@ -687,11 +695,9 @@ fn is_of_one_request(name: &HeaderName) -> bool {
 }
 
 fn kept(key: Box<str>, route: &CompiledRoute, parts: &Parts, (terms, selecting): (Terms, policy::Selecting)) -> Kept {
-    let mut headers = parts.headers.clone();
-    let not_kept: Vec<_> = headers.keys().filter(|name| is_of_one_request(name)).cloned().collect();
-    for name in not_kept {
-        headers.remove(name);
-    }
+    let keeps = |(name, _): &(&HeaderName, &HeaderValue)| !is_of_one_request(name);
+    let fields = parts.headers.iter().filter(keeps);
+    let mut headers: HeaderMap = fields.map(|(name, value)| alone(name, value)).collect();
     headers.remove(header::CONTENT_LENGTH);
     if !headers.contains_key(header::DATE) {
         let since = Duration::from_millis(u64::try_from(unix_ms()).unwrap_or(0));
@@ -709,6 +715,14 @@ fn kept(key: Box<str>, route: &CompiledRoute, parts: &Parts, (terms, selecting):
         terms,
         selecting,
     }
+}
+
+/// A field that does not hold on to the buffer in which it came, which may be much larger.
+fn alone(name: &HeaderName, value: &HeaderValue) -> (HeaderName, HeaderValue) {
+    (
+        HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone()),
+        HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()),
+    )
 }
 
 fn range(purge: &CachePurge) -> Range<'_> {

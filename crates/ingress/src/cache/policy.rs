@@ -323,8 +323,9 @@ fn said(request: &HeaderMap, name: HeaderName) -> (HeaderName, Option<Vec<u8>>) 
     if lines.is_empty() {
         return (name, None);
     }
-    let mut text = lines.join(&b","[..]);
-    text.retain(|byte| *byte != b' ');
+    let text = lines.join(&b","[..]);
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let mut text = parts.join(&b","[..]);
     if name == header::ACCEPT_ENCODING {
         text.make_ascii_lowercase();
         let mut codings: Vec<&[u8]> = text.split(|byte| *byte == b',').collect();

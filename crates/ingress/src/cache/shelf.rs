@@ -75,7 +75,12 @@ impl Entry {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 64)
             .sum();
-        let text = length(head + kept.body.len() + 2 * kept.key.len());
+        let selecting: usize = kept
+            .selecting
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, Vec::len) + 64)
+            .sum();
+        let text = length(head + selecting + kept.body.len() + 2 * kept.key.len());
         Self {
             key: kept.key,
             deployment: kept.deployment,

@@ -106,11 +106,28 @@ impl Passwords {
         })
     }
 
-    /// Whether this was right a moment ago.
+    /// Whether this was right a moment ago. Who goes on using it is not asked again.
     pub(crate) fn remembers(&self, users: &Users, authorization: &HeaderValue, now_ms: u64) -> bool {
-        let tag = self.tag(users, authorization);
+        let Some((name, password)) = basic(authorization) else {
+            return false;
+        };
+        self.knows(self.tag(users, &name, &password), now_ms)
+    }
+
+    fn knows(&self, tag: Tag, now_ms: u64) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&tag).is_some_and(|until| now_ms < *until)
+        let until = known.get(&tag).copied();
+        drop(known);
+        let Some(left) = until
+            .and_then(|until| until.checked_sub(now_ms))
+            .filter(|left| *left > 0)
+        else {
+            return false;
+        };
+        if left < remembered_ms() / 2 {
+            self.remember(tag, now_ms);
+        }
+        true
     }
 
     /// Checks what came in `Authorization`.
@@ -118,18 +135,23 @@ impl Passwords {
         let Some(authorization) = authorization else {
             return Verdict::Missing;
         };
-        if self.remembers(users, authorization, now_ms) {
-            return Verdict::Right;
-        }
         let Some((name, password)) = basic(authorization) else {
             return Verdict::Missing;
         };
+        let tag = self.tag(users, &name, &password);
+        if self.knows(tag, now_ms) {
+            return Verdict::Right;
+        }
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Verdict::Busy;
         };
         let Ok(check) = Arc::clone(&self.checks).acquire_owned().await else {
             return Verdict::Busy;
         };
+        // Somebody who came with the same may just have been found right.
+        if self.knows(tag, now_ms) {
+            return Verdict::Right;
+        }
         let asked = Arc::clone(users);
         // The permit goes along: what was begun takes its time also when the client is gone.
         let checked = tokio::task::spawn_blocking(move || {
@@ -140,7 +162,7 @@ impl Passwords {
         if !checked.await.unwrap_or(false) {
             return Verdict::Wrong;
         }
-        self.remember(self.tag(users, authorization), now_ms);
+        self.remember(tag, now_ms);
         Verdict::Right
     }
 
@@ -153,17 +175,19 @@ impl Passwords {
             // So many at once: they are checked again, each when it comes.
             known.clear();
         }
-        let remembered_ms = u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX);
-        known.insert(tag, now_ms.saturating_add(remembered_ms));
+        known.insert(tag, now_ms.saturating_add(remembered_ms()));
     }
 
-    fn tag(&self, users: &Users, authorization: &HeaderValue) -> Tag {
-        // The key and the fingerprint have a fixed length, so that nothing can be read in two ways;
-        // hashed twice, so that it cannot be continued.
+    /// Of what is meant, however it was spelled.
+    fn tag(&self, users: &Users, name: &str, password: &str) -> Tag {
+        // The key and the fingerprint have a fixed length and no name has a colon, so that nothing
+        // can be read in two ways; hashed twice, so that it cannot be continued.
         let inner = Sha256::new()
             .chain_update(self.key)
             .chain_update(users.fingerprint)
-            .chain_update(authorization.as_bytes())
+            .chain_update(name)
+            .chain_update(":")
+            .chain_update(password)
             .finalize();
         Sha256::new()
             .chain_update(self.key)
@@ -171,6 +195,10 @@ impl Passwords {
             .finalize()
             .into()
     }
+}
+
+fn remembered_ms() -> u64 {
+    u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Name and password (RFC 7617).
@@ -242,8 +270,11 @@ mod tests {
         let header = authorization("anna:geheim");
         assert!(!passwords.remembers(&users, &header, 0));
         passwords.check(&users, Some(&header), 0).await;
-        assert!(passwords.remembers(&users, &header, 299_999));
         assert!(!passwords.remembers(&users, &header, 300_000));
+        assert!(passwords.remembers(&users, &authorization("anna:geheim"), 299_999));
+        // It was used, and is remembered for longer.
+        assert!(passwords.remembers(&users, &header, 599_998));
+        assert!(!passwords.remembers(&users, &header, 1_200_000));
         assert!(!passwords.remembers(&users, &authorization("anna:geheimx"), 0));
         let mut fewer = users.users.clone();
         fewer.pop();

@@ -96,11 +96,20 @@ impl CompiledLayer {
         }
     }
 
-    fn covers(&self, method: &Method, path: &str, lenient: &str) -> bool {
+    fn is_for(&self, method: &Method) -> bool {
         // A HEAD is a GET without its body (RFC 9110, 9.3.2), and apps answer it so.
         let read_as = if method == Method::HEAD { &Method::GET } else { method };
-        (self.methods.is_empty() || self.methods.contains(method) || self.methods.contains(read_as))
-            && (prefix_matches(&self.prefix, path) || prefix_matches(&self.lenient, lenient))
+        // Some apps take `post` for POST.
+        let is = |named: &Method| {
+            [method, read_as]
+                .iter()
+                .any(|it| named.as_str().eq_ignore_ascii_case(it.as_str()))
+        };
+        self.methods.is_empty() || self.methods.iter().any(is)
+    }
+
+    fn covers(&self, path: &str, lenient: &str) -> bool {
+        prefix_matches(&self.prefix, path) || prefix_matches(&self.lenient, lenient)
     }
 }
 
@@ -153,10 +162,11 @@ pub(crate) async fn pass(
     }
     let path = request.uri().path();
     let lenient = path::lenient(path);
+    let any = path::may_mean_any(path);
     let covering: Vec<&CompiledLayer> = fence
         .layers
         .iter()
-        .filter(|layer| layer.covers(request.method(), path, &lenient))
+        .filter(|layer| layer.is_for(request.method()) && (any || layer.covers(path, &lenient)))
         .collect();
     for layer in &covering {
         if let Some(rate) = &layer.rate
@@ -175,7 +185,8 @@ pub(crate) async fn pass(
         // It was for us; an app has no business with it.
         request.headers_mut().remove(header::AUTHORIZATION);
     }
-    let most = covering.iter().rev().find_map(|layer| layer.max_body_bytes);
+    let mut limits = covering.iter().rev().filter_map(|layer| layer.max_body_bytes);
+    let most = if any { limits.min() } else { limits.next() };
     let Some(most) = most else { return Ok(()) };
     if announced(request.headers()).is_some_and(|announced| announced > most) {
         let page = Page::body_too_large(&fence.title, most);
@@ -278,6 +289,9 @@ async fn ask_password(
             let page = Page::password_wanted(&fence.title);
             fence.refuse(|refused| &refused.password, page)
         }
-        Verdict::Busy => Err(Page::passwords_busy()),
+        Verdict::Busy => {
+            tries().give_back(wrong);
+            Err(Page::passwords_busy())
+        }
     }
 }

@@ -12,14 +12,7 @@ pub(crate) fn lenient(path: &str) -> Cow<'_, str> {
     if is_plain(path) {
         return Cow::Borrowed(path);
     }
-    let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..MOST_DECODINGS {
-        if !bytes.contains(&b'%') {
-            break;
-        }
-        bytes = decoded(&bytes);
-    }
-    let text = String::from_utf8_lossy(&bytes).to_lowercase();
+    let text = decoded_throughout(path).to_lowercase();
     let mut segments: Vec<&str> = Vec::new();
     for segment in text.split(['/', '\\']) {
         match segment.split(';').next().unwrap_or_default() {
@@ -29,6 +22,29 @@ pub(crate) fn lenient(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(format!("/{}", segments.join("/")))
+}
+
+/// Whether apps read it so differently that it may mean any path: it goes back up, or begins like
+/// the name of a host. No browser sends that.
+pub(crate) fn may_mean_any(path: &str) -> bool {
+    if is_plain(path) {
+        return false;
+    }
+    let text = decoded_throughout(path);
+    let is_slash = |letter: char| matches!(letter, '/' | '\\');
+    let goes_up = |segment: &str| segment.split(';').next().is_some_and(|name| name.trim() == "..");
+    text.chars().take(2).filter(|letter| is_slash(*letter)).count() == 2 || text.split(is_slash).any(goes_up)
+}
+
+fn decoded_throughout(path: &str) -> String {
+    let mut bytes = path.as_bytes().to_vec();
+    for _ in 0..MOST_DECODINGS {
+        if !bytes.contains(&b'%') {
+            break;
+        }
+        bytes = decoded(&bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether it can be read in one way only.
@@ -84,6 +100,37 @@ mod tests {
             "/y/.%2E/admin/x",
         ] {
             assert_eq!(lenient(spelling), "/admin/x", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_apps_read_in_many_ways_may_mean_any_path() {
+        for path in [
+            "//x/admin",
+            "/\\x/admin",
+            "/%2fx/admin",
+            "/a%2fb/../admin",
+            "/a;%2fb/../admin",
+            "/api//../admin",
+            "/api/;/../admin",
+            "/api/%252e/../admin",
+            "/Admin/../x",
+            "/%61dmin/../x",
+            "/%61dmin/%252e%252e/x",
+            "/y/..;a=b/x",
+        ] {
+            assert!(may_mean_any(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/a//b",
+            "/a/.b/..c/d..",
+            "/%61dmin",
+            "/a;b/c",
+            "/.well-known/x",
+            "*",
+        ] {
+            assert!(!may_mean_any(path), "{path}");
         }
     }
 

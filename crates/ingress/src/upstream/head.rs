@@ -87,6 +87,9 @@ pub(super) fn read(buffer: &mut BytesMut, end: &mut EndOfHead, to_head: bool) ->
     parse(&bytes, to_head).map(Some)
 }
 
+/// Longest words beside a status that are passed on, in bytes; they are not paid for.
+const LONGEST_REASON: usize = 64;
+
 fn parse(bytes: &Bytes, to_head: bool) -> Result<Head, BadAnswer> {
     let mut fields = [MaybeUninit::uninit(); MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
@@ -103,7 +106,7 @@ fn parse(bytes: &Bytes, to_head: bool) -> Result<Head, BadAnswer> {
     let status = StatusCode::from_u16(code).map_err(|_| BadAnswer("its status is none"))?;
     let reason = response
         .reason
-        .filter(|reason| !reason.is_empty() && status.canonical_reason() != Some(*reason))
+        .filter(|reason| (1..=LONGEST_REASON).contains(&reason.len()) && status.canonical_reason() != Some(*reason))
         .and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
     let (headers, marks) = collect(bytes, response.headers)?;
     let is_http11 = minor == 1;

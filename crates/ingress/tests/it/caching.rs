@@ -385,6 +385,14 @@ async fn while_the_app_sleeps_its_kept_answers_are_given_but_not_while_it_is_pau
         .await;
     assert_eq!(cache_of(&node.get(path).await), Some("hit"));
     assert_eq!(node.get("/other").await.weir(), Some("hold-timeout"));
+    // What is kept is no answer to this one, which therefore waits like the others.
+    let mut stream = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: shop.localhost\r\nif-match: \"x\"\r\nconnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut read = String::new();
+    let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut read));
+    reading.await.expect("an answer in time").unwrap();
+    assert!(read.contains("x-weir: hold-timeout"), "{read}");
     let unpaid = RouteState::Unpaid {
         message: "The cap is reached.".to_owned(),
         retry_after_s: 0,
