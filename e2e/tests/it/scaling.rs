@@ -121,6 +121,9 @@ pub(crate) async fn instances_follow_the_load_and_no_request_fails() -> Result<(
     let report = load.finish().await.none_failed()?;
     println!("{}", report.summary());
     let options = LoadOptions {
+        // So few that a busy machine, too, seldom has two of them at once.
+        kept_alive_per_s: 4,
+        fresh_per_s: 2,
         slow: 0,
         websockets: 0,
         ..LoadOptions::usual(weir.http, "tide.localhost", "/")
@@ -128,7 +131,10 @@ pub(crate) async fn instances_follow_the_load_and_no_request_fails() -> Result<(
     let load = Load::start(options);
     until("one is enough again", Duration::from_secs(120), || async {
         let web = web(&repository, "tide").await?;
-        Ok((web["wanted"] == 1 && states(&web) == ["ready"]).then_some(()))
+        let states = states(&web);
+        // That of the release before is kept for a rollback.
+        let run = states.iter().filter(|state| *state != "frozen");
+        Ok((web["wanted"] == 1 && run.eq(["ready"])).then_some(()))
     })
     .await?;
     let report = load.finish().await.none_failed()?;
