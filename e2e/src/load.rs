@@ -103,6 +103,8 @@ pub struct Report {
     pub echoed: u64,
     /// Websockets that ended because their release was drained.
     pub drained: u64,
+    /// Requests over HTTP/2 that were sent again because a GOAWAY said that they were not begun.
+    pub repeated: u64,
 }
 
 impl Report {
@@ -129,7 +131,7 @@ impl Report {
     /// One line for people.
     pub fn summary(&self) -> String {
         format!(
-            "{} requests sent, {} failed; median {:.1?}, 99 % {:.1?}, longest {:.1?}; {} echoed by websockets, {} of which were drained",
+            "{} requests sent, {} failed; median {:.1?}, 99 % {:.1?}, longest {:.1?}; {} echoed by websockets, {} of which were drained; {} repeated after GOAWAY",
             self.sent(),
             self.failed(),
             self.percentile(50),
@@ -137,6 +139,7 @@ impl Report {
             self.longest,
             self.echoed,
             self.drained,
+            self.repeated,
         )
     }
 
@@ -158,6 +161,9 @@ fn percentile(times_us: &[u64], percent: usize) -> Duration {
     let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
     Duration::from_micros(times.get(index).copied().unwrap_or(0))
 }
+
+/// How often a request over HTTP/2 is sent at most.
+const MOST_TRIES: u32 = 4;
 
 struct Shared {
     options: LoadOptions,
@@ -345,26 +351,26 @@ impl Shared {
         Ok(sender)
     }
 
-    /// One that the other side has not taken, because its connection ends in order (GOAWAY), is sent
-    /// again, as every client does: it says so before anything was done.
+    /// A request that the other side has not begun, because its connection ends in order (GOAWAY), is
+    /// sent again, as every client does.
     async fn exchange_http2(&self, path: &str) -> Result<String> {
-        let mut tries = 0;
-        loop {
+        for tries in 1.. {
             let mut sender = self.http2().await?;
             let uri = format!("http://{}:{}{path}", self.options.host, self.options.address.port());
             let request = Request::builder().uri(uri).body(Empty::new())?;
-            let answer = match sender.try_send_request(request).await {
-                Ok(answer) => answer,
+            match sender.try_send_request(request).await {
+                Ok(answer) => return body_of(answer).await,
                 Err(mut refused) => {
-                    tries += 1;
-                    if refused.take_message().is_some() && tries < 4 {
-                        continue;
+                    let sent = refused.take_message().is_none();
+                    let error = refused.into_error();
+                    if tries >= MOST_TRIES || sent && !is_not_begun(&error) {
+                        return Err(error).context("no answer");
                     }
-                    return Err(refused.into_error()).context("no answer");
+                    self.report.lock().unwrap_or_else(PoisonError::into_inner).repeated += 1;
                 }
-            };
-            return body_of(answer).await;
+            }
         }
+        bail!("no answer")
     }
 
     async fn exchange(&self, sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<String> {
@@ -373,6 +379,17 @@ impl Shared {
         let answer = sender.send_request(request).await.context("no answer")?;
         body_of(answer).await
     }
+}
+
+/// Whether a GOAWAY without an error says that the request was not begun: its stream has a greater number
+/// than the last one that the other side took, so that it may be sent again (RFC 9113, 6.8). That happens
+/// when the client's answer to the server's PING overtakes a request that waits to be written. A stream that
+/// was begun and then cut has another error.
+fn is_not_begun(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .any(|cause| cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// The body of an answer that is right and whole.
@@ -678,5 +695,50 @@ mod tests {
             report.wrong.keys().any(|kind| kind.contains("older release")),
             "{report:?}"
         );
+    }
+
+    /// A server of HTTP/2 that takes one request on each connection, says GOAWAY without an error and with
+    /// this last stream, and closes.
+    async fn go_away(last_stream: u8) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                let mut buffer = Vec::new();
+                // The request's HEADERS (type 1) with END_STREAM and END_HEADERS on stream 1.
+                while !buffer.windows(6).any(|bytes| bytes == [1, 5, 0, 0, 0, 1]) {
+                    assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0);
+                }
+                let frame = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream, 0, 0, 0, 0];
+                stream.write_all(&frame).await.unwrap();
+            }
+        });
+        address
+    }
+
+    async fn exchange_http2_once(address: SocketAddr) -> Report {
+        let load = Load::start(LoadOptions {
+            kept_alive_per_s: 0,
+            fresh_per_s: 0,
+            slow: 0,
+            websockets: 0,
+            ..LoadOptions::usual(address, "x", "/")
+        });
+        let result = load.shared.exchange_http2("/").await.map(|_| ());
+        load.shared.record("HTTP/2", None, result);
+        load.finish().await
+    }
+
+    #[tokio::test]
+    async fn what_goaway_says_was_not_begun_is_sent_again() {
+        let report = exchange_http2_once(go_away(0).await).await;
+        assert_eq!((report.repeated, report.failed()), (3, 1), "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_and_then_cut_is_a_failure() {
+        let report = exchange_http2_once(go_away(1).await).await;
+        assert_eq!((report.repeated, report.failed()), (0, 1), "{report:?}");
     }
 }

@@ -27,6 +27,7 @@ pub(crate) async fn upgrades_under_load_fail_no_request() -> Result<()> {
 async fn upgrade_under_load(weir: &Weir) -> Result<()> {
     let repository = Repository::live_probe(weir, "upgraded").await?;
     let load = Load::start(LoadOptions {
+        http2_per_s: 40,
         downloads: (2, 16),
         websocket_life: Some(Duration::from_secs(3)),
         ..LoadOptions::usual(weir.http, &repository.host(), "/")
