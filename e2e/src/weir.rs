@@ -27,6 +27,8 @@ pub struct Weir {
     pub data: PathBuf,
     /// Address of the ingress.
     pub http: SocketAddr,
+    /// The same for TLS, where it speaks it.
+    pub https: Option<SocketAddr>,
     /// Address of the API and the git remotes.
     pub control: SocketAddr,
     binary: PathBuf,
@@ -120,6 +122,16 @@ fn free_port() -> Result<u16> {
         .port())
 }
 
+/// A new one, which nothing else has.
+fn data_folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!(
+        "{}{name}-{}-{:06x}",
+        leftovers::FOLDER_PREFIX,
+        std::process::id(),
+        fastrand::u32(..0x0100_0000)
+    ))
+}
+
 /// Collects the output of a command, and ends the command when it takes too long.
 pub async fn run(mut command: Command, words: &str) -> Result<Outcome> {
     let begin = Instant::now();
@@ -150,20 +162,25 @@ impl Weir {
 
     /// The same with this binary.
     pub async fn start_binary(name: &str, binary: PathBuf) -> Result<Self> {
-        let data = std::env::temp_dir().join(format!(
-            "{}{name}-{}-{:06x}",
-            leftovers::FOLDER_PREFIX,
-            std::process::id(),
-            fastrand::u32(..0x0100_0000)
-        ));
-        Self::start_in(data, binary).await
+        Self::start_in(data_folder(name), binary).await
     }
 
-    /// The same in this data folder.
+    /// The same, and it speaks TLS, too.
+    pub async fn start_with_tls(name: &str, binary: PathBuf) -> Result<Self> {
+        let https = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        Self::start_at(data_folder(name), binary, Some(https)).await
+    }
+
+    /// The same without TLS in this data folder.
     pub async fn start_in(data: PathBuf, binary: PathBuf) -> Result<Self> {
+        Self::start_at(data, binary, None).await
+    }
+
+    async fn start_at(data: PathBuf, binary: PathBuf, https: Option<SocketAddr>) -> Result<Self> {
         std::fs::create_dir_all(&data)?;
         let weir = Self {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            https,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             binary,
             log: data.with_extension("log"),
@@ -183,6 +200,11 @@ impl Weir {
             .arg("--data")
             .arg(&self.data)
             .args(["--http", &self.http.to_string(), "--control", &self.control.to_string()])
+            .args(
+                self.https
+                    .iter()
+                    .flat_map(|address| ["--https".to_owned(), address.to_string()]),
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
