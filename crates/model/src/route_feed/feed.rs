@@ -177,6 +177,14 @@ impl Replica {
         Ok(taken)
     }
 
+    /// The line of an environment could not be carried out: it is asked for again, with everything.
+    pub fn misread(&mut self, environment: EnvironmentId) {
+        if let Some(digest) = self.digests.remove(&environment) {
+            self.digest = self.digest.wrapping_sub(digest);
+        }
+        self.distrust();
+    }
+
     /// What is there is not to be relied on: the next question is for everything.
     pub fn distrust(&mut self) {
         self.epoch = 0;
