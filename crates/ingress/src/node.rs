@@ -1,10 +1,12 @@
 //! The node process: what its workers share, their threads, start and end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
@@ -12,6 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_guard::Sentry;
+use weir_model::EnvironmentId;
+use weir_model::cache::CacheCounts;
 use weir_model::route_feed::Head;
 
 use crate::access_log::{self, AccessLog};
@@ -33,6 +37,9 @@ use crate::succession::Succession;
 use crate::table::Table;
 use crate::tls::{Handshakes, Ports, Tls};
 use crate::{background, control_link, guard, kept_file, route_link, upstream};
+
+/// So long counts of what is kept of answers are good enough for reports.
+const COUNTS_AGE: Duration = Duration::from_millis(900);
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -72,6 +79,8 @@ pub(crate) struct Shared {
     changes: watch::Sender<u64>,
     pub(crate) applied_generation: AtomicU64,
     pub(crate) routes: Routes,
+    /// What was kept of answers when it was counted last: that takes a while with many environments.
+    cache_counts: Mutex<Option<(Instant, BTreeMap<EnvironmentId, CacheCounts>)>>,
     registry: Mutex<Registry>,
     pub(crate) report_wanted: Arc<Notify>,
     waiting: AtomicU64,
@@ -395,6 +404,7 @@ impl Shared {
             changes: watch::Sender::new(0),
             applied_generation: AtomicU64::new(0),
             routes: Routes::default(),
+            cache_counts: Mutex::default(),
             unrouted: registry.series().unrouted(),
             access_log: registry.series().access_log(),
             registry: Mutex::new(registry),
@@ -431,6 +441,18 @@ impl Shared {
         }
         self.report_wanted.notify_one();
         tracing::debug!(generation = head.generation, hosts, "serving by new routes");
+    }
+
+    /// What is kept of answers, as of a second ago at most; `exactly` as of now.
+    pub(crate) fn cache_counts(&self, exactly: bool) -> BTreeMap<EnvironmentId, CacheCounts> {
+        let mut last = self.cache_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = last.as_ref().filter(|(at, _)| !exactly && at.elapsed() < COUNTS_AGE);
+        if let Some((_, counts)) = fresh {
+            return counts.clone();
+        }
+        let counts = self.cache.counts();
+        *last = Some((Instant::now(), counts.clone()));
+        counts
     }
 
     /// Waits until there is a newer table than that of `epoch`; false at the deadline.

@@ -13,7 +13,7 @@ use weir_model::route::{Backend, ClassLoad, HostRoutes, MeteredInstance, Route, 
 use weir_model::route_feed::Part;
 use weir_model::{EnvironmentId, InstanceId};
 
-use crate::access::Access;
+use crate::access::{Access, Used};
 use crate::admission::Gate;
 use crate::canary::{self, Canary};
 use crate::class::{self, Class};
@@ -43,7 +43,8 @@ pub(crate) struct Registry {
     /// Cut, but not yet without requests.
     departed: Vec<Arc<Instance>>,
     /// Of every environment that this process has known: sums must not begin anew.
-    accesses: BTreeMap<EnvironmentId, Arc<Access>>,
+    accesses: HashMap<EnvironmentId, Arc<Access>>,
+    used: Arc<Used>,
     /// Where requests are counted and logged.
     series: Book,
     /// Of each gate of a process with classes: a route that serves from it, with its target.
@@ -105,7 +106,8 @@ impl Registry {
             tenants: HashMap::new(),
             instances: BTreeMap::new(),
             departed: Vec::new(),
-            accesses: BTreeMap::new(),
+            accesses: HashMap::new(),
+            used: Arc::default(),
             series: Book::new(workers),
             classed: BTreeMap::new(),
             metered: BTreeMap::new(),
@@ -118,9 +120,10 @@ impl Registry {
         }
     }
 
-    /// What was served of each environment.
-    pub(crate) fn accesses(&self) -> &BTreeMap<EnvironmentId, Arc<Access>> {
-        &self.accesses
+    /// What was served of each environment, of which anything was.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = (EnvironmentId, &Arc<Access>)> {
+        let used = self.used.all().into_iter();
+        used.filter_map(|environment| Some((environment, self.accesses.get(&environment)?)))
     }
 
     /// What goes on in the classes of each environment that has any.
@@ -509,7 +512,7 @@ impl Registry {
         let entry = match kept {
             Some(place) => making.previous.swap_remove(place),
             None => {
-                let fresh = || Arc::new(Access::new(self.workers));
+                let fresh = || Arc::new(Access::of(environment, self.workers, &self.used));
                 let access = Arc::clone(self.accesses.entry(environment).or_insert_with(fresh));
                 let process = Process::new(environment, target, access, self.clock, &self.doors);
                 (target.into(), process)

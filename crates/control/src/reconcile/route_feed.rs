@@ -105,7 +105,7 @@ impl RouteFeed {
 
     fn part(&self, environment: EnvironmentId, current: &EnvironmentRoutes) -> Part {
         let mut part = Part {
-            draining: current.routes.draining.clone(),
+            draining: current.routes.draining.iter().cloned().collect(),
             metered: current.metered.clone(),
             watched: current.watched.clone(),
             ..Part::default()
@@ -177,5 +177,151 @@ impl RouteBatch {
             text
         };
         Ok(std::iter::once(head).chain((0..pieces).map(piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use weir_model::certificate::HttpsPolicy;
+    use weir_model::route::{Backend, HostRoutes};
+    use weir_model::route_feed::{Line, Replica, read_batch};
+    use weir_model::{DomainId, InstanceId};
+
+    use super::super::routing::Routing;
+    use super::*;
+
+    fn environment(number: u64) -> EnvironmentId {
+        EnvironmentId::from_parts(1, u128::from(number))
+    }
+
+    fn domain(environment: EnvironmentId, host: u64) -> Domain {
+        Domain {
+            id: DomainId::from_parts(1, u128::from(host)),
+            environment,
+            app: None,
+            host: format!("{host}.test"),
+            platform: false,
+            redirect_to: fastrand::bool().then(|| "www.test".to_owned()),
+            https: HttpsPolicy::default(),
+            created_ms: 1,
+        }
+    }
+
+    /// Few hosts for many environments: they are taken from each other all the time.
+    fn contribution(number: u64) -> EnvironmentRoutes {
+        let environment = environment(number);
+        let mut routes = super::super::plan::Routes::default();
+        routes.draining.extend(fastrand::bool().then(|| Backend {
+            instance: InstanceId::from_parts(1, u128::from(fastrand::u64(0..9))),
+            address: ([10, 0, 0, 1], 80).into(),
+        }));
+        let last = u8::try_from(number).unwrap();
+        EnvironmentRoutes {
+            title: format!("shop {}", fastrand::u8(0..2)),
+            main_app: None,
+            domains: (0..10)
+                .filter(|_| fastrand::u8(0..4) == 0)
+                .map(|host| domain(environment, host))
+                .collect(),
+            gateway: fastrand::bool().then_some(IpAddr::V4(Ipv4Addr::new(10, 1, last, 1))),
+            routes,
+            guard: BTreeMap::new(),
+            protections: crate::protecting::Protections::default(),
+            access_log: BTreeMap::new(),
+            caching: super::super::caching::Caching::default(),
+            metered: Vec::new(),
+            watched: BTreeMap::new(),
+        }
+    }
+
+    #[derive(Default)]
+    struct Node {
+        replica: Replica,
+        parts: BTreeMap<EnvironmentId, Part>,
+    }
+
+    impl Node {
+        /// Asks, and gives how many lines came.
+        fn ask(&mut self, routing: &Routing) -> usize {
+            let batch = routing.batch(self.replica.epoch(), self.replica.generation());
+            let text: String = batch.pieces().unwrap().collect();
+            let batch = read_batch(text.as_bytes()).unwrap();
+            let taken = self.replica.take(&batch, text.as_bytes()).unwrap();
+            assert!(taken.is_right);
+            for environment in taken.gone {
+                self.parts.remove(&environment);
+            }
+            for number in taken.changed {
+                let line: Line = serde_json::from_str(&text[batch.lines[number].1.clone()]).unwrap();
+                self.parts.insert(line.environment, line.part.unwrap());
+            }
+            batch.lines.len()
+        }
+
+        fn hosts(&self) -> BTreeMap<String, HostRoutes> {
+            let mut all = BTreeMap::new();
+            for (name, host) in self.parts.values().flat_map(Part::hosts) {
+                assert!(
+                    all.insert(name.to_owned(), host.clone()).is_none(),
+                    "{name} is there twice"
+                );
+            }
+            all
+        }
+    }
+
+    #[test]
+    fn who_takes_the_differences_has_what_the_whole_says() {
+        for seed in 0..60 {
+            fastrand::seed(seed);
+            let routing = Routing::new();
+            routing.open(1);
+            let mut nodes = [Node::default(), Node::default()];
+            for step in 0..120 {
+                let number = fastrand::u64(1..7);
+                match fastrand::u8(0..8) {
+                    0 => routing.withdraw(environment(number), step),
+                    1 => drop(routing.purge(environment(number), None, None, step)),
+                    _ => routing.publish(environment(number), contribution(number), step),
+                }
+                let node = &mut nodes[usize::from(fastrand::bool())];
+                if fastrand::bool() {
+                    continue;
+                }
+                node.ask(&routing);
+                let whole = routing.snapshot();
+                assert_eq!(node.hosts(), whole.hosts, "seed {seed}");
+                assert_eq!(node.replica.generation(), whole.generation);
+                let draining: usize = node.parts.values().map(|part| part.draining.len()).sum();
+                assert_eq!(draining, whole.draining.len());
+                let gateways = node.parts.values().flat_map(|part| part.gateways.keys().copied());
+                assert_eq!(gateways.collect::<Vec<_>>(), whole.gateways);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_hears_of_the_one_environment_that_changed() {
+        let routing = Routing::new();
+        let shop = |number: u64, title: &str| EnvironmentRoutes {
+            title: title.to_owned(),
+            domains: vec![domain(environment(number), number)],
+            gateway: None,
+            ..contribution(number % 200)
+        };
+        for number in 0..3_000 {
+            routing.publish(environment(number), shop(number, "old"), 1);
+        }
+        routing.open(1);
+        let mut node = Node::default();
+        assert_eq!(node.ask(&routing), 3_000);
+        assert_eq!(node.ask(&routing), 0);
+        routing.publish(environment(7), shop(7, "new"), 2);
+        routing.withdraw(environment(8), 3);
+        assert_eq!(node.ask(&routing), 2);
+        assert_eq!(node.hosts()["7.test"].title, "new");
+        assert!(!node.hosts().contains_key("8.test"));
     }
 }

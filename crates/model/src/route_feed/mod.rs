@@ -156,6 +156,20 @@ pub fn parts_of(snapshot: &RouteSnapshot) -> BTreeMap<EnvironmentId, Part> {
     parts
 }
 
+/// What a node has kept on disk, also in the form of earlier versions. What cannot be understood is
+/// left out.
+pub fn read_kept(text: &[u8]) -> BTreeMap<EnvironmentId, Part> {
+    let Ok(log) = read_log(text) else {
+        let snapshot: Option<RouteSnapshot> = serde_json::from_slice(text).ok();
+        return snapshot.as_ref().map(parts_of).unwrap_or_default();
+    };
+    let part = |range: std::ops::Range<usize>| serde_json::from_slice::<Line>(&text[range]).ok()?.part;
+    let lines = log.lines.into_iter();
+    lines
+        .filter_map(|(environment, range)| Some((environment, part(range)?)))
+        .collect()
+}
+
 /// The whole text of a batch that says what a snapshot says; for snapshots of an earlier control,
 /// whose run has no number (its `epoch` is 0).
 ///
