@@ -169,7 +169,7 @@ impl RefusalCounts {
 /// What instances say about for whom they speak is never believed.
 pub(crate) fn is_internal(shared: &Shared, client: IpAddr, here: IpAddr) -> bool {
     let table = shared.table.load();
-    table.gateways.contains(&here.to_canonical()) || table.insiders.contains(&client.to_canonical())
+    table.networks.contains_key(&here.to_canonical()) || table.residents.contains_key(&client.to_canonical())
 }
 
 /// A connection that is let in.

@@ -367,7 +367,7 @@ async fn find_route(
     if table.epoch == 0 {
         drop(table);
         let timeout = shared.limits.unreachable_timeout;
-        return match hold(worker, call, &shared.starting, 0, timeout).await {
+        return match hold(worker, call, &shared.starting, None, timeout).await {
             Hold::Ended => Ok(None),
             Hold::TooLong | Hold::TooMany => Err(Page::starting()),
         };
@@ -409,7 +409,7 @@ async fn find_route(
         }
         RouteState::Hold { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::hold_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -417,7 +417,7 @@ async fn find_route(
         }
         RouteState::Asleep { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::wake_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -440,8 +440,14 @@ enum Hold {
     TooMany,
 }
 
-/// Waits at a held route until there is a new table.
-async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, timeout: Duration) -> Hold {
+/// Waits until the routes of the environment are others; before the first table, for that.
+async fn hold(
+    worker: &Worker,
+    call: &mut Call,
+    gate: &Arc<Gate>,
+    route: Option<&CompiledRoute>,
+    timeout: Duration,
+) -> Hold {
     let shared = &worker.shared;
     let deadline = *call.hold_deadline.get_or_insert_with(|| Instant::now() + timeout);
     if call.held.is_none() {
@@ -458,11 +464,11 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
     call.unreachable_deadline = None;
     call.needs_instance = false;
     let _waiting = shared.waiting();
-    if shared.table_changed(epoch, deadline).await {
-        Hold::Ended
-    } else {
-        Hold::TooLong
-    }
+    let changed = match route {
+        Some(route) => route.passed(deadline).await,
+        None => shared.table_changed(0, deadline).await,
+    };
+    if changed { Hold::Ended } else { Hold::TooLong }
 }
 
 /// Asks the guard, which refuses runaways, and pays.
@@ -493,7 +499,7 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
     if route.pool.is_empty() || route.gate.waiting() == 0 {
         match route.pick(&call.tried, shared.clock.now_ms()) {
             // Counted, and no newer table since: whoever installs the next one sees the count.
-            Pick::Slot(slot) if !shared.is_newer(route.epoch) => return Ok(Some(slot)),
+            Pick::Slot(slot) if !route.is_past() => return Ok(Some(slot)),
             Pick::Slot(_) => return Ok(None),
             Pick::Nobody => return wait_for_instance(worker, route, call).await.map(|()| None),
             Pick::Full => {}
@@ -514,8 +520,8 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
     let (_place, handed) = route.gate.enter(ticket);
     tokio::select! {
         biased;
-        slot = handed => Ok(slot.ok().filter(|_| !shared.is_newer(route.epoch))),
-        changed = shared.table_changed(route.epoch, deadline) => {
+        slot = handed => Ok(slot.ok().filter(|_| !route.is_past())),
+        changed = route.passed(deadline) => {
             if changed {
                 return Ok(None);
             }
@@ -546,7 +552,7 @@ async fn wait_for_instance(worker: &Worker, route: &CompiledRoute, call: &mut Ca
         deadline.min(now + shared.limits.unreachable_pause)
     };
     let _waiting = shared.waiting();
-    shared.table_changed(route.epoch, again).await;
+    route.passed(again).await;
     call.tried.clear();
     Ok(())
 }

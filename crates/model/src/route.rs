@@ -256,7 +256,7 @@ pub enum RouteState {
 }
 
 /// One instance as the ingress sees it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Backend {
     /// Identity.
     pub instance: InstanceId,

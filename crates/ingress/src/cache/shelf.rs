@@ -11,7 +11,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -128,6 +128,11 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
+/// Where it is remembered that an address was invalidated.
+fn place(hash: u64) -> usize {
+    usize::try_from(hash).unwrap_or(0) % INVALIDATED_PLACES
+}
+
 /// What is kept of one environment.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -137,7 +142,7 @@ pub(crate) struct Shelf {
     clock: AtomicU64,
     /// When all that was there became invalid, and when each address did.
     cleared: AtomicU64,
-    invalidated: [AtomicU64; INVALIDATED_PLACES],
+    invalidated: OnceLock<Box<[AtomicU64; INVALIDATED_PLACES]>>,
     counts: Counts,
     whole: Arc<Whole>,
 }
@@ -226,7 +231,7 @@ impl Shelf {
             bytes: AtomicU64::new(0),
             clock: AtomicU64::new(1),
             cleared: AtomicU64::new(0),
-            invalidated: [const { AtomicU64::new(0) }; INVALIDATED_PLACES],
+            invalidated: OnceLock::new(),
             counts: Counts::default(),
             whole,
         }
@@ -288,7 +293,7 @@ impl Shelf {
         let entry = Arc::new(entry);
         let mut state = self.lock();
         // Under the lock: what invalidates takes it after it has moved the clock.
-        if self.cleared.load(Ordering::SeqCst) > since || self.place(hash).load(Ordering::SeqCst) > since {
+        if self.cleared.load(Ordering::SeqCst) > since || self.invalidated_at(hash) > since {
             return None;
         }
         // Identifiers of deployments rise: what older ones said goes with the first answer of a newer
@@ -396,15 +401,20 @@ impl Shelf {
         }
     }
 
-    fn place(&self, hash: u64) -> &AtomicU64 {
-        let index = usize::try_from(hash).unwrap_or(0) % INVALIDATED_PLACES;
-        &self.invalidated[index]
+    /// When an address with this hash was invalidated last; 0 for never.
+    fn invalidated_at(&self, hash: u64) -> u64 {
+        let places = self.invalidated.get();
+        places.map_or(0, |places| places[place(hash)].load(Ordering::SeqCst))
     }
 
     /// The address may mean something else from now on (RFC 9111, 4.4).
     pub(super) fn invalidate(&self, key: &str) {
         let now = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
-        self.place(self.whole.hash(key)).fetch_max(now, Ordering::SeqCst);
+        let places = self.invalidated.get_or_init(|| {
+            let fresh = [const { AtomicU64::new(0) }; INVALIDATED_PLACES];
+            Box::new(fresh)
+        });
+        places[place(self.whole.hash(key))].fetch_max(now, Ordering::SeqCst);
         let mut state = self.lock();
         for entry in state.by_key.remove(key).unwrap_or_default() {
             self.forget(&mut state, &entry);

@@ -19,7 +19,7 @@ const OTHER: &str = "other";
 static PAGES: [OnceLock<Box<str>>; KINDS] = [const { OnceLock::new() }; KINDS];
 
 /// Which route is counted. Hosts are not told apart: there may be any number of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SeriesKey {
     /// None for requests that reached no route.
     pub(crate) environment: Option<EnvironmentId>,

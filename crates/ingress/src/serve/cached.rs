@@ -176,7 +176,7 @@ async fn run_renewal(worker: &Arc<Worker>, route: &Arc<CompiledRoute>, mut call:
     call.entry = Entry::Paid;
     for _ in 0..RENEWAL_ATTEMPTS {
         // Not by routes that are no longer those of the app; the next visitor has it renewed.
-        if worker.shared.is_newer(route.epoch) {
+        if route.is_past() {
             break;
         }
         let Some(slot) = admit(worker, route, &mut call).await? else {

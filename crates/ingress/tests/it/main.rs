@@ -15,6 +15,7 @@ mod guarding;
 mod hostile;
 mod https;
 mod lookups;
+mod many_hosts;
 mod metrics;
 mod paying;
 mod protection;
