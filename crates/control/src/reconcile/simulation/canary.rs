@@ -97,12 +97,16 @@ impl World {
         deployments.find(|target| target.release == release).unwrap().state
     }
 
-    /// Who serves of a canary.
+    /// Who serves of a canary, and lives.
     fn canary_pool(&self) -> Vec<InstanceId> {
         let entry = self.applied.as_ref().and_then(|routes| routes.entries.get(&(shop(), web())));
         let canary = entry.and_then(|entry| entry.canary.as_ref());
         let pool = canary.into_iter().flat_map(|canary| &canary.entry.pool);
-        pool.map(|backend| backend.instance).collect()
+        let lives = |id: &InstanceId| {
+            let container = self.containers.get(id);
+            container.is_some_and(|container| container.state == InstanceState::Running)
+        };
+        pool.map(|backend| backend.instance).filter(lives).collect()
     }
 
     fn kill(&mut self, instance: InstanceId) {
