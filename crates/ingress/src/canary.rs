@@ -116,7 +116,11 @@ pub(crate) fn mark(answer: &mut HeaderMap, visitor: Option<Visitor>, scheme: &st
     let Some(visitor) = visitor.filter(|visitor| visitor.fresh) else {
         return;
     };
-    let secure = if scheme == Scheme::HTTPS.as_str() { "; Secure" } else { "" };
+    let secure = if scheme == Scheme::HTTPS.as_str() {
+        "; Secure"
+    } else {
+        ""
+    };
     let cookie = format!(
         "{COOKIE_NAME}={:0DIGITS$x}; Path=/; HttpOnly; SameSite=Lax{secure}",
         visitor.number
@@ -138,7 +142,11 @@ pub(crate) fn take_visitor(headers: &mut HeaderMap) -> Option<Visitor> {
         let others: Vec<&[u8]> = cookies(line).filter(|cookie| !is_ours(cookie)).collect();
         HeaderValue::from_bytes(others.join(&b';').trim_ascii_start()).ok()
     };
-    let left: Vec<HeaderValue> = lines.iter().filter_map(others).filter(|line| !line.is_empty()).collect();
+    let left: Vec<HeaderValue> = lines
+        .iter()
+        .filter_map(others)
+        .filter(|line| !line.is_empty())
+        .collect();
     headers.remove(COOKIE);
     for line in left {
         headers.append(COOKIE, line);
@@ -305,7 +313,10 @@ mod tests {
             ("weir-release=forged; weir-release =", None),
             ("weir-release=00000000000000ff; a=1;b=2", Some("a=1;b=2")),
             ("a=1; weir-release=00000000000000ff;b=2", Some("a=1;b=2")),
-            ("weir-releases=1; x-weir-release=2", Some("weir-releases=1; x-weir-release=2")),
+            (
+                "weir-releases=1; x-weir-release=2",
+                Some("weir-releases=1; x-weir-release=2"),
+            ),
             ("odd ;; cookies", Some("odd ;; cookies")),
         ] {
             let mut headers = with_cookie(given);

@@ -48,7 +48,11 @@ impl Left {
                 continue;
             };
             let is_settled = meter.settle(longest, stop).await;
-            if let Err(error) = File::options().write(true).open(&log).and_then(|log| log.set_modified(written)) {
+            if let Err(error) = File::options()
+                .write(true)
+                .open(&log)
+                .and_then(|log| log.set_modified(written))
+            {
                 tracing::debug!(%error, folder = %folder.display(), "the time of a log of spending cannot be kept");
             } else if is_settled {
                 self.settled.insert(folder.clone(), written);

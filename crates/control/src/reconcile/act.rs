@@ -172,6 +172,19 @@ impl Worker {
         crashes.count
     }
 
+    /// How often in a row the process of an instance crashed.
+    pub(super) fn crashes_of(&self, wanted: &Wanted, fact: &Fact) -> u32 {
+        let (app, process) = (fact.labels.app.clone(), fact.labels.process.clone());
+        let crashes = match canary_of(wanted, fact) {
+            Some(canary) => self
+                .canary_crashes
+                .get(&(canary, app, process))
+                .map(|known| known.crashes),
+            None => self.crashes.get(&(app, process)).copied(),
+        };
+        crashes.map_or(0, |crashes| crashes.count)
+    }
+
     /// Counted apart: what a canary does is nothing against the release that serves.
     fn count_canary_crash(
         &mut self,

@@ -531,10 +531,7 @@ impl Worker {
             .iter()
             .filter(|fact| fact.labels.role == InstanceRole::Instance)
             .map(|fact| {
-                let crashes = self
-                    .crashes
-                    .get(&(fact.labels.app.clone(), fact.labels.process.clone()))
-                    .map_or(0, |crashes| crashes.count);
+                let crashes = self.crashes_of(wanted, fact);
                 let (state, reason) = describe(wanted, fact, plan);
                 InstanceView {
                     labels: fact.labels.clone(),

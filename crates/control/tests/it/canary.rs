@@ -167,7 +167,11 @@ fn admins(server: &Server) -> Option<Vec<String>> {
     let mut hosts = snapshot.hosts.iter();
     let (_, host) = hosts.find(|(name, _)| name.starts_with("shop."))?;
     let layers = &host.protection.as_ref()?.layers;
-    let access = layers.iter().find(|layer| layer.path_prefix == "/admin")?.access.as_ref()?;
+    let access = layers
+        .iter()
+        .find(|layer| layer.path_prefix == "/admin")?
+        .access
+        .as_ref()?;
     Some(access.users.iter().flatten().map(|user| user.name.clone()).collect())
 }
 
@@ -201,7 +205,10 @@ async fn the_passwords_of_a_canary_are_in_force_as_long_as_it_is() {
     let (accepted, output) = copy.push(&["-o", "canary=5", "main"]).await;
     assert!(accepted, "{output}");
     assert_eq!(newest_state(&server).await.0, DeploymentState::Canary);
-    wait_until("the password is asked for", || admins(&server) == Some(vec!["anna".to_owned()])).await;
+    wait_until("the password is asked for", || {
+        admins(&server) == Some(vec!["anna".to_owned()])
+    })
+    .await;
     assert_eq!(
         ask(&server, Method::DELETE, CANARY, None).await.0,
         StatusCode::NO_CONTENT

@@ -151,7 +151,10 @@ async fn who_dies_right_after_it_began_to_pay_leaves_nothing_that_runs_unpaid() 
         let ledger = TinyLedger::new(100 * TAIL_NANO);
         let next = Paying::start(&folder.path().join("next"), &ledger, meters, Some(deadman.clone()));
         tokio::time::sleep(deadman::DEADLINE * 2).await;
-        assert!(!is_frozen(&*sim, &spec).await, "who begins to pay renews what there was");
+        assert!(
+            !is_frozen(&*sim, &spec).await,
+            "who begins to pay renews what there was"
+        );
         next.kill();
         tokio::time::sleep(deadman::DEADLINE * 2).await;
         assert!(is_frozen(&*sim, &spec).await, "nobody pays any more");

@@ -231,7 +231,11 @@ async fn what_a_killed_process_has_left_is_settled_whenever_it_dies() {
         let counted = ledger.with(|state| state.counted());
         assert!(counted >= round * 26 * REQUEST, "round {round}: {counted}");
         assert!(counted < round * (26 * REQUEST + 20_000), "round {round}: {counted}");
-        assert_eq!(written(), died, "who is started next goes on with what was written last");
+        assert_eq!(
+            written(),
+            died,
+            "who is started next goes on with what was written last"
+        );
         let told = ledger.with(|state| state.exchanges);
         left.settle(&meters, &link, longest, &stop).await;
         assert_eq!(ledger.with(|state| state.exchanges), told, "it is told once");

@@ -164,7 +164,11 @@ impl HandedOver {
             https: words.https,
             control: control.into_iter().next(),
             nodes,
-            drains: words.drain_s.into_iter().map(|(pid, left)| (pid, Duration::from_secs(left))).collect(),
+            drains: words
+                .drain_s
+                .into_iter()
+                .map(|(pid, left)| (pid, Duration::from_secs(left)))
+                .collect(),
             deadman: deadman.into_iter().next(),
             sockets: Sockets {
                 http: descriptors.remove(HTTP).map(TcpListener::from),

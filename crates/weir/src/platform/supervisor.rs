@@ -183,7 +183,10 @@ fn hand_over(options: &PlatformOptions, taken: Taken, control: &Part<'_>, node: 
         https: options.https(),
         control: lock(&control.child).take(),
         drains: drains.collect(),
-        nodes: [taken.node].into_iter().chain(draining.into_iter().map(|older| older.child)).collect(),
+        nodes: [taken.node]
+            .into_iter()
+            .chain(draining.into_iter().map(|older| older.child))
+            .collect(),
         deadman: lock(&deadman.child).take(),
         sockets: std::mem::take(&mut *lock(&node.sockets)),
         lock: None,

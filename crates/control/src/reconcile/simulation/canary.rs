@@ -99,7 +99,10 @@ impl World {
 
     /// Who serves of a canary, and lives.
     fn canary_pool(&self) -> Vec<InstanceId> {
-        let entry = self.applied.as_ref().and_then(|routes| routes.entries.get(&(shop(), web())));
+        let entry = self
+            .applied
+            .as_ref()
+            .and_then(|routes| routes.entries.get(&(shop(), web())));
         let canary = entry.and_then(|entry| entry.canary.as_ref());
         let pool = canary.into_iter().flat_map(|canary| &canary.entry.pool);
         let lives = |id: &InstanceId| {
@@ -149,7 +152,9 @@ fn an_instance_of_a_canary_that_dies_is_replaced_and_counts_nothing_against_the_
         assert_eq!(world.state_of(release), DeploymentState::Canary);
         assert!(world.memory.crashes.is_empty());
         world.promote_canaries();
-        world.until("it is promoted", |world| world.state_of(release) == DeploymentState::Live);
+        world.until("it is promoted", |world| {
+            world.state_of(release) == DeploymentState::Live
+        });
     }
 }
 
@@ -166,7 +171,9 @@ fn a_canary_that_crashes_again_and_again_ends_with_a_reason() {
         assert_eq!(world.state_of(release), DeploymentState::Canary);
         world.until("one serves", |world| !world.canary_pool().is_empty());
         world.kill(world.canary_pool()[0]);
-        world.until("it has ended", |world| world.state_of(release) == DeploymentState::Failed);
+        world.until("it has ended", |world| {
+            world.state_of(release) == DeploymentState::Failed
+        });
         let reason = "shop.web crashed 3 times in a row; at last it exited with status 1";
         assert_eq!(world.reason.as_deref(), Some(reason));
         world.until("nobody gets it", |world| world.canary_pool().is_empty());
