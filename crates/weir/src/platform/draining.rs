@@ -17,13 +17,17 @@ pub(super) struct Pressure {
     again: Duration,
     /// So long after its time is over it is ended.
     overtime: Duration,
+    /// One that does not answer for so long hangs, and is ended at once: it may hold what the one
+    /// after it needs in order to pay for instances.
+    silence: Duration,
 }
 
 impl Default for Pressure {
     fn default() -> Self {
         Self {
-            again: Duration::from_secs(10),
+            again: Duration::from_secs(5),
             overtime: Duration::from_secs(60),
+            silence: Duration::from_secs(20),
         }
     }
 }
@@ -50,11 +54,14 @@ impl Draining {
     }
 
     /// Tells it again and again that it is to drain, and who takes its place. Ready once it should
-    /// have left long ago.
+    /// have left long ago, or hangs.
     pub(super) async fn urge(&self, data: &Path, successor: impl Fn() -> Option<i32>, pressure: Pressure) {
         let told = async {
-            loop {
-                self.tell(door::path(data, self.child.pid()), successor()).await;
+            let mut heard = Instant::now();
+            while heard.elapsed() < pressure.silence {
+                if self.tell(door::path(data, self.child.pid()), successor()).await {
+                    heard = Instant::now();
+                }
                 sleep(pressure.again).await;
             }
         };
@@ -64,8 +71,8 @@ impl Draining {
         }
     }
 
-    /// Beside, because it may not answer.
-    async fn tell(&self, door: PathBuf, successor: Option<i32>) {
+    /// Beside, because it may not answer. Gives whether it did.
+    async fn tell(&self, door: PathBuf, successor: Option<i32>) -> bool {
         let left = self.left();
         let told = tokio::task::spawn_blocking(move || {
             if let Some(successor) = successor {
@@ -74,9 +81,11 @@ impl Draining {
             }
             door::drain(&door, left)
         });
-        if let Ok(Err(error)) = told.await {
+        let told = told.await.unwrap_or_else(|error| Err(error.into()));
+        if let Err(error) = &told {
             tracing::debug!(pid = self.child.pid(), %error, "a node did not hear that it shall drain; telling it again");
         }
+        told.is_ok()
     }
 }
 
@@ -106,6 +115,7 @@ mod tests {
         let pressure = Pressure {
             again: Duration::from_millis(50),
             overtime: Duration::from_millis(400),
+            silence: Duration::from_secs(60),
         };
         let began = Instant::now();
         let urged = node.urge(folder.path(), || Some(own), pressure);
@@ -118,6 +128,19 @@ mod tests {
         assert!(succession.is_draining(), "it was told again");
         let marks: Vec<u32> = succession.beside().iter().map(|mark| mark.pid).collect();
         assert_eq!(marks, [std::process::id()], "it knows who takes its place");
+        node.child.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+    #[tokio::test]
+    async fn a_node_that_does_not_answer_is_given_up_before_its_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Draining::new(child(), Duration::from_secs(600));
+        let pressure = Pressure {
+            again: Duration::from_millis(20),
+            silence: Duration::from_millis(200),
+            ..Pressure::default()
+        };
+        let given_up = node.urge(folder.path(), || None, pressure);
+        assert!(tokio::time::timeout(Duration::from_secs(30), given_up).await.is_ok());
         node.child.signal(nix::sys::signal::Signal::SIGKILL);
     }
 }

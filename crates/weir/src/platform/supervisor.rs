@@ -312,7 +312,7 @@ impl Part<'_> {
                 status = child.wait() => return status.map(drop),
                 () = self.stop.cancelled() => {}
                 () = urged => self.log.warn(&format!(
-                    "the node of before (process {}) should have left long ago; ending it", child.pid()
+                    "the node of before (process {}) hangs, or should have left long ago; ending it", child.pid()
                 )),
             }
             self.end(child).await
