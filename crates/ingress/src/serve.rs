@@ -304,6 +304,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let lineage = parts.headers.remove(LINEAGE_HEADER);
+    let visitor = canary::take_visitor(&mut parts.headers);
     let body = RequestBody::new(incoming, worker.shared.clock, worker.shared.limits.body_pace);
     headers::prepare_request(
         &mut parts.headers,
@@ -337,6 +338,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
         lineage,
         came_round: loops > 0,
         places: origin.places.clone(),
+        visitor,
         ..Call::new(
             host,
             target,
@@ -737,7 +739,7 @@ async fn deliver(
     }
     let (mut parts, incoming) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
-    canary::mark(&mut parts.headers, call.visitor);
+    canary::mark(&mut parts.headers, call.visitor, call.scheme);
     if parts.status.is_server_error() {
         ending.slot.instance.count_failure();
     }

@@ -320,7 +320,8 @@ pub struct NodeReport {
     /// Which process it is; none of one that does not say.
     #[serde(default)]
     pub process: Option<ProcessMark>,
-    /// Nodes that live beside it and may still serve: those whose place it takes.
+    /// Nodes that live beside it and may serve: those whose place it takes, and those that take its
+    /// own.
     #[serde(default)]
     pub beside: BTreeSet<ProcessMark>,
 }

@@ -339,6 +339,11 @@ impl Routing {
         self.lock().nodes.paying()
     }
 
+    /// Whether one node takes the place of another.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.lock().nodes.is_handing_over()
+    }
+
     /// What the guard refused lately at the apps of an environment, oldest first.
     pub(super) fn trips(&self, environment: EnvironmentId) -> Vec<GuardTrip> {
         let state = self.lock();
