@@ -29,5 +29,6 @@ mod switching;
 mod tls;
 mod tools;
 mod upgrades;
+mod uploads;
 mod waiting;
 mod witness;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use weir_ingress::{LeastPace, NodeConfig};
+use weir_ingress::{LeastPace, NodeConfig, ProxyHeader};
 use weir_model::protection::Network;
 
 /// Bounds of clients, and whom to believe.
@@ -16,6 +16,9 @@ pub(crate) struct ProtectionOptions {
     /// Networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
+    /// In which headers trusted proxies say for whom they speak; the others are not believed.
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = HeaderOfProxy::Either)]
+    proxy_header: HeaderOfProxy,
     /// Most connections of one client address (of a network of 64 bits with IPv6); 0: no bound.
     #[arg(long, value_name = "NUMBER", default_value_t = 2_000)]
     connections_per_address: u32,
@@ -42,6 +45,37 @@ pub(crate) struct ProtectionOptions {
     least_bytes_per_s: u32,
 }
 
+/// As [`ProxyHeader`], on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum HeaderOfProxy {
+    /// Whichever is there; requests in which the two name different clients are refused.
+    Either,
+    /// X-Forwarded-For and X-Forwarded-Proto.
+    XForwardedFor,
+    /// Forwarded (RFC 7239).
+    Forwarded,
+}
+
+impl HeaderOfProxy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Either => "either",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+impl From<HeaderOfProxy> for ProxyHeader {
+    fn from(header: HeaderOfProxy) -> Self {
+        match header {
+            HeaderOfProxy::Either => Self::Either,
+            HeaderOfProxy::XForwardedFor => Self::XForwardedFor,
+            HeaderOfProxy::Forwarded => Self::Forwarded,
+        }
+    }
+}
+
 impl ProtectionOptions {
     /// The command line of a part.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
@@ -49,6 +83,7 @@ impl ProtectionOptions {
         let lists = [
             ("--proxy-protocol-from", list(&self.proxy_protocol_from)),
             ("--trusted-proxies", list(&self.trusted_proxies)),
+            ("--proxy-header", self.proxy_header.as_str().to_owned()),
         ];
         let numbers = [
             ("--connections-per-address", self.connections_per_address),
@@ -78,6 +113,7 @@ impl ProtectionOptions {
         };
         node.proxy_protocol_from = networks(&self.proxy_protocol_from);
         node.trusted_proxies = networks(&self.trusted_proxies);
+        node.proxy_header = self.proxy_header.into();
         let limits = &mut node.limits;
         limits.connections_per_address = number(self.connections_per_address);
         limits.connections = number(self.connections);
