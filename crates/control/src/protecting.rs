@@ -414,7 +414,11 @@ mod tests {
         );
         let again = Hashes::default().of(&sealer, here, &secret, "anna", "geheim");
         assert_eq!(again.unwrap(), first);
-        for (environment, secret, name) in [(there, &secret, "anna"), (here, &another, "anna"), (here, &secret, "ben")] {
+        for (environment, secret, name) in [
+            (there, &secret, "anna"),
+            (here, &another, "anna"),
+            (here, &secret, "ben"),
+        ] {
             let other = hashes.of(&sealer, environment, secret, name, "geheim").unwrap();
             assert_ne!(other, first);
         }

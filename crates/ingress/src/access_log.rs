@@ -209,7 +209,8 @@ impl Record {
             duration_us: 0,
         };
         let asked = &entry.request;
-        let words = [&asked.query, &asked.user_agent, &asked.referer].map(|words| words.as_ref().map_or(0, String::len));
+        let words =
+            [&asked.query, &asked.user_agent, &asked.referer].map(|words| words.as_ref().map_or(0, String::len));
         Self {
             source: Arc::clone(&logged.source),
             bytes: ENTRY_BYTES + asked.path.len() + words.iter().sum::<usize>(),
@@ -531,7 +532,9 @@ mod tests {
             }
         });
         let stream = hyper_util::rt::TokioIo::new(stream);
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, answer).await;
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(stream, answer)
+            .await;
     }
 
     #[tokio::test]
@@ -539,7 +542,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let (batches, log) = (Arc::new(AtomicUsize::new(0)), AccessLog::new());
-        tokio::spawn(control(tokio::net::UnixListener::bind(&socket).unwrap(), Arc::clone(&batches)));
+        tokio::spawn(control(
+            tokio::net::UnixListener::bind(&socket).unwrap(),
+            Arc::clone(&batches),
+        ));
         let logged = logged(&log, "shop.web", AccessLogging::On).unwrap();
         for _ in 0..21 * BATCH {
             Box::new(record(&logged, "/a/usual/path", &[])).end(&OUTCOME);

@@ -147,7 +147,10 @@ impl Upload {
     }
 
     fn has_answer_ended(&self) -> bool {
-        matches!(*self.after.lock().unwrap_or_else(PoisonError::into_inner), After::Ended(..))
+        matches!(
+            *self.after.lock().unwrap_or_else(PoisonError::into_inner),
+            After::Ended(..)
+        )
     }
 
     /// Nothing of it goes on any more.

@@ -44,7 +44,11 @@ pub fn proxy_header(bytes: &[u8]) {
         Some((source, bytes.len() - left.len()))
     };
     let Some((source, length)) = read(bytes) else { return };
-    assert_eq!(read(&bytes[..length]), Some((source, length)), "depends on what follows");
+    assert_eq!(
+        read(&bytes[..length]),
+        Some((source, length)),
+        "depends on what follows"
+    );
     assert!(read(&bytes[..length - 1]).is_none(), "was read before it had come");
     if let proxy_protocol::Source::Client(client) = source {
         assert_eq!(client, client.to_canonical(), "an address in two spellings");
@@ -57,7 +61,10 @@ fn fields(bytes: &[u8]) -> HeaderMap {
     for line in bytes.split(|byte| *byte == b'\n').take(100) {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value.trim_ascii())) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_bytes(value.trim_ascii()),
+        ) {
             fields.append(name, value);
         }
     }
@@ -108,15 +115,23 @@ pub fn host_and_path(bytes: &[u8]) {
             let _ = host.port();
         }
     }
-    let Ok(target) = target.to_vec().try_into().map(|target: String| target) else { return };
-    let Ok(target) = target.parse::<http::uri::PathAndQuery>() else { return };
+    let Ok(target) = target.to_vec().try_into().map(|target: String| target) else {
+        return;
+    };
+    let Ok(target) = target.parse::<http::uri::PathAndQuery>() else {
+        return;
+    };
     let path = target.path();
     let read = path::lenient(path);
     assert!(read.starts_with('/') || read == path, "{path:?} {read:?}");
     let _ = path::may_mean_any(path);
     if path.starts_with('/') {
         // Each of these is read as the same path by some app.
-        for spelling in [path.replace('/', "/./"), path.replace('/', "//"), path.to_ascii_uppercase()] {
+        for spelling in [
+            path.replace('/', "/./"),
+            path.replace('/', "//"),
+            path.to_ascii_uppercase(),
+        ] {
             let same = path::lenient(&spelling);
             assert!(
                 same.trim_end_matches('/') == path::lenient(path).to_lowercase().trim_end_matches('/')
@@ -146,46 +161,105 @@ pub fn names(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    /// A few bytes of each kind, and below what was found.
+    /// A door, and a few inputs that lead through it.
+    type Door = (fn(&[u8]), &'static [&'static [u8]]);
+
+    const DOORS: [Door; 6] = [
+        (
+            super::answer,
+            &[
+                b"\x00HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore",
+                b"\x01HTTP/1.1 103 Early\r\na: b\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\nx: y\r\n\r\n",
+                b"\x02HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil the end",
+                b"",
+            ],
+        ),
+        (
+            super::proxy_header,
+            &[
+                b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\nGET",
+                b"PROXY TCP6 2001:db8::9 ::1 1 65535\r\n",
+                b"PROXY UNKNOWN\r\n",
+                b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0cabcdefghijkl",
+            ],
+        ),
+        (
+            super::forwarded,
+            &[
+                b"x-forwarded-for: 6.6.6.6, 10.0.0.2\nforwarded: for=6.6.6.6",
+                b"forwarded: for=\"[::1]:1\";proto=https, for=_x\nx-forwarded-proto: https",
+                b"forwarded: for=\"6.6.6.6\nx-forwarded-for: \"",
+            ],
+        ),
+        (
+            super::host_and_path,
+            &[
+                b"/Admin//x/../y?z\nShop.Example:80",
+                b"/%2e%2e/%61\n[::1]:80",
+                b"*\nx.",
+                b"/a;b\\c\n",
+            ],
+        ),
+        (
+            super::names,
+            &[
+                b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\ntracestate: a=1,b=2\nx-request-id: r",
+                b"traceparent: x\ntracestate: a=1\nx-request-id: a\nx-request-id: b",
+            ],
+        ),
+        (
+            super::lookup,
+            &[b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03api\0\0\x01\0\x01"],
+        ),
+    ];
+
+    /// Changes it a little: bytes, pieces that are left out or repeated, and pieces of another one.
+    fn mutated(input: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+        let mut bytes = input.to_vec();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(0..=bytes.len());
+            let end = (at + random.usize(0..9)).min(bytes.len());
+            match random.u8(0..6) {
+                0 if at < bytes.len() => bytes[at] = random.u8(..),
+                1 => bytes.insert(at, *random.choice(b"\r\n:;,=\" \0/%.;0A\xff").unwrap_or(&0)),
+                2 => drop(bytes.drain(at..end)),
+                3 => {
+                    let piece = bytes[at..end].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                4 => {
+                    let from = random.usize(0..=other.len());
+                    bytes.splice(at..end, other[from..].iter().copied());
+                }
+                _ => bytes.truncate(random.usize(0..=bytes.len())),
+            }
+        }
+        bytes
+    }
+
+    /// Each door with its inputs and what comes of them by chance; more with `WEIR_MUTATIONS=1000000`.
     #[test]
-    fn what_hostile_bytes_came_to() {
-        for bytes in [
-            &b"\x00HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore"[..],
-            b"\x01HTTP/1.1 103 Early\r\na: b\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n",
-            b"\x02HTTP/1.1 200 OK\r\n\r\nuntil the end",
-            b"",
-        ] {
-            super::answer(bytes);
+    fn what_is_changed_by_chance_breaks_nothing() {
+        let told = std::env::var("WEIR_MUTATIONS").ok();
+        let number: u64 = told.and_then(|number| number.parse().ok()).unwrap_or(2_000);
+        for (door, inputs) in DOORS {
+            for input in inputs {
+                door(input);
+            }
+            let mut random = fastrand::Rng::with_seed(7);
+            let mut pool: Vec<Vec<u8>> = inputs.iter().map(|input| input.to_vec()).collect();
+            for _ in 0..number {
+                let one = random.usize(0..pool.len());
+                let input = mutated(&pool[one], &pool[random.usize(0..pool.len())], &mut random);
+                door(&input);
+                // Some of them are changed further.
+                if pool.len() < 64 {
+                    pool.push(input);
+                } else if random.u8(..) < 8 {
+                    pool[inputs.len() + one % (64 - inputs.len())] = input;
+                }
+            }
         }
-        for bytes in [
-            &b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\nGET"[..],
-            b"PROXY UNKNOWN\r\n",
-            b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0cabcdefghijkl",
-        ] {
-            super::proxy_header(bytes);
-        }
-        for bytes in [
-            &b"x-forwarded-for: 6.6.6.6\nforwarded: for=6.6.6.6"[..],
-            b"forwarded: for=\"[::1]:1\";proto=https, for=_x\nx-forwarded-proto: https",
-            b"forwarded: for=\"6.6.6.6\nx-forwarded-for: \"",
-        ] {
-            super::forwarded(bytes);
-        }
-        for bytes in [
-            &b"/Admin//x/../y?z\nShop.Example:80"[..],
-            b"/%2e%2e/%61\n[::1]:80",
-            b"*\nx.",
-            b"/a;b\\c\n",
-        ] {
-            super::host_and_path(bytes);
-        }
-        for bytes in [
-            &b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\ntracestate: a=1\nx-request-id: r"[..],
-            b"traceparent: x\ntracestate: a=1\nx-request-id: a\nx-request-id: b",
-        ] {
-            super::names(bytes);
-        }
-        super::lookup(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03api\0\0\x01\0\x01");
     }
 }

@@ -88,11 +88,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, answer: Response<Answ
 }
 
 /// Carries bytes both ways until one side closes, or what goes to the client cannot be paid.
-async fn carry(
-    client: OnUpgrade,
-    upstream: AnswerStream,
-    payment: Payment,
-) -> hyper::Result<()> {
+async fn carry(client: OnUpgrade, upstream: AnswerStream, payment: Payment) -> hyper::Result<()> {
     let client = client.await?;
     let Some((stream, read)) = upstream.into_tunnel() else {
         return Ok(());

@@ -220,7 +220,10 @@ impl Carried {
     fn count(&mut self) {
         let mut seat = self.seat.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(observation) = &mut *seat {
-            observation.carried(std::mem::take(&mut self.from_client), std::mem::take(&mut self.to_client));
+            observation.carried(
+                std::mem::take(&mut self.from_client),
+                std::mem::take(&mut self.to_client),
+            );
             self.counted = Instant::now();
         }
     }

@@ -255,8 +255,6 @@ mod tests {
 
     use super::*;
 
-    
-
     fn here() -> EnvironmentId {
         EnvironmentId::from_parts(1, 1)
     }
@@ -299,7 +297,9 @@ mod tests {
             assert_eq!(passwords.check(here(), &users, Some(&other), 0).await, Verdict::Missing);
         }
         let nobody = Arc::new(Users::new(&[]));
-        let tried = passwords.check(here(), &nobody, Some(&authorization("anna:geheim")), 0).await;
+        let tried = passwords
+            .check(here(), &nobody, Some(&authorization("anna:geheim")), 0)
+            .await;
         assert_eq!(tried, Verdict::Wrong);
     }
 
@@ -338,7 +338,10 @@ mod tests {
         }
         let newest = MOST_REMEMBERED + 499;
         assert!(passwords.knows(here(), tag(newest), 1_000) && passwords.knows(here(), tag(newest - 3_000), 1_000));
-        assert!(!passwords.knows(here(), tag(0), 1_000), "the oldest of the fullest goes");
+        assert!(
+            !passwords.knows(here(), tag(0), 1_000),
+            "the oldest of the fullest goes"
+        );
         assert!(passwords.knows(other, tag(0), 1_000), "nobody else loses anything");
         let known = passwords.known.read().unwrap();
         let sum: usize = known.environments.values().map(HashMap::len).sum();

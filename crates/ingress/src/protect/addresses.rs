@@ -252,7 +252,10 @@ mod tests {
             told(ProxyHeader::XForwardedFor, &both[..1]),
             Some(("10.0.0.1".to_owned(), false))
         );
-        let agreed = [("forwarded", "for=192.0.2.7;proto=https"), ("x-forwarded-for", "192.0.2.7")];
+        let agreed = [
+            ("forwarded", "for=192.0.2.7;proto=https"),
+            ("x-forwarded-for", "192.0.2.7"),
+        ];
         assert_eq!(seen(&agreed), ("192.0.2.7".to_owned(), true));
         let lying = [agreed[0], agreed[1], ("x-forwarded-proto", "http")];
         assert_eq!(seen(&lying), ("192.0.2.7".to_owned(), false));

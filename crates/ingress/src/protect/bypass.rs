@@ -91,7 +91,13 @@ mod tests {
         let plain = "weir-bypass=abc; Path=/; HttpOnly; SameSite=Lax";
         assert_eq!(cookie("/.weir/bypass/abc", false).as_deref(), Some(plain));
         assert_eq!(cookie("/.weir/bypass/abc", true), Some(format!("{plain}; Secure")));
-        for wrong in ["/.weir/bypass/", "/.weir/bypass/abd", "/.weir/bypass/abc/", "/abc", "/x/.weir/bypass/abc"] {
+        for wrong in [
+            "/.weir/bypass/",
+            "/.weir/bypass/abd",
+            "/.weir/bypass/abc/",
+            "/abc",
+            "/x/.weir/bypass/abc",
+        ] {
             assert_eq!(cookie(wrong, true), None, "{wrong}");
         }
     }

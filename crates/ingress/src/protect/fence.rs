@@ -293,7 +293,9 @@ async fn ask_password(
     let defences = &shared.defences;
     let authorization = headers.get(header::AUTHORIZATION);
     let (environment, now_ms) = (fence.environment, shared.clock.now_ms());
-    if authorization.is_some_and(|authorization| defences.passwords.remembers(environment, users, authorization, now_ms)) {
+    if authorization
+        .is_some_and(|authorization| defences.passwords.remembers(environment, users, authorization, now_ms))
+    {
         return Ok(());
     }
     let wrong = Pour::new(1, WRONG_EACH, WRONG_AT_ONCE);
@@ -307,7 +309,11 @@ async fn ask_password(
         let page = Page::too_many_passwords(&fence.title, wait);
         return fence.refuse(|refused| &refused.password, page);
     }
-    match defences.passwords.check(environment, users, authorization, now_ms).await {
+    match defences
+        .passwords
+        .check(environment, users, authorization, now_ms)
+        .await
+    {
         Verdict::Right => {
             tries().give_back(wrong);
             Ok(())

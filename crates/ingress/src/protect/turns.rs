@@ -64,7 +64,11 @@ impl Turns {
             let given_up = queue.waiting.len();
             queue.waiting.retain(|waiting| !waiting.is_closed());
             let given_up = given_up - queue.waiting.len();
-            let most = if queue.waiting.is_empty() { MOST_WAITING } else { WAITING };
+            let most = if queue.waiting.is_empty() {
+                MOST_WAITING
+            } else {
+                WAITING
+            };
             let is_full = queue.waiting.len() >= WAITING_EACH || in_all - given_up >= most;
             let (sender, receiver) = oneshot::channel();
             if !is_full {

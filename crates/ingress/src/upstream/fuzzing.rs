@@ -21,7 +21,11 @@ fn read(bytes: &[u8], piece: usize) -> Told {
     let mut end = EndOfHead::default();
     let framing = loop {
         // As in an exchange: what has not come is not looked at.
-        match if read.is_empty() { Ok(None) } else { head::read(&mut read, &mut end, false) } {
+        match if read.is_empty() {
+            Ok(None)
+        } else {
+            head::read(&mut read, &mut end, false)
+        } {
             Ok(Some(head)) => {
                 told.heads.push((head.status.as_u16(), head.headers.len()));
                 if !head.status.is_informational() {
@@ -83,7 +87,9 @@ fn chunks<'a>(told: &mut Told, mut read: BytesMut, mut pieces: impl Iterator<Ite
 /// # Panics
 /// When it is not.
 pub(crate) fn answer(bytes: &[u8]) {
-    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let Some((piece, bytes)) = bytes.split_first() else {
+        return;
+    };
     let (whole, drips) = (read(bytes, bytes.len()), read(bytes, usize::from(piece % 32) + 1));
     assert_eq!(whole.refused, drips.refused, "refused depending on how it comes");
     if !whole.refused {

@@ -297,10 +297,16 @@ async fn a_secret_link_lets_a_browser_through_until_the_maintenance_ends() {
         .await;
     let asked = |path: &str, cookie: &str| Request::get(path.to_owned()).header("cookie", cookie.to_owned());
     assert_eq!(status(&node, "/.weir/bypass/abd").await, 503);
-    assert_eq!(node.send(asked("/", "weir-bypass=abd")).await.weir(), Some("maintenance"));
+    assert_eq!(
+        node.send(asked("/", "weir-bypass=abd")).await.weir(),
+        Some("maintenance")
+    );
     let answer = node.get("/.weir/bypass/abc").await;
     assert_eq!((answer.status.as_u16(), answer.weir()), (303, Some("bypass")));
-    assert_eq!((&answer.headers["location"], &answer.headers["cache-control"]), (&"/".parse().unwrap(), &"no-store".parse().unwrap()));
+    assert_eq!(
+        (&answer.headers["location"], &answer.headers["cache-control"]),
+        (&"/".parse().unwrap(), &"no-store".parse().unwrap())
+    );
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.contains("; HttpOnly") && !cookie.contains("Max-Age"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
@@ -318,8 +324,14 @@ async fn a_secret_link_lets_a_browser_through_until_the_maintenance_ends() {
     node.control.publish_and_wait(logged).await;
     assert_eq!(node.get("/last").await.status, 200);
     let entries = || node.control.access_entries();
-    eventually("the last is logged", || entries().iter().any(|entry| entry.request.path == "/last")).await;
+    eventually("the last is logged", || {
+        entries().iter().any(|entry| entry.request.path == "/last")
+    })
+    .await;
     let told = serde_json::to_string(&entries()).unwrap();
-    let used = entries().iter().filter(|entry| entry.request.method == "GET" && entry.request.path.ends_with("/abc")).count();
+    let used = entries()
+        .iter()
+        .filter(|entry| entry.request.method == "GET" && entry.request.path.ends_with("/abc"))
+        .count();
     assert_eq!(used, 0, "{told}");
 }

@@ -160,10 +160,7 @@ async fn a_clients_own_words_are_not_taken_for_those_of_its_proxy() {
         let answer = node.send(both()).await;
         match told {
             Some(told) => assert_eq!(answer.text(), told, "{header:?}"),
-            None => assert_eq!(
-                (answer.status.as_u16(), answer.weir()),
-                (400, Some("ambiguous-client"))
-            ),
+            None => assert_eq!((answer.status.as_u16(), answer.weir()), (400, Some("ambiguous-client"))),
         }
     }
 }
@@ -205,7 +202,10 @@ async fn the_clients_behind_a_proxy_are_counted_and_not_the_proxy() {
     eventually("its share is taken", || app.requests() == 13).await;
     let from = |client: &str| Request::get("/").header("x-forwarded-for", client.to_owned());
     let refused = node.send(from("192.0.2.7")).await;
-    assert_eq!((refused.status.as_u16(), refused.weir()), (429, Some("too-many-at-once")));
+    assert_eq!(
+        (refused.status.as_u16(), refused.weir()),
+        (429, Some("too-many-at-once"))
+    );
     assert_eq!(node.send(from("192.0.2.8")).await.text(), "here");
     drop(greedy);
     for _ in 0..1_000 {

@@ -56,6 +56,7 @@ enum Verb {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let client = session.client()?;
     let ui = &session.ui;
+    let mut link = None;
     let protection: Protection = match args.verb {
         None => client.get(&args.place.resolve()?.path("/protection")).await?,
         Some(Verb::On {
@@ -76,19 +77,39 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             };
             let place = place.resolve()?;
             let protection: Protection = client.put(&place.path("/maintenance"), &closed).await?;
-            if let (Some(path), false) = (&protection.bypass_path, ui.is_json()) {
+            if let Some(path) = &protection.bypass_path {
                 let status: EnvironmentStatus = client.get(&place.path("")).await?;
-                let url = status.environment.url;
-                ui.data(&format!("{}{path}", url.trim_end_matches('/')))?;
+                link = Some(format!("{}{path}", status.environment.url.trim_end_matches('/')));
             }
             protection
         }
         Some(Verb::Off { place }) => client.delete(&place.resolve()?.path("/maintenance")).await?,
     };
-    ui.result(&protection.maintenance, || match &protection.maintenance {
-        Some(closed) => tell(ui, closed),
-        None => ui.data("open"),
+    let shown = protection.maintenance.as_ref().map(|maintenance| Shown {
+        maintenance,
+        bypass_link: link.as_deref(),
+    });
+    ui.result(&shown, || {
+        match &protection.maintenance {
+            Some(closed) => tell(ui, closed)?,
+            None => ui.data("open")?,
+        }
+        match &link {
+            Some(link) => ui.data(&format!(
+                "whoever opens this gets through; it is shown only now:\n  {link}"
+            )),
+            None => Ok(()),
+        }
     })
+}
+
+/// As JSON: how it is closed, and the secret link if one was made.
+#[derive(Debug, serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    maintenance: &'a Maintenance,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bypass_link: Option<&'a str>,
 }
 
 /// The lines of a closed environment.

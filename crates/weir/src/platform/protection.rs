@@ -13,7 +13,7 @@ pub(crate) struct ProtectionOptions {
     /// Networks of load balancers that begin each connection with the PROXY protocol: 10.0.0.0/8,192.0.2.7.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     proxy_protocol_from: Vec<Network>,
-    /// Networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed.
+    /// Networks of proxies that are believed about for whom they speak.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
     /// In which headers trusted proxies say for whom they speak; the others are not believed.
@@ -151,11 +151,12 @@ mod tests {
         assert_eq!(format!("{:?}", told.limits), format!("{:?}", usual.limits));
         let words = "weir --proxy-protocol-from 10.0.0.0/8,::1 --trusted-proxies 192.0.2.7 --connections 7 \
                      --connections-per-address 3 --header-bytes 2048 --headers 30 --target-bytes 300 \
-                     --header-timeout-s 4 --keep-alive-s 5 --least-bytes-per-s 6";
+                     --header-timeout-s 4 --keep-alive-s 5 --least-bytes-per-s 6 --proxy-header forwarded";
         let line = Line::parse_from(words.split_whitespace());
         let passed_on = [vec!["weir".into()], line.options.arguments()].concat();
         Line::parse_from(passed_on).options.apply(&mut told);
         assert_eq!((told.proxy_protocol_from.len(), told.trusted_proxies.len()), (2, 1));
+        assert_eq!(told.proxy_header, ProxyHeader::Forwarded);
         let limits = &told.limits;
         assert_eq!((limits.connections, limits.connections_per_address), (7, 3));
         assert_eq!(
