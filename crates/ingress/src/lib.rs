@@ -39,7 +39,7 @@ mod control_link;
 mod counters;
 mod dns;
 mod era;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
 mod headers;
@@ -67,7 +67,7 @@ mod trace;
 mod upgrade;
 mod upstream;
 
-pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, Spending};
+pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, ProxyHeader, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};
 pub use sleep::{Found, Freezer, Freezers, Sleeping, Standing};

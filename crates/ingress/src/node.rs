@@ -379,9 +379,7 @@ impl Shared {
             Guarding::Off => None,
         };
         let report_wanted = Arc::new(Notify::new());
-        let (proxies, trusted) = (&config.proxy_protocol_from, &config.trusted_proxies);
-        let defences = Defences::new(&config.limits, proxies, trusted);
-        let defences = Arc::new(defences.map_err(|source| NodeError::Random { source })?);
+        let defences = Arc::new(Defences::new(config).map_err(|source| NodeError::Random { source })?);
         let cache = Arc::new(Cache::new(config.cache_bytes));
         let doors = Doors {
             cache: Arc::clone(&cache),

@@ -20,7 +20,7 @@ use weir_model::route::RouteState;
 
 use crate::access::{Served, Unserved};
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
-use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload};
+use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload, Watch};
 use crate::cache::{Address, Taken, Way};
 use crate::canary::{self, Visitor};
 use crate::counters::count;
@@ -30,8 +30,8 @@ use crate::metrics::{Observation, ObservedBody};
 use crate::node::{Shared, Worker};
 use crate::pages::{Format, Page};
 use crate::pay::{self, Outflow};
-use crate::protect;
 use crate::protect::connections::Places;
+use crate::protect::{self, Fence};
 use crate::table::CompiledRoute;
 use crate::tls::{self, Session};
 use crate::trace;
@@ -193,9 +193,17 @@ pub(crate) async fn serve(
     count(&worker.counters.requests);
     let trace = trace::identify(request.headers_mut());
     let mut seen = Observation::begin(&worker, &request, trace);
-    let visitor = protect::on_behalf_of(&worker.shared, origin, request.headers());
-    let origin = visitor.as_ref().unwrap_or(origin);
-    let answer = answer(worker, origin, request, &mut seen).await;
+    let answer = match protect::on_behalf_of(&worker, origin, request.headers()) {
+        Ok(None) => answer(worker, origin, request, &mut seen).await,
+        Ok(Some((visitor, place))) => {
+            seen.holds(place);
+            answer(worker, &visitor, request, &mut seen).await
+        }
+        Err(page) => {
+            count(&worker.counters.pages);
+            page.answer(Format::wanted(request.headers()))
+        }
+    };
     seen.answered(answer)
 }
 
@@ -305,7 +313,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     let (mut parts, incoming) = request.into_parts();
     let lineage = parts.headers.remove(LINEAGE_HEADER);
     let visitor = canary::take_visitor(&mut parts.headers);
-    let body = RequestBody::new(incoming, worker.shared.clock, worker.shared.limits.body_pace);
+    let body = RequestBody::new(incoming, Watch::of(worker, origin));
     headers::prepare_request(
         &mut parts.headers,
         &host,
@@ -389,6 +397,10 @@ async fn find_route(
     };
     let fence = host.fence.clone();
     drop(table);
+    let by_link = |fence: &Arc<Fence>| fence.by_link(call.method(), call.target.path(), origin.secure);
+    if let Some(page) = fence.as_ref().and_then(by_link) {
+        return Err(page);
+    }
     seen.route(&route, origin, &call.host.name, call.outgoing.as_ref());
     if let (Some(fence), false, Some(request)) = (fence, call.passed, &mut call.outgoing) {
         protect::pass(worker, &fence, origin.client, request).await?;
@@ -614,6 +626,7 @@ async fn exchange(
                 slot,
                 kept: Kept::new(worker),
                 passage: call.passage.take(),
+                upload,
             };
             return deliver(worker, route, answer, ending, call).await.map(Some);
         }

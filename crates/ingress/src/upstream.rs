@@ -7,6 +7,8 @@
 
 mod chunks;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod sending;
 #[cfg(test)]

@@ -30,5 +30,6 @@ mod switching;
 mod tls;
 mod tools;
 mod upgrades;
+mod uploads;
 mod waiting;
 mod witness;
