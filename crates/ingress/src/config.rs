@@ -65,6 +65,9 @@ pub struct NodeConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Bytes of memory for answers that may be shared; 0 keeps none.
     pub cache_bytes: u64,
+    /// The folder in which large ones of them are kept, and how many bytes at most; nowhere unless it is
+    /// told. Whatever is in the folder is removed.
+    pub cache_files: Option<(PathBuf, u64)>,
     /// Bounds of time and number.
     pub limits: Limits,
 }
@@ -127,6 +130,7 @@ impl NodeConfig {
             proxy_protocol_from: Vec::new(),
             trusted_proxies: Vec::new(),
             cache_bytes: CACHE_BYTES,
+            cache_files: None,
             limits: Limits::default(),
         }
     }

@@ -375,7 +375,9 @@ impl Shared {
         let (proxies, trusted) = (&config.proxy_protocol_from, &config.trusted_proxies);
         let defences = Defences::new(&config.limits, proxies, trusted);
         let defences = Arc::new(defences.map_err(|source| NodeError::Random { source })?);
-        let cache = Arc::new(Cache::new(config.cache_bytes));
+        let files = config.cache_files.as_ref();
+        let files = files.map(|(folder, bytes)| (folder.as_path(), *bytes));
+        let cache = Arc::new(Cache::new(config.cache_bytes, files));
         let doors = Doors {
             cache: Arc::clone(&cache),
             defences: Some(Arc::clone(&defences)),
