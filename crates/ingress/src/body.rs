@@ -318,7 +318,12 @@ pub(crate) struct UpstreamBody {
 impl AnswerBody {
     /// What an instance sends; an empty one has ended already. `ending` is missing where somebody else sees to
     /// the end.
-    pub(crate) fn upstream(mut incoming: Through, ending: Option<Ending>, outflow: Option<Outflow>, served: Served) -> Self {
+    pub(crate) fn upstream(
+        mut incoming: Through,
+        ending: Option<Ending>,
+        outflow: Option<Outflow>,
+        served: Served,
+    ) -> Self {
         if incoming.is_end_stream() {
             if let Some(ending) = ending {
                 ending.complete(incoming.give_back());

@@ -268,7 +268,10 @@ fn where_too_many_are_compressed_at_once_answers_go_as_they_are() {
             &mut headers,
             &SizeHint::with_exact(9_000),
         );
-        assert_eq!((chosen.is_some(), headers.contains_key("content-encoding")), (expected, expected));
+        assert_eq!(
+            (chosen.is_some(), headers.contains_key("content-encoding")),
+            (expected, expected)
+        );
         at_work.extend(chosen);
     }
     drop(at_work);

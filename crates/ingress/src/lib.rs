@@ -63,6 +63,7 @@ mod trace;
 mod upgrade;
 mod upstream;
 
+pub use cache::sane_share;
 pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};

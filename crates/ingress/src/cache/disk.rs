@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -31,7 +32,7 @@ const MODE: u32 = 0o700;
 /// Threads that read, and that write, at most.
 const READERS: usize = 16;
 const WRITERS: usize = 4;
-/// Files at most; each takes a descriptor.
+/// Files at most, and at most a quarter of the descriptors that the process may have; each takes one.
 const MOST_FILES: u64 = 8_192;
 /// The largest answer that is kept.
 const LARGEST_BYTES: u64 = 1 << 30;
@@ -49,6 +50,7 @@ const MOST_PARTS: usize = 256;
 pub(crate) struct Disk {
     folder: PathBuf,
     limit: u64,
+    most_files: u64,
     readers: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     /// Nothing is written before, in milliseconds since 1970.
@@ -76,6 +78,7 @@ impl Disk {
         let disk = Arc::new(Self {
             folder: folder.to_owned(),
             limit,
+            most_files: most_files(),
             readers: Arc::new(Semaphore::new(READERS)),
             writers: Arc::new(Semaphore::new(WRITERS)),
             rests_until_ms: AtomicI64::new(0),
@@ -94,7 +97,7 @@ impl Disk {
 
     /// What a file counts as: no less than what bounds their number.
     fn counted(&self, bytes: u64) -> u64 {
-        bytes.max(self.limit / MOST_FILES)
+        bytes.max(self.limit / self.most_files)
     }
 
     /// Whether anything may be written now.
@@ -117,6 +120,8 @@ impl Disk {
 
     /// A file with no name, where the disk has room for so many bytes.
     fn create(&self, bytes: u64) -> io::Result<File> {
+        // It may have been removed since, or be on a disk that was not there.
+        DirBuilder::new().recursive(true).mode(MODE).create(&self.folder)?;
         let there = statvfs(&self.folder)?;
         let unit = there.fragment_size();
         let (free, all) = (there.blocks_available() * unit, there.blocks() * unit);
@@ -132,9 +137,16 @@ impl Disk {
 
 /// The bytes that files of kept answers take at most on a machine where nobody says it: a twentieth of the
 /// disk that holds `folder` (or the closest folder above it that is there), 10 GiB at most.
-pub(crate) fn sane_share(folder: &Path) -> u64 {
+pub fn sane_share(folder: &Path) -> u64 {
     let there = folder.ancestors().find_map(|folder| statvfs(folder).ok());
-    there.map_or(0, |there| there.blocks() * there.fragment_size() / 20).min(10 << 30)
+    there
+        .map_or(0, |there| there.blocks() * there.fragment_size() / 20)
+        .min(10 << 30)
+}
+
+fn most_files() -> u64 {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(now, _)| now);
+    (descriptors / 4).clamp(1, MOST_FILES)
 }
 
 /// Makes the folder, for the owner only, and empties it of what has a name: on file systems that know no

@@ -43,7 +43,7 @@ pub(super) struct Fill {
     /// Whether answers of the address were kept before.
     pub(super) known: bool,
     /// None once it is handed on.
-    pub(super) into: Option<Into>,
+    pub(super) into: Option<Gathered>,
     /// Whether it goes into a file where it is large.
     pub(super) may_spill: bool,
     /// It is not kept, and that is not for its client's sake.
@@ -54,7 +54,7 @@ pub(super) struct Fill {
 
 /// Where a body is gathered.
 #[derive(Debug)]
-pub(super) enum Into {
+pub(super) enum Gathered {
     Memory { data: Vec<u8>, room: Weight },
     File(Writing),
 }
@@ -63,7 +63,7 @@ impl Fill {
     /// Keeps a part of the body; false if there is no room for it.
     fn push(&mut self, data: &Bytes) -> bool {
         let pushed = match &mut self.into {
-            Some(Into::Memory { data: gathered, room }) => {
+            Some(Gathered::Memory { data: gathered, room }) => {
                 let whole = gathered.len() + data.len();
                 if self.may_spill && whole > super::LARGE_BYTES {
                     self.spill().is_some() && self.write(data)
@@ -74,7 +74,7 @@ impl Fill {
                     more.inspect(|()| gathered.extend_from_slice(data)).is_some()
                 }
             }
-            Some(Into::File(_)) => self.write(data),
+            Some(Gathered::File(_)) => self.write(data),
             None => false,
         };
         self.failed |= !pushed;
@@ -82,7 +82,7 @@ impl Fill {
     }
 
     fn write(&mut self, data: &Bytes) -> bool {
-        let Some(Into::File(writing)) = &mut self.into else {
+        let Some(Gathered::File(writing)) = &mut self.into else {
             return false;
         };
         let (cache, shelf) = (&self.cache, &self.shelf);
@@ -95,7 +95,7 @@ impl Fill {
         self.flight = None;
         let key = &self.kept.as_ref()?.key;
         let writing = self.cache.write(&self.shelf, key, None)?;
-        let Some(Into::Memory { data, room }) = self.into.replace(Into::File(writing)) else {
+        let Some(Gathered::Memory { data, room }) = self.into.replace(Gathered::File(writing)) else {
             return None;
         };
         // The writer counts it from here on.
@@ -107,12 +107,12 @@ impl Fill {
     pub(super) fn finish(mut self) {
         let Some(mut kept) = self.kept.take() else { return };
         match self.into.take() {
-            Some(Into::Memory { mut data, room: _room }) => {
+            Some(Gathered::Memory { mut data, room: _room }) => {
                 data.shrink_to_fit();
                 kept.body = StoredBytes::Fresh(data.into());
                 self.cache.keep(&self.shelf, *kept, self.since);
             }
-            Some(Into::File(writing)) => {
+            Some(Gathered::File(writing)) => {
                 let (cache, shelf, since) = (Arc::clone(&self.cache), Arc::clone(&self.shelf), self.since);
                 writing.finish(move |file| {
                     kept.body = StoredBytes::File(file);
@@ -179,11 +179,11 @@ impl Through {
     /// Where others wait for it: what goes to the client in its place, and what has the body come as fast
     /// as the instance gives it, however fast the client reads.
     pub(crate) fn run_ahead(mut self) -> (Self, Option<Pump>) {
-        let waited_for = |work: &Box<Work>| work.fill.as_ref().is_some_and(|fill| fill.flight.is_some());
-        let Some(work) = self.work.as_mut().filter(|work| waited_for(work)) else {
+        let waited_for = |work: &Work| work.fill.as_ref().is_some_and(|fill| fill.flight.is_some());
+        let Some(work) = self.work.as_deref_mut().filter(|work| waited_for(work)) else {
             return (self, None);
         };
-        let Work { fill, coder } = std::mem::take(&mut **work);
+        let Work { fill, coder } = std::mem::take(work);
         let memory = fill.as_ref().map(|fill| Arc::clone(&fill.shelf.tallies.filling));
         let Some(memory) = memory else { return (self, None) };
         let (ahead, pump) = Ahead::of(self.body.size_hint(), Self::new(self.body, fill, None), memory);

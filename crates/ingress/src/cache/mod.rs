@@ -17,9 +17,11 @@
 //! (`pump` where others wait for it), `answer` cuts out of it what a client asked for (pure), `give` and
 //! `stored` give it out.
 
-pub(crate) mod answer;
+mod answer;
 mod disk;
 mod fill;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod give;
 pub(crate) mod policy;
 mod pump;
@@ -48,7 +50,7 @@ use weir_model::EnvironmentId;
 use weir_model::cache::{CacheCounts, CachePurge, CachePurges};
 
 use self::disk::{Disk, Rooms, Writing};
-use self::fill::{Fill, Into};
+use self::fill::{Fill, Gathered};
 use self::policy::{Asked, Fitness, Terms, Timing};
 use self::pump::Incoming;
 use self::shelf::{EVERYTHING, Entry, Flight, Kept, Medium, Outcome, Path as Where, Range, Shelves, StoredBytes};
@@ -59,7 +61,7 @@ use crate::headers::{RequestedHost, X_REQUEST_ID, X_WEIR_CACHE};
 use crate::table::CompiledRoute;
 use crate::upstream::AnswerStream;
 
-pub(crate) use self::disk::sane_share;
+pub use self::disk::sane_share;
 pub(crate) use self::fill::Through;
 pub(crate) use self::shelf::Shelf;
 pub(crate) use self::stored::{Part, StoredBody, StoredError};
@@ -463,14 +465,15 @@ impl Cache {
             true => {
                 // It goes at the pace of its client, so nobody is to wait for it.
                 way.flight = None;
-                Into::File(self.write(&route.shelf, &key, length)?)
+                Gathered::File(self.write(&route.shelf, &key, length)?)
             }
             false => {
                 let expected = usize::try_from(length.unwrap_or(0)).unwrap_or(0);
+                let room = route.shelf.tallies.filling.borrow(0)?;
                 self.note_kept(begun.hash, timing.came_ms);
-                Into::Memory {
+                Gathered::Memory {
                     data: Vec::with_capacity(expected.min(FIRST_BYTES)),
-                    room: route.shelf.tallies.filling.borrow(0)?,
+                    room,
                 }
             }
         };
@@ -630,11 +633,10 @@ impl Outcome {
 }
 
 fn find(route: &CompiledRoute, key: &str, request: &HeaderMap) -> Option<Arc<Entry>> {
-    let selected =
-        |entry: &Entry| {
-            let readable = !matches!(&entry.body, StoredBytes::File(file) if file.is_broken());
-            readable && entry.deployment == route.cache.deployment && policy::selects(&entry.selecting, request)
-        };
+    let selected = |entry: &Entry| {
+        let readable = !matches!(&entry.body, StoredBytes::File(file) if file.is_broken());
+        readable && entry.deployment == route.cache.deployment && policy::selects(&entry.selecting, request)
+    };
     route.shelf.find(key, selected)
 }
 

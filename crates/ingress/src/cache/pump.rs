@@ -23,6 +23,7 @@ const MOST_WAITING: usize = 256 * 1024;
 
 /// What an instance sends, as it comes or fetched ahead.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the small one is the rare one")]
 pub(crate) enum Incoming {
     Direct(AnswerStream),
     Ahead(Ahead),

@@ -560,7 +560,11 @@ impl Shelf {
     /// for longer than `patience` is waited for no more.
     pub(super) fn take_off(self: &Arc<Self>, key: &str, patience: Duration) -> Result<Flight, CancellationToken> {
         let mut state = self.lock();
-        if let Some(flight) = state.flights.get(key).filter(|flight| flight.since.elapsed() < patience) {
+        if let Some(flight) = state
+            .flights
+            .get(key)
+            .filter(|flight| flight.since.elapsed() < patience)
+        {
             return Err(flight.landed.clone());
         }
         state.flight_number += 1;
@@ -614,7 +618,11 @@ pub(super) struct Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut state = self.shelf.lock();
-        if state.flights.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+        if state
+            .flights
+            .get(&self.key)
+            .is_some_and(|flight| flight.number == self.number)
+        {
             state.flights.remove(&self.key);
         }
         drop(state);

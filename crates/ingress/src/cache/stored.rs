@@ -80,7 +80,9 @@ impl FilePart {
         let begin = || -> Reading { Box::pin(Arc::clone(file).read(at, length)) };
         let read = ready!(self.reading.get_or_insert_with(begin).as_mut().poll(cx));
         self.reading = None;
-        let bytes = read.as_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+        let bytes = read
+            .as_ref()
+            .map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
         self.at += bytes;
         self.left -= bytes;
         Poll::Ready(read)

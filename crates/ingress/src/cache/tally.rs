@@ -48,7 +48,10 @@ impl Whole {
     }
 
     fn take(&self, amount: u64, may: impl Fn(u64) -> bool) -> bool {
-        let more = |used: u64| used.checked_add(amount).filter(|used| *used <= self.limit && may(*used));
+        let more = |used: u64| {
+            used.checked_add(amount)
+                .filter(|used| *used <= self.limit && may(*used))
+        };
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
@@ -145,10 +148,17 @@ mod tests {
             let count = u64::try_from(tenants).unwrap();
             let share = 10_000 * 3 / (3 * count + 1);
             for tally in &tallies {
-                assert!(tally.own().abs_diff(share) <= count, "{tenants}: {} of {share}", tally.own());
+                assert!(
+                    tally.own().abs_diff(share) <= count,
+                    "{tenants}: {} of {share}",
+                    tally.own()
+                );
             }
             let newcomer = Tally::new(&whole);
-            assert!(newcomer.borrow(whole.limit() / (3 * count + 2) / 2).is_some(), "{tenants}");
+            assert!(
+                newcomer.borrow(whole.limit() / (3 * count + 2) / 2).is_some(),
+                "{tenants}"
+            );
             drop(taken);
             assert_eq!(whole.used(), 0);
         }
