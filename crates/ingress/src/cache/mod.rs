@@ -445,7 +445,7 @@ impl Cache {
     ) -> Option<Fill> {
         let begun = way.begun.as_ref().filter(|begun| begun.method == Method::GET)?;
         let length = stream.size_hint().exact();
-        let may_spill = self.may_spill(route, parts);
+        let may_spill = says_how_long(parts) && self.may_spill(route, parts);
         let large = length.is_some_and(|length| length > length_of(LARGE_BYTES)) && may_spill;
         let fits = stream.is_delimited() && (large || length.is_none_or(|length| length <= self.largest_in_memory()));
         let agreed = fits.then(|| agreed(request, parts, timing)).flatten();
@@ -683,12 +683,15 @@ fn stands_in(entry: &Entry) -> bool {
     !entry.is_gone() && entry.terms.holds_on_error(unix_ms())
 }
 
+/// Most answers say nothing of it, and must not cost more than this look.
+fn says_how_long(parts: &Parts) -> bool {
+    parts.headers.contains_key(header::CACHE_CONTROL) || parts.headers.contains_key(header::EXPIRES)
+}
+
 /// On what terms an answer is kept, and for which requests; none if it is not. So it is where nobody knows
 /// what the request said.
 fn agreed(request: Option<&HeaderMap>, parts: &Parts, timing: Timing) -> Option<(Terms, policy::Selecting)> {
-    // Most answers say nothing of it, and must not cost more than this look.
-    let says = parts.headers.contains_key(header::CACHE_CONTROL) || parts.headers.contains_key(header::EXPIRES);
-    let request = request.filter(|_| says)?;
+    let request = request.filter(|_| says_how_long(parts))?;
     let terms = policy::terms(&Asked::of(request), parts.status, &parts.headers, timing)?;
     Some((terms, policy::selecting(&parts.headers, request)?))
 }
@@ -763,5 +766,26 @@ fn range(purge: &CachePurge) -> Range<'_> {
     Range {
         host: purge.host.as_deref(),
         path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_knows_what_the_request_said_nothing_is_kept() {
+        let answer = http::Response::builder().header("cache-control", "max-age=60").body(());
+        let (parts, ()) = answer.unwrap().into_parts();
+        let timing = Timing {
+            asked_ms: 0,
+            came_ms: 0,
+        };
+        let mut request = HeaderMap::new();
+        assert!(agreed(Some(&request), &parts, timing).is_some());
+        // What it may have said.
+        request.insert(header::COOKIE, HeaderValue::from_static("user=1"));
+        assert!(agreed(Some(&request), &parts, timing).is_none());
+        assert!(agreed(None, &parts, timing).is_none());
     }
 }
