@@ -15,7 +15,7 @@ use weir_ledger::wallet::NoMoney;
 
 use crate::access::Served;
 use crate::admission::Slot;
-use crate::cache::{StoredBody, Through};
+use crate::cache::{StoredBody, StoredError, Through};
 use crate::clock::Clock;
 use crate::node::Worker;
 use crate::pay::{Outflow, head_bytes};
@@ -425,6 +425,8 @@ pub(crate) enum AnswerError {
     Instance(#[source] Broken),
     #[error("there is no money for the rest of the answer")]
     NoMoney(#[source] NoMoney),
+    #[error("what is kept of it does not come whole")]
+    Stored(#[source] StoredError),
 }
 
 /// The body of an answer.
@@ -454,15 +456,23 @@ pub(crate) struct UpstreamBody {
 }
 
 impl AnswerBody {
-    /// What an instance sends; an empty one has ended already.
-    pub(crate) fn upstream(mut incoming: Through, ending: Ending, outflow: Option<Outflow>, served: Served) -> Self {
+    /// What an instance sends; an empty one has ended already. `ending` is missing where somebody else sees to
+    /// the end.
+    pub(crate) fn upstream(
+        mut incoming: Through,
+        ending: Option<Ending>,
+        outflow: Option<Outflow>,
+        served: Served,
+    ) -> Self {
         if incoming.is_end_stream() {
-            ending.complete(incoming.give_back());
+            if let Some(ending) = ending {
+                ending.complete(incoming.give_back());
+            }
             return Self::Empty;
         }
         Self::Upstream(Box::new(UpstreamBody {
             incoming,
-            ending: Some(Box::new(ending)),
+            ending: ending.map(Box::new),
             outflow,
             served,
             unpaid: Bytes::new(),
@@ -572,7 +582,7 @@ impl Body for AnswerBody {
             }
             Self::Stored(stored) => stored
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(AnswerError::NoMoney))),
+                .map(|frame| frame.map(|frame| frame.map_err(AnswerError::Stored))),
         }
     }
 

@@ -68,6 +68,9 @@ pub struct NodeConfig {
     pub proxy_header: ProxyHeader,
     /// Bytes of memory for answers that may be shared; 0 keeps none.
     pub cache_bytes: u64,
+    /// The folder in which large ones of them are kept, and how many bytes at most; nowhere unless it is
+    /// told. Whatever is in the folder is removed.
+    pub cache_files: Option<(PathBuf, u64)>,
     /// Bounds of time and number.
     pub limits: Limits,
 }
@@ -131,6 +134,7 @@ impl NodeConfig {
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::default(),
             cache_bytes: CACHE_BYTES,
+            cache_files: None,
             limits: Limits::default(),
         }
     }

@@ -159,12 +159,31 @@ pub fn names(bytes: &[u8]) {
     }
 }
 
+/// The headers of a request and of the answer to it, as the cache reads them: the lines of each, with an
+/// empty line between. See `cache::fuzzing`.
+///
+/// # Panics
+/// When more is given than is kept, or what is kept for a request is not found by the same request.
+pub fn cache_headers(bytes: &[u8]) {
+    let middle = bytes.windows(2).position(|two| two == b"\n\n").unwrap_or(bytes.len());
+    let request = fields(&bytes[..middle]);
+    let answer = fields(bytes.get(middle + 2..).unwrap_or_default());
+    crate::cache::fuzzing::headers(&request, &answer, bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     /// A door, and a few inputs that lead through it.
     type Door = (fn(&[u8]), &'static [&'static [u8]]);
 
-    const DOORS: [Door; 6] = [
+    const DOORS: [Door; 7] = [
+        (
+            super::cache_headers,
+            &[
+                b"range: bytes=0-1\nif-none-match: \"a\", W/\"b\"\n\ncache-control: public, max-age=60, s-maxage=\"5\"\netag: \"a\"\nvary: accept",
+                b"cache-control: no-cache\ncookie: a=b\n\ncache-control: private=\"x\", stale-if-error=9\nage: 7\nexpires: 0",
+            ],
+        ),
         (
             super::answer,
             &[

@@ -67,6 +67,7 @@ mod trace;
 mod upgrade;
 mod upstream;
 
+pub use cache::sane_share;
 pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, ProxyHeader, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};

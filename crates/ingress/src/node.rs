@@ -380,7 +380,9 @@ impl Shared {
         };
         let report_wanted = Arc::new(Notify::new());
         let defences = Arc::new(Defences::new(config).map_err(|source| NodeError::Random { source })?);
-        let cache = Arc::new(Cache::new(config.cache_bytes));
+        let files = config.cache_files.as_ref();
+        let files = files.map(|(folder, bytes)| (folder.as_path(), *bytes));
+        let cache = Arc::new(Cache::new(config.cache_bytes, files));
         let doors = Doors {
             cache: Arc::clone(&cache),
             defences: Some(Arc::clone(&defences)),

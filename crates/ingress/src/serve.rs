@@ -772,6 +772,7 @@ async fn deliver(
     let outflow = Outflow::begin(worker, route, head, incoming.size_hint()).await?;
     let mut served = call.served(worker, route);
     served.send(head);
+    let (incoming, ending) = cached::run_ahead(worker, incoming, ending);
     Ok(Response::from_parts(
         parts,
         AnswerBody::upstream(incoming, ending, outflow, served),

@@ -6,6 +6,7 @@ mod access;
 mod access_log;
 mod authority;
 mod background;
+mod cache_room;
 mod caching;
 mod canary;
 mod classes;

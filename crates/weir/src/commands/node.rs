@@ -144,6 +144,7 @@ fn as_the_options_say(args: &Args, config: &weir_control::Config) -> Result<Node
     node.https = config.https;
     args.options.platform.protection.apply(&mut node);
     node.cache_bytes = args.options.platform.cache_bytes();
+    node.cache_files = Some(args.options.platform.cache_files(&config.data));
     if args.sockets_on_stdin {
         let sockets = Sockets::take(std::io::stdin());
         let sockets =
