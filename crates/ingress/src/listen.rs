@@ -249,7 +249,7 @@ pub(crate) async fn serve_gateways(
     let mut open: HashMap<(IpAddr, Door), CancellationToken> = HashMap::new();
     let mut complained: HashSet<(IpAddr, Door)> = HashSet::new();
     loop {
-        let gateways = shared.table.load().gateways.clone();
+        let gateways = Arc::clone(&shared.table.load().gateways);
         open.retain(|(address, _), closed| {
             let stays = gateways.contains(address);
             if !stays {

@@ -10,6 +10,6 @@ mod series;
 mod socket;
 
 pub(crate) use book::{Book, Watched};
-pub(crate) use observation::{Observation, ObservedBody};
+pub(crate) use observation::{Carried, Observation, ObservedBody, Seat};
 pub(crate) use series::{Outcome, Series};
 pub(crate) use socket::serve;

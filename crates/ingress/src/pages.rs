@@ -52,6 +52,8 @@ pub(crate) struct Page {
     location: Option<Box<HeaderValue>>,
     /// How the client says who it is.
     challenge: Option<Box<HeaderValue>>,
+    /// What the browser is to keep.
+    cookie: Option<Box<HeaderValue>>,
     /// Closed like this: there may be a page of the owner's, instead of ours.
     closed: Option<Arc<Maintenance>>,
 }
@@ -67,6 +69,7 @@ impl Page {
             retry_after_seconds: None,
             location: None,
             challenge: None,
+            cookie: None,
             closed: None,
         }
     }
@@ -404,6 +407,9 @@ impl Page {
         }
         if let Some(location) = &self.location {
             headers.insert(header::LOCATION, HeaderValue::clone(location));
+        }
+        if let Some(cookie) = &self.cookie {
+            headers.insert(header::SET_COOKIE, HeaderValue::clone(cookie));
         }
         if let Some(challenge) = &self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::clone(challenge));

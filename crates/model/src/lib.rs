@@ -19,6 +19,7 @@ pub mod project;
 pub mod protection;
 pub mod release;
 pub mod route;
+pub mod route_feed;
 pub mod scaling;
 pub mod spec;
 pub mod task;

@@ -256,7 +256,7 @@ pub enum RouteState {
 }
 
 /// One instance as the ingress sees it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Backend {
     /// Identity.
     pub instance: InstanceId,
@@ -320,7 +320,8 @@ pub struct NodeReport {
     /// Which process it is; none of one that does not say.
     #[serde(default)]
     pub process: Option<ProcessMark>,
-    /// Nodes that live beside it and may still serve: those whose place it takes.
+    /// Nodes that live beside it and may serve: those whose place it takes, and those that take its
+    /// own.
     #[serde(default)]
     pub beside: BTreeSet<ProcessMark>,
 }

@@ -93,6 +93,7 @@ fn trials() -> Vec<Trial> {
             push_with_a_wrong_token_is_refused;
         upgrades:
             upgrades_under_load_fail_no_request
+            upgrade_lets_sleepers_sleep_and_cuts_no_private_call
             upgrade_that_cannot_work_changes_nothing_and_says_why;
         traffic:
             pushes_under_load_fail_no_request_of_a_stateless_app

@@ -17,7 +17,6 @@ use weir_model::{AccountId, EnvironmentId, ProjectId};
 
 use crate::api::ApiError;
 use crate::context::Context;
-pub use text::CONTENT_TYPE;
 use text::{Kind, Text};
 
 /// Deployments that are looked through for the one that is live.
@@ -39,8 +38,20 @@ struct Seen {
     environment: Environment,
 }
 
-/// What is known now, of all projects or of one.
-pub async fn text(context: &Context, project: Option<ProjectId>) -> Result<String, ApiError> {
+/// What is known now, of all projects or of one, as it is asked for by `Accept`, with its media type.
+pub async fn asked(
+    context: &Context,
+    project: Option<ProjectId>,
+    accept: &str,
+) -> Result<(&'static str, String), ApiError> {
+    let text = text(context, project).await?;
+    Ok(match text::wants_open_metrics(accept) {
+        true => (text::OPEN_METRICS, text::as_open_metrics(&text)),
+        false => (text::CONTENT_TYPE, text),
+    })
+}
+
+async fn text(context: &Context, project: Option<ProjectId>) -> Result<String, ApiError> {
     let view = View::new(context, project).await?;
     let mut text = Text::default();
     text.family("weir_build_info", Kind::Gauge, "1, with the version of Weir.");

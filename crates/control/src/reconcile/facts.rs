@@ -88,6 +88,8 @@ pub struct Observed {
     pub applied: Option<Routes>,
     /// Processes that crashed lately.
     pub crashes: BTreeMap<(AppName, ProcessName), Crashes>,
+    /// The same of canaries, which are nothing against the release that serves.
+    pub canary_crashes: BTreeMap<CanaryProcess, CanaryCrashes>,
     /// Deployments of which the engine refused to start an instance, with its words.
     pub refused: BTreeMap<DeploymentId, String>,
 }
@@ -148,6 +150,18 @@ pub struct Crashes {
     pub count: u32,
     /// Before this instant none is started.
     pub not_before_ms: UnixMillis,
+}
+
+/// A process of a canary.
+pub type CanaryProcess = (DeploymentId, AppName, ProcessName);
+
+/// Crashes of a process of a canary, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CanaryCrashes {
+    /// How many, and when the next one may be started.
+    pub crashes: Crashes,
+    /// Why the last one, for people: `exited with status 1`.
+    pub reason: String,
 }
 
 /// How requests to an environment are to be answered.

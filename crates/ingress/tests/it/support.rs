@@ -182,7 +182,9 @@ impl Desk {
             return Ok(Response::builder().status(204).body(Full::default()).unwrap());
         }
         let query = request.uri().query().unwrap_or_default();
-        let after: u64 = query.strip_prefix("after=").unwrap().parse().unwrap();
+        // Like a control of an earlier version, it knows nothing of differences.
+        let after = query.split('&').find_map(|one| one.strip_prefix("after="));
+        let after: u64 = after.unwrap().parse().unwrap();
         let newer = match request.uri().path() {
             "/node/snapshot" => newer(&self.snapshot, |snapshot| snapshot.generation > after).await,
             "/node/certificates" => newer(&self.certificates, |set| set.version > after).await,

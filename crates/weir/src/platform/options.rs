@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use weir_model::files::MemorySize;
+
 use super::executable::executable;
 use super::protection::ProtectionOptions;
 use crate::credentials;
@@ -84,12 +86,24 @@ struct Bounds {
     /// Most MiB of memory for answers of apps that may be shared; 0 keeps none.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     cache_memory_mib: u32,
+    /// Most room on disk for large answers of apps that may be shared, like 10GiB; 0 keeps them in memory
+    /// only. Otherwise a twentieth of the disk, 10GiB at most.
+    #[arg(long, value_name = "SIZE", value_parser = room)]
+    cache_disk: Option<MemorySize>,
     /// How many releases of an environment keep their images.
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     releases_kept: u16,
     /// How many seconds the release before stays ready for a quick rollback.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     keep_previous_s: u32,
+}
+
+/// A size, or nothing at all.
+fn room(text: &str) -> std::result::Result<MemorySize, String> {
+    match text {
+        "0" => Ok(MemorySize { bytes: 0 }),
+        _ => text.parse(),
+    }
 }
 
 fn domain(text: &str) -> std::result::Result<String, String> {
@@ -154,6 +168,14 @@ impl PlatformOptions {
         u64::from(self.bounds.cache_memory_mib) << 20
     }
 
+    /// The folder for large answers that may be shared, and how many bytes they take there at most.
+    pub(crate) fn cache_files(&self, data: &Path) -> (PathBuf, u64) {
+        let folder = data.join("cache");
+        let told = self.bounds.cache_disk.map(|room| room.bytes);
+        let bytes = told.unwrap_or_else(|| weir_ingress::sane_share(&folder));
+        (folder, bytes)
+    }
+
     /// The command line of a part.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = vec!["--data".into(), self.data()?.into()];
@@ -176,6 +198,9 @@ impl PlatformOptions {
         add("--log-mib", bounds.log_mib.to_string());
         add("--build-cache-mib", bounds.build_cache_mib.to_string());
         add("--cache-memory-mib", bounds.cache_memory_mib.to_string());
+        if let Some(room) = bounds.cache_disk {
+            add("--cache-disk", format!("{}B", room.bytes));
+        }
         add("--releases-kept", bounds.releases_kept.to_string());
         add("--keep-previous-s", bounds.keep_previous_s.to_string());
         arguments.extend(self.protection.arguments());
