@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use weir_ingress::{Node, NodeConfig};
 use weir_model::route::{Backend, HostRoutes, Route, RouteState};
@@ -129,9 +130,13 @@ fn serve(file: &Path) -> ! {
         let address = node.http_address();
         let begun = Instant::now();
         tokio::spawn(node.run(CancellationToken::new()));
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // It accepts once it has read its file.
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let request = b"GET / HTTP/1.1\r\nhost: nobody.example.org\r\n\r\n";
+        client.write_all(request).await.expect("a request");
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 404");
         let started = begun.elapsed();
         // The allocator gives back what it does not need a little later.
         tokio::time::sleep(Duration::from_secs(3)).await;
