@@ -162,8 +162,7 @@ async fn a_canary_beside_nothing_and_options_that_do_not_exist_are_refused() {
 
 /// Who may pass under `/admin` by password, as the nodes are told; none where nobody is asked.
 fn admins(server: &Server) -> Option<Vec<String>> {
-    let snapshots = server.context.reconciler.snapshots();
-    let snapshot = snapshots.borrow();
+    let snapshot = server.context.reconciler.snapshot();
     let mut hosts = snapshot.hosts.iter();
     let (_, host) = hosts.find(|(name, _)| name.starts_with("shop."))?;
     let layers = &host.protection.as_ref()?.layers;
