@@ -58,6 +58,7 @@ mod serve;
 mod sleep;
 mod succession;
 mod table;
+mod tcp;
 mod tls;
 mod trace;
 mod upgrade;

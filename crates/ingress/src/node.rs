@@ -31,7 +31,7 @@ use crate::sleep::{self, Demands, Sleeping};
 use crate::succession::Succession;
 use crate::table::Table;
 use crate::tls::{Handshakes, Ports, Tls};
-use crate::{background, control_link, guard, kept_file, upstream};
+use crate::{background, control_link, guard, kept_file, tcp, upstream};
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -233,6 +233,11 @@ impl Node {
             Arc::clone(&crew),
             config.metrics_socket.clone(),
         ));
+        beside.spawn(tcp::doors::serve(
+            Arc::clone(&shared),
+            Arc::clone(&crew),
+            http_address.ip(),
+        ));
         beside.spawn(listen::serve_gateways(
             Arc::clone(&shared),
             Arc::clone(&crew),
@@ -426,6 +431,7 @@ impl Shared {
         // read after this store. All are sequentially consistent, so a request either sees
         // the new epoch and begins anew, or is in the counts.
         self.epoch.store(epoch, Ordering::SeqCst);
+        self.table.load().tcp.close_unpaid();
         self.cache.purge(&snapshot.cache_purges);
         self.applied_generation.store(snapshot.generation, Ordering::SeqCst);
         drop(registry);

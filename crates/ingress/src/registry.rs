@@ -24,7 +24,10 @@ use crate::process::{Doors, Habits, Process};
 use crate::protect::Fence;
 use crate::sleep;
 use crate::table::{CompiledRoute, HostEntry, Table};
+use crate::tcp::{Services, Standing};
 use crate::tls::HostPolicy;
+
+mod tcp;
 
 /// Everything that tables refer to. One task changes it, under a lock that no request takes.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(crate) struct Registry {
     series: Book,
     /// Of each gate of a process with classes: a route that serves from it.
     classed: HashMap<usize, (EnvironmentId, Box<str>, Arc<CompiledRoute>)>,
+    /// The connections of each TCP service, by environment and `app.service`.
+    standings: HashMap<(EnvironmentId, Box<str>), Arc<Standing>>,
 }
 
 /// Where the requests of each class wait, by environment, target and class.
@@ -86,6 +91,7 @@ impl Registry {
             class_gates: HashMap::new(),
             series: Book::new(workers),
             classed: HashMap::new(),
+            standings: HashMap::new(),
         }
     }
 
@@ -187,6 +193,7 @@ impl Registry {
             alike.remember(host, &entry);
             hosts.insert(name.as_str().into(), entry);
         }
+        let tcp = self.tcp(snapshot, &mut previous, &mut previous_processes, &draining);
         let active: Vec<_> = self.instances.values().cloned().collect();
         let draining_now = self.pool(&mut previous, &snapshot.draining, &BTreeSet::new());
         let gone: Vec<_> = previous.into_values().collect();
@@ -203,7 +210,7 @@ impl Registry {
         self.series.sweep(self.epoch, snapshot);
         self.departed.retain(has_load);
         self.departed.extend(gone.iter().cloned());
-        let table = self.table(snapshot, hosts, active.clone());
+        let table = self.table(snapshot, hosts, tcp, active.clone());
         Compiled {
             table,
             active,
@@ -217,11 +224,13 @@ impl Registry {
         &self,
         snapshot: &RouteSnapshot,
         hosts: HashMap<Box<str>, Arc<HostEntry>>,
+        tcp: Services,
         active: Vec<Arc<Instance>>,
     ) -> Table {
         Table {
             epoch: self.epoch,
             hosts,
+            tcp,
             gateways: snapshot.gateways.clone(),
             insiders: snapshot.metered.iter().filter_map(|metered| metered.address).collect(),
             networks: snapshot.networks.clone(),

@@ -24,6 +24,7 @@ use crate::metrics::Watched;
 use crate::process::Habits;
 use crate::protect::Fence;
 use crate::sleep;
+use crate::tcp::Services;
 use crate::tls::HostPolicy;
 
 /// All routes of one snapshot.
@@ -34,6 +35,8 @@ pub(crate) struct Table {
     pub(crate) epoch: u64,
     /// By host name, lower case, without port.
     pub(crate) hosts: HashMap<Box<str>, Arc<HostEntry>>,
+    /// What is reached by TCP and not by HTTP.
+    pub(crate) tcp: Services,
     /// Where the ingress listens too, and answers name lookups.
     pub(crate) gateways: Vec<IpAddr>,
     /// Addresses of instances: what they say about for whom they speak is not believed.
@@ -147,7 +150,7 @@ impl Table {
     /// Where a name leads that is looked up at a gateway; none if it is not ours to say. Of whom
     /// the private name is asked for, it is noted.
     pub(crate) fn addresses_of(&self, name: &str, gateway: IpAddr) -> Option<Vec<IpAddr>> {
-        if self.hosts.contains_key(name) {
+        if self.hosts.contains_key(name) || self.tcp.of_host(name).is_some() {
             return Some(vec![gateway]);
         }
         let addresses = self.names.get(&gateway)?.get(name)?;

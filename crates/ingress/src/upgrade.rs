@@ -106,10 +106,11 @@ async fn carry(
 }
 
 /// A client's stream; what is written to it is paid before.
-struct PaidStream<S> {
-    stream: S,
-    outflow: Option<Outflow>,
-    served: Served,
+pub(crate) struct PaidStream<S> {
+    pub(crate) stream: S,
+    /// None where nothing is charged.
+    pub(crate) outflow: Option<Outflow>,
+    pub(crate) served: Served,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {

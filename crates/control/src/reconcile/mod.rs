@@ -20,6 +20,7 @@ pub mod plan;
 mod probe;
 mod resting;
 mod routing;
+mod tcp;
 #[cfg(test)]
 mod simulation;
 
