@@ -199,7 +199,10 @@ impl Weir {
             .arg("--data")
             .arg(&self.data)
             .args(["--http", &self.http.to_string(), "--control", &self.control.to_string()])
-            .args(["--tcp-ports", &format!("{}-{}", self.tcp_ports.start(), self.tcp_ports.end())])
+            .args([
+                "--tcp-ports",
+                &format!("{}-{}", self.tcp_ports.start(), self.tcp_ports.end()),
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -152,7 +152,10 @@ pub async fn ensure_service(
     let Some(release) = crate::status::live_release(context, environment).await? else {
         return Ok(());
     };
-    let apps = release.apps.iter().filter(|(name, _)| app.is_none_or(|app| app == *name));
+    let apps = release
+        .apps
+        .iter()
+        .filter(|(name, _)| app.is_none_or(|app| app == *name));
     let all: Vec<&TcpSpec> = apps.flat_map(|(_, app)| &app.spec.tcp).collect();
     let Some(found) = all.iter().find(|known| known.name == *service) else {
         let names: Vec<&str> = all.iter().map(|known| known.name.as_str()).collect();
@@ -187,19 +190,23 @@ pub async fn addresses(
             let port = ports.get(&(app.clone(), service.name.clone())).copied();
             let by_name = domains.iter().filter(|domain| leads_to(domain, app, &service.name));
             let hosts: Vec<String> = match (service.tls, context.config.https) {
-                (Some(_), Some(https)) => by_name.map(|domain| format!("{}:{}", domain.host, https.port())).collect(),
+                (Some(_), Some(https)) => by_name
+                    .map(|domain| format!("{}:{}", domain.host, https.port()))
+                    .collect(),
                 _ => Vec::new(),
             };
-            all.entry((app.clone(), service.process.clone())).or_default().push(TcpServiceStatus {
-                name: service.name.to_string(),
-                port,
-                address: port.map(|port| format!("{host}:{port}")),
-                tls: service.tls.map(|tls| match tls {
-                    TcpTls::End => "end".to_owned(),
-                    TcpTls::Passthrough => "passthrough".to_owned(),
-                }),
-                hosts,
-            });
+            all.entry((app.clone(), service.process.clone()))
+                .or_default()
+                .push(TcpServiceStatus {
+                    name: service.name.to_string(),
+                    port,
+                    address: port.map(|port| format!("{host}:{port}")),
+                    tls: service.tls.map(|tls| match tls {
+                        TcpTls::End => "end".to_owned(),
+                        TcpTls::Passthrough => "passthrough".to_owned(),
+                    }),
+                    hosts,
+                });
         }
     }
     Ok(all)

@@ -26,7 +26,8 @@ pub mod tcp;
 
 pub use ids::*;
 pub use names::{
-    AppName, ClassName, EnvironmentName, InvalidName, ProcessName, ProjectName, TcpServiceName, VariableName, VolumeName,
+    AppName, ClassName, EnvironmentName, InvalidName, ProcessName, ProjectName, TcpServiceName, VariableName,
+    VolumeName,
 };
 
 /// Milliseconds since the Unix epoch, UTC. The one representation of an instant in Weir.

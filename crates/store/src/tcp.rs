@@ -118,7 +118,9 @@ async fn settle(
     range: Option<RangeInclusive<u16>>,
     now_ms: UnixMillis,
 ) -> Result<Result<(), TcpPortRefused>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM tcp_ports").fetch_all(&mut *connection).await?;
+    let rows = sqlx::query("SELECT * FROM tcp_ports")
+        .fetch_all(&mut *connection)
+        .await?;
     let mut ports: Vec<TcpPort> = all(&rows)?;
     let is_wanted = |port: &TcpPort| wishes.iter().chain(kept).any(|wish| port.fulfils(wish));
     let unwanted = ports.extract_if(.., |port| port.environment == environment && !is_wanted(port));
@@ -150,11 +152,7 @@ async fn settle(
     Ok(Ok(()))
 }
 
-fn choose(
-    ports: &[TcpPort],
-    wish: &TcpPortWish,
-    range: Option<RangeInclusive<u16>>,
-) -> Result<u16, TcpPortRefused> {
+fn choose(ports: &[TcpPort], wish: &TcpPortWish, range: Option<RangeInclusive<u16>>) -> Result<u16, TcpPortRefused> {
     if let Some(port) = wish.port {
         if let Some(taken) = ports.iter().find(|taken| taken.port == port) {
             return Err(TcpPortRefused::Taken(taken.clone()));

@@ -84,7 +84,10 @@ pub(crate) async fn a_tcp_service_keeps_its_port_and_loses_no_connection_when_re
     let port = u16::try_from(service["port"].as_u64().unwrap_or_default())?;
     ensure!(repository.weir.tcp_ports.contains(&port), "{service}");
     let shown = format!("echo.localhost:{port}");
-    ensure!(service["address"] == shown.as_str() && said.contains(&shown), "{service}: {said}");
+    ensure!(
+        service["address"] == shown.as_str() && said.contains(&shown),
+        "{service}: {said}"
+    );
     let shown_to_people = repository.cli(&["status"]).await?.ok()?;
     ensure!(shown_to_people.stdout.contains(&shown), "{}", shown_to_people.all());
 
@@ -115,6 +118,9 @@ pub(crate) async fn a_tcp_service_keeps_its_port_and_loses_no_connection_when_re
     }
     let done = done.load(Ordering::Relaxed);
     println!("{done} connections during two switches, {} failed", wrong.len());
-    ensure!(wrong.is_empty() && done > 50, "{done} connections, of which failed: {wrong:#?}");
+    ensure!(
+        wrong.is_empty() && done > 50,
+        "{done} connections, of which failed: {wrong:#?}"
+    );
     repository.destroy().await
 }

@@ -78,7 +78,10 @@ async fn tcp_services(
     let lines = services.map(|service| {
         let places: Vec<String> = service.address.into_iter().chain(service.hosts).collect();
         match places.as_slice() {
-            [] => format!("       tcp {0}: no name leads to it yet: weir domain add HOST --tcp {0}", service.name),
+            [] => format!(
+                "       tcp {0}: no name leads to it yet: weir domain add HOST --tcp {0}",
+                service.name
+            ),
             places => format!("       tcp {}: {}", service.name, places.join(", ")),
         }
     });

@@ -20,9 +20,9 @@ pub mod plan;
 mod probe;
 mod resting;
 mod routing;
-mod tcp;
 #[cfg(test)]
 mod simulation;
+mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -13,7 +13,10 @@ pub(super) fn routes(environment: EnvironmentId, current: &EnvironmentRoutes) ->
     let mut routes = Vec::new();
     for ((app, process), entry) in &current.routes.entries {
         for spec in &entry.tcp {
-            let domains = current.domains.iter().filter(|domain| leads_to(domain, app, &spec.name));
+            let domains = current
+                .domains
+                .iter()
+                .filter(|domain| leads_to(domain, app, &spec.name));
             routes.push(TcpRoute {
                 environment,
                 title: current.title.clone(),

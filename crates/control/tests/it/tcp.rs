@@ -37,7 +37,9 @@ async fn deploys(control: &Control, project: &Project, services: &str) -> Result
         image: image(),
         spec: file.spec(name.clone(), &detected).unwrap(),
     };
-    let task = context.tasks.create(TaskKind::Push, project.id, Some(environment.id), "push");
+    let task = context
+        .tasks
+        .create(TaskKind::Push, project.id, Some(environment.id), "push");
     let wish = Wish::Apps {
         apps: BTreeMap::from([(name, app)]),
         source: ReleaseSource::Upload {
@@ -55,7 +57,9 @@ async fn deploys(control: &Control, project: &Project, services: &str) -> Result
 async fn goes_live(control: &Control, deployment: &Deployment) {
     let store = &control.context.store;
     let (pending, switching) = (DeploymentState::Pending, DeploymentState::Switching);
-    let advanced = store.deployment_advance(deployment.id, pending, switching, None, 8).await;
+    let advanced = store
+        .deployment_advance(deployment.id, pending, switching, None, 8)
+        .await;
     assert!(advanced.unwrap());
     assert!(store.deployment_go_live(deployment.id, 9, 9).await.unwrap());
 }
@@ -85,14 +89,20 @@ async fn a_service_keeps_its_port_over_deploys_and_a_failed_one_takes_nothing_aw
     let (_, first) = deploys(&control, &shop, &service("db", "")).await.unwrap();
     goes_live(&control, &first).await;
     assert_eq!(ports(&control, &shop).await, [(20_000, "db".to_owned())]);
-    deploys(&control, &shop, &service("db", "connections = 5")).await.unwrap();
+    deploys(&control, &shop, &service("db", "connections = 5"))
+        .await
+        .unwrap();
     assert_eq!(ports(&control, &shop).await, [(20_000, "db".to_owned())]);
     // Another port is there beside the one that serves, as long as that does.
-    let (_, moved) = deploys(&control, &shop, &service("db", "listen = 20001")).await.unwrap();
+    let (_, moved) = deploys(&control, &shop, &service("db", "listen = 20001"))
+        .await
+        .unwrap();
     let both = [(20_000, "db".to_owned()), (20_001, "db".to_owned())];
     assert_eq!(ports(&control, &shop).await, both);
     goes_live(&control, &moved).await;
-    deploys(&control, &shop, &service("db", "listen = 20001")).await.unwrap();
+    deploys(&control, &shop, &service("db", "listen = 20001"))
+        .await
+        .unwrap();
     let after = ports(&control, &shop).await;
     assert!(after.contains(&(20_001, "db".to_owned())), "{after:?}");
 }
@@ -101,14 +111,25 @@ async fn a_service_keeps_its_port_over_deploys_and_a_failed_one_takes_nothing_aw
 async fn what_cannot_be_had_is_refused_with_what_to_do() {
     let control = start().await;
     let (shop, mill) = (control.project("shop").await, control.project("mill").await);
-    deploys(&control, &shop, &service("db", "listen = 20001")).await.unwrap();
+    deploys(&control, &shop, &service("db", "listen = 20001"))
+        .await
+        .unwrap();
     let refused = async |services: &str| deploys(&control, &mill, services).await.unwrap_err();
     let taken = refused(&service("db", "listen = 20001")).await;
-    assert!(taken.contains("20001 belongs to the TCP service `db` of `shop` in shop (production)"), "{taken}");
+    assert!(
+        taken.contains("20001 belongs to the TCP service `db` of `shop` in shop (production)"),
+        "{taken}"
+    );
     let outside = refused(&service("db", "listen = 5432")).await;
-    assert!(outside.contains("cannot listen on port 5432: this Weir gives out 20000-20001"), "{outside}");
+    assert!(
+        outside.contains("cannot listen on port 5432: this Weir gives out 20000-20001"),
+        "{outside}"
+    );
     let full = refused(&(service("db", "") + &service("sql", ""))).await;
-    assert!(full.contains("`sql`") && full.contains("all of 20000-20001 are taken"), "{full}");
+    assert!(
+        full.contains("`sql`") && full.contains("all of 20000-20001 are taken"),
+        "{full}"
+    );
     assert_eq!(ports(&control, &mill).await, []);
     deploys(&control, &mill, &service("db", "tls = true")).await.unwrap();
     assert_eq!(ports(&control, &mill).await, []);
@@ -116,7 +137,10 @@ async fn what_cannot_be_had_is_refused_with_what_to_do() {
     let control = Control::start().await;
     let shop = control.project("shop").await;
     let none = deploys(&control, &shop, &service("db", "")).await.unwrap_err();
-    assert!(none.contains("weir up --tcp-ports 20000-20999") && none.contains("tls = true"), "{none}");
+    assert!(
+        none.contains("weir up --tcp-ports 20000-20999") && none.contains("tls = true"),
+        "{none}"
+    );
 }
 
 #[tokio::test]
@@ -133,16 +157,25 @@ async fn domains_lead_to_services_that_are_reached_by_tls() {
     let (status, answer) = put("db.example.org", "db").await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let domain = &answer["domains"][0];
-    assert_eq!((&domain["tcp"], &domain["url"]), (&json!("db"), &json!("tls://db.example.org:443")));
+    assert_eq!(
+        (&domain["tcp"], &domain["url"]),
+        (&json!("db"), &json!("tls://db.example.org:443"))
+    );
     let (status, refused) = put("sql.example.org", "sql").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
-    assert!(refused["detail"].as_str().unwrap().contains("there is: db"), "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("there is: db"),
+        "{refused}"
+    );
     let (status, refused) = put("sql.example.org", "S Q L").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
     let (_, shown) = control.call(Method::GET, STATUS, None).await;
     let processes = shown["processes"].as_array().unwrap();
     let db = processes.iter().find(|process| process["process"] == "db").unwrap();
-    assert_eq!((&db["tcp"][0]["name"], &db["tcp"][0]["tls"]), (&json!("db"), &json!("passthrough")));
+    assert_eq!(
+        (&db["tcp"][0]["name"], &db["tcp"][0]["tls"]),
+        (&json!("db"), &json!("passthrough"))
+    );
     // Back to HTTP.
     let (_, answer) = put("db.example.org", "").await;
     assert_eq!(answer["domains"][0]["tcp"], json!(null));

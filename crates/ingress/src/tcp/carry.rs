@@ -191,11 +191,20 @@ mod tests {
         };
         let line = |client: &str, ends| proxy_line(client.parse().unwrap(), ends);
         let direct = ends("192.0.2.7:4711", "198.51.100.1:20000");
-        assert_eq!(line("192.0.2.7", direct), "PROXY TCP4 192.0.2.7 198.51.100.1 4711 20000\r\n");
+        assert_eq!(
+            line("192.0.2.7", direct),
+            "PROXY TCP4 192.0.2.7 198.51.100.1 4711 20000\r\n"
+        );
         let mapped = ends("[::ffff:192.0.2.7]:4711", "[::ffff:198.51.100.1]:20000");
-        assert_eq!(line("192.0.2.7", mapped), "PROXY TCP4 192.0.2.7 198.51.100.1 4711 20000\r\n");
+        assert_eq!(
+            line("192.0.2.7", mapped),
+            "PROXY TCP4 192.0.2.7 198.51.100.1 4711 20000\r\n"
+        );
         let balanced = ends("10.0.0.1:4711", "198.51.100.1:20000");
-        assert_eq!(line("192.0.2.7", balanced), "PROXY TCP4 192.0.2.7 198.51.100.1 0 20000\r\n");
+        assert_eq!(
+            line("192.0.2.7", balanced),
+            "PROXY TCP4 192.0.2.7 198.51.100.1 0 20000\r\n"
+        );
         let mixed = line("2001:db8::7", balanced);
         assert_eq!(mixed, "PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 0 20000\r\n");
     }

@@ -57,7 +57,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, crew: Arc<Crew>, everywhere: IpAd
         }
         if epoch > 0 {
             // Also those that the node before had open and nobody wants any more.
-            shared.succession.keep_only(GatewayUse::Tcp, |address| wanted.contains(address));
+            shared
+                .succession
+                .keep_only(GatewayUse::Tcp, |address| wanted.contains(address));
         }
         tokio::select! {
             biased;
@@ -74,6 +76,9 @@ fn wanted(shared: &Shared, everywhere: IpAddr) -> (u64, BTreeSet<SocketAddr>) {
     let covers = |gateway: &&IpAddr| !listen::covers(everywhere, **gateway);
     let gateways = table.gateways.iter().filter(covers).copied();
     let places: Vec<IpAddr> = std::iter::once(everywhere).chain(gateways).collect();
-    let all = table.tcp.ports().flat_map(|port| places.iter().map(move |place| SocketAddr::new(*place, port)));
+    let all = table
+        .tcp
+        .ports()
+        .flat_map(|port| places.iter().map(move |place| SocketAddr::new(*place, port)));
     (table.epoch, all.collect())
 }

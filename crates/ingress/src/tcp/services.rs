@@ -43,7 +43,9 @@ impl Service {
             route,
             port: spec.port,
             tls: spec.tls,
-            idle: spec.idle_s.map(|seconds| Duration::from_secs(u64::from(seconds.max(1)))),
+            idle: spec
+                .idle_s
+                .map(|seconds| Duration::from_secs(u64::from(seconds.max(1)))),
             proxy_protocol: spec.proxy_protocol,
             allow: spec.allow.iter().map(|network| network.0).collect(),
             deny: spec.deny.iter().map(|network| network.0).collect(),

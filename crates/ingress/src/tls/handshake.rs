@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
+use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use weir_model::tcp::TcpTls;
 
@@ -142,7 +142,9 @@ where
         begun.into_stream(config).await?.shutdown().await?;
         return Ok(None);
     }
-    let service = server_name.as_deref().and_then(|name| shared.table.load().tcp.of_host(name)?.tls);
+    let service = server_name
+        .as_deref()
+        .and_then(|name| shared.table.load().tcp.of_host(name)?.tls);
     if let (Some(TcpTls::Passthrough), Some(name)) = (service, &server_name)
         && begun.io.rewind()
     {

@@ -247,7 +247,11 @@ async fn connections_wait_while_their_route_is_held_or_asleep_and_control_hears_
         served.publish(&[], |tcp| tcp.route.state = state.clone()).await;
         let mut stream = served.connect().await;
         eventually("it waits", || {
-            served.node.control.last_report().is_some_and(|report| report.waiting == 1)
+            served
+                .node
+                .control
+                .last_report()
+                .is_some_and(|report| report.waiting == 1)
         })
         .await;
         served.publish(&[&app], |_| {}).await;
@@ -339,15 +343,24 @@ async fn addresses_numbers_and_silence_are_bounded() {
     says(&mut served.connect().await, "in").await;
 
     let network = |text: &str| vec![text.parse().unwrap()];
-    served.publish(&[&app], |tcp| tcp.spec.deny = network("127.0.0.1")).await;
+    served
+        .publish(&[&app], |tcp| tcp.spec.deny = network("127.0.0.1"))
+        .await;
     is_closed(&mut served.connect().await).await;
-    served.publish(&[&app], |tcp| tcp.spec.allow = network("10.0.0.0/8")).await;
+    served
+        .publish(&[&app], |tcp| tcp.spec.allow = network("10.0.0.0/8"))
+        .await;
     is_closed(&mut served.connect().await).await;
-    served.publish(&[&app], |tcp| tcp.spec.allow = network("127.0.0.0/8")).await;
+    served
+        .publish(&[&app], |tcp| tcp.spec.allow = network("127.0.0.0/8"))
+        .await;
     says(&mut served.connect().await, "in").await;
     eventually("told", || {
         let report = served.node.control.last_report().unwrap();
-        report.refused.get(&environment()).is_some_and(|refused| refused.address == 2)
+        report
+            .refused
+            .get(&environment())
+            .is_some_and(|refused| refused.address == 2)
     })
     .await;
 
@@ -420,7 +433,10 @@ async fn clients_come_by_name_and_weir_ends_the_tls() {
     // Others at the same port are served as ever.
     let client = authority.client_with(&[&version::TLS13], &[b"http/1.1"]);
     let mut web = Client::over(client.connect(node.tls(), "shop.localhost").await).await;
-    assert_eq!(web.send(http::Request::get("/").body(empty()).unwrap()).await.status, 200);
+    assert_eq!(
+        web.send(http::Request::get("/").body(empty()).unwrap()).await.status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -291,7 +291,11 @@ impl Walk<'_> {
             }
             ("string", DeValue::String(text)) => self.text(text, schema, path),
             ("boolean", DeValue::Boolean(_)) => {}
-            ("string", DeValue::Boolean(_)) if matches!(schema.get("format").and_then(Value::as_str), Some("weir-switch" | "weir-tls")) => {}
+            ("string", DeValue::Boolean(_))
+                if matches!(
+                    schema.get("format").and_then(Value::as_str),
+                    Some("weir-switch" | "weir-tls")
+                ) => {}
             ("integer", DeValue::Integer(number)) => {
                 let radix = number.radix();
                 self.number(

@@ -142,7 +142,10 @@ pub(super) fn check(app: &AppFile, at: &str, findings: &mut Findings) {
         } else if !names.insert(&service.name) {
             findings.at(
                 &format!("{at}.name"),
-                format!("there are two services `{}`; give one of them another name", service.name),
+                format!(
+                    "there are two services `{}`; give one of them another name",
+                    service.name
+                ),
             );
         }
         if let Err(error) = ProcessName::new(&service.process) {
@@ -168,7 +171,10 @@ pub(super) fn specs(
     problems: &mut Vec<String>,
 ) -> Vec<TcpSpec> {
     let services: Vec<TcpSpec> = app.tcp.iter().filter_map(TcpFile::spec).collect();
-    for service in services.iter().filter(|service| !processes.contains_key(&service.process)) {
+    for service in services
+        .iter()
+        .filter(|service| !processes.contains_key(&service.process))
+    {
         let known: Vec<&str> = processes.keys().map(ProcessName::as_str).collect();
         problems.push(format!(
             "app `{name}`: the TCP service `{}` leads to the process `{}`, which does not exist; there is: {}",
@@ -226,7 +232,10 @@ mod tests {
     fn a_service_gets_a_port_and_its_process_needs_no_http() {
         let spec = spec(DB).unwrap();
         let service = &spec.tcp[0];
-        assert_eq!((service.port, service.listen, service.tls), (5432, TcpListen::Any, None));
+        assert_eq!(
+            (service.port, service.listen, service.tls),
+            (5432, TcpListen::Any, None)
+        );
         assert_eq!((service.connections, service.idle_s), (USUAL_CONNECTIONS, None));
         let process = &spec.processes[&service.process];
         assert_eq!((process.port, process.check.tcp), (5432, true));
@@ -272,7 +281,10 @@ mod tests {
             let told = spec(text).unwrap_err();
             assert!(told.contains(words), "{told}");
         };
-        refused(&DB.replace("process = \"db\"", "process = \"sql\""), "`sql`, which does not exist; there is: db, web");
+        refused(
+            &DB.replace("process = \"db\"", "process = \"sql\""),
+            "`sql`, which does not exist; there is: db, web",
+        );
         refused(&format!("{DB}tls = \"maybe\"\n"), "passthrough");
         refused(&format!("{DB}tls = 1\n"), "passthrough");
         refused(&format!("{DB}idle = \"0s\"\n"), "`idle` must be from 1s");

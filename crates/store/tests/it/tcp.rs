@@ -29,7 +29,10 @@ async fn settle(
 }
 
 fn owned(ports: &[(u16, &str)]) -> Vec<(u16, String)> {
-    ports.iter().map(|(port, service)| (*port, (*service).to_owned())).collect()
+    ports
+        .iter()
+        .map(|(port, service)| (*port, (*service).to_owned()))
+        .collect()
 }
 
 #[tokio::test]

@@ -249,7 +249,12 @@ fn row(domain: &Domain) -> Vec<Cell> {
         .iter()
         .map(|target| format!("sent to {target}"))
         .collect();
-    what.extend(domain.tcp.iter().map(|service| format!("leads to the TCP service {service}")));
+    what.extend(
+        domain
+            .tcp
+            .iter()
+            .map(|service| format!("leads to the TCP service {service}")),
+    );
     what.extend(domain.certificate.as_ref().map(words));
     vec![
         Cell::looking(Look::Link, domain.url.as_str()),

@@ -114,7 +114,10 @@ fn tell_tcp(ui: &Ui, processes: &[ProcessStatus]) -> Result<()> {
         let by_name = service.hosts.iter().map(|host| format!("{host} (TLS)"));
         let places: Vec<String> = service.address.iter().cloned().chain(by_name).collect();
         let places = match places.as_slice() {
-            [] => format!("nowhere yet; give it a name: weir domain add HOST --tcp {}", service.name),
+            [] => format!(
+                "nowhere yet; give it a name: weir domain add HOST --tcp {}",
+                service.name
+            ),
             places => places.join(", "),
         };
         let gap = if number == 0 { "\n" } else { "" };

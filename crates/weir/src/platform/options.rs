@@ -222,9 +222,14 @@ impl PlatformOptions {
             ("--control", Some(self.control)),
         ];
         for (option, address) in own {
-            if let Some(port) = address.map(|address| address.port()).filter(|port| (first..=last).contains(port)) {
-                return Err(Failure::usage(format!("--tcp-ports {first}-{last} has the port {port} of {option} in it"))
-                    .hint("take others, like --tcp-ports 20000-20999"));
+            if let Some(port) = address
+                .map(|address| address.port())
+                .filter(|port| (first..=last).contains(port))
+            {
+                return Err(Failure::usage(format!(
+                    "--tcp-ports {first}-{last} has the port {port} of {option} in it"
+                ))
+                .hint("take others, like --tcp-ports 20000-20999"));
             }
         }
         Ok(Some(first..=last))
