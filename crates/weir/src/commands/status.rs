@@ -93,8 +93,7 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         .flat_map(|process| &process.instances)
         .filter_map(|instance| instance.background.as_ref())
         .try_for_each(|work| ui.data(&background_line(ui, work)))?;
-    tell_classes(ui, &status.processes)?;
-    tell_tcp(ui, &status.processes)?;
+    tell_ways(ui, &status.processes)?;
     let own: Vec<&str> = status
         .domains
         .iter()
@@ -105,6 +104,12 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         ui.data(&format!("\nalso at {}", own.join(", ")))?;
     }
     Ok(())
+}
+
+/// What leads to the processes, beside their routes.
+fn tell_ways(ui: &Ui, processes: &[ProcessStatus]) -> Result<()> {
+    tell_classes(ui, processes)?;
+    tell_tcp(ui, processes)
 }
 
 /// Where the TCP services are reached.
