@@ -1,6 +1,7 @@
 //! A running Weir: the real binary with a data folder and ports of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -31,6 +32,8 @@ pub struct Weir {
     pub https: Option<SocketAddr>,
     /// Address of the API and the git remotes.
     pub control: SocketAddr,
+    /// Ports that its TCP services get.
+    pub tcp_ports: RangeInclusive<u16>,
     binary: PathBuf,
     log: PathBuf,
     child: Mutex<Option<Child>>,
@@ -115,6 +118,18 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Ten ports in a row, below those that the kernel gives to clients.
+fn free_ports() -> Result<RangeInclusive<u16>> {
+    for _ in 0..100 {
+        let first = 10_000 + fastrand::u16(..2_000) * 10;
+        let mut ports = first..=first + 9;
+        if ports.all(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+            return Ok(first..=first + 9);
+        }
+    }
+    anyhow::bail!("no ten ports in a row are free")
+}
+
 /// A port that nobody listens on now.
 fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
@@ -182,6 +197,7 @@ impl Weir {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
             https,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            tcp_ports: free_ports()?,
             binary,
             log: data.with_extension("log"),
             data,
@@ -205,6 +221,10 @@ impl Weir {
                     .iter()
                     .flat_map(|address| ["--https".to_owned(), address.to_string()]),
             )
+            .args([
+                "--tcp-ports",
+                &format!("{}-{}", self.tcp_ports.start(), self.tcp_ports.end()),
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

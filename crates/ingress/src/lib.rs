@@ -61,6 +61,7 @@ mod sharded;
 mod sleep;
 mod succession;
 mod table;
+mod tcp;
 mod tenant;
 mod tls;
 mod trace;

@@ -36,7 +36,7 @@ use crate::sleep::{self, Demands, Sleeping};
 use crate::succession::Succession;
 use crate::table::Table;
 use crate::tls::{Handshakes, Ports, Tls};
-use crate::{background, control_link, guard, kept_file, route_link, upstream};
+use crate::{background, control_link, guard, kept_file, route_link, tcp, upstream};
 
 /// So long counts of what is kept of answers are good enough for reports.
 const COUNTS_AGE: Duration = Duration::from_millis(900);
@@ -240,6 +240,11 @@ impl Node {
             Arc::clone(&crew),
             config.metrics_socket.clone(),
         ));
+        beside.spawn(tcp::doors::serve(
+            Arc::clone(&shared),
+            Arc::clone(&crew),
+            http_address.ip(),
+        ));
         beside.spawn(listen::serve_gateways(
             Arc::clone(&shared),
             Arc::clone(&crew),
@@ -432,6 +437,7 @@ impl Shared {
         let metered = compiled.metered.take();
         registry::install(compiled, |table| self.table.store(Arc::new(table)));
         self.defences.sweep();
+        self.table.load().tcp.close_unpaid();
         self.cache.purge(&head.cache_purges);
         self.applied_generation.store(head.generation, Ordering::SeqCst);
         drop(registry);

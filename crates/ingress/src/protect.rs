@@ -106,6 +106,11 @@ impl Defences {
         Arc::clone(locked(&self.refused).entry(environment).or_default())
     }
 
+    /// Counts a connection that an address list refuses.
+    pub(crate) fn count_address(&self, environment: EnvironmentId) {
+        self.refusals_of(environment).address.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Forgets the buckets of rules that are in no table any more.
     pub(crate) fn sweep(&self) {
         locked(&self.common).retain(|_, bucket| Arc::strong_count(bucket) > 1);

@@ -26,7 +26,10 @@ use crate::protect::Fence;
 use crate::sleep;
 use crate::table::{CompiledRoute, HostEntry, Network, Resident, Table};
 use crate::tenant::{self, ClassGates, Edition, Tenant};
+use crate::tcp::{Service, Services};
 use crate::tls::HostPolicy;
+
+mod tcp;
 
 /// Everything that tables refer to. One task changes it, under a lock that no request takes.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct Registry {
     classed: BTreeMap<EnvironmentId, Vec<(Box<str>, Arc<CompiledRoute>)>>,
     /// What has to be paid for.
     metered: BTreeMap<EnvironmentId, Vec<MeteredInstance>>,
+    /// What is reached by TCP and not by HTTP.
+    services: BTreeMap<EnvironmentId, Vec<Arc<Service>>>,
     /// As it is to be served by next.
     table: Table,
     staged: Staged,
@@ -75,6 +80,7 @@ struct Staged {
     eras: Vec<Arc<Era>>,
     gateways: bool,
     metered: bool,
+    services: bool,
 }
 
 /// A new table, and what must happen before and after it is the one that serves.
@@ -111,6 +117,7 @@ impl Registry {
             series: Book::new(workers),
             classed: BTreeMap::new(),
             metered: BTreeMap::new(),
+            services: BTreeMap::new(),
             table: Table::default(),
             // Whoever pays is told of the first table whatever it says.
             staged: Staged {
@@ -181,13 +188,15 @@ impl Registry {
         let was_there = !before.processes.is_empty();
         let mut processes = std::mem::take(&mut before.processes).into_vec();
         let mut gates = ClassGates::new(self.clock, std::mem::take(&mut before.gates));
+        let services = self.services.remove(&environment).unwrap_or_default();
+        self.staged.services |= !services.is_empty();
         if let Some(part) = part {
             let edition = Edition {
                 environment,
                 epoch,
                 era: before.era,
             };
-            let tenant = self.settle(&edition, part, &mut processes, &mut gates);
+            let tenant = self.settle(&edition, part, &mut processes, &mut gates, &services);
             self.tenants.insert(environment, tenant);
         }
         if part.is_none_or(|part| part.metered.is_empty()) && self.metered.remove(&environment).is_some() {
@@ -203,7 +212,7 @@ impl Registry {
         if was_there && now.is_none_or(|now| now.processes.is_empty()) {
             self.doors.cache.forget(environment);
         }
-        let has_hosts = part.is_some_and(|part| !part.hosts.is_empty());
+        let has_hosts = part.is_some_and(|part| !part.hosts.is_empty() || !part.tcp.is_empty());
         self.series.sweep(epoch, environment, has_hosts);
     }
 
@@ -241,6 +250,9 @@ impl Registry {
             let mut gateways: Vec<IpAddr> = self.table.networks.iter().map(|(gateway, _)| *gateway).collect();
             gateways.sort_unstable();
             self.table.gateways = gateways.into();
+        }
+        if staged.services {
+            self.table.tcp = Arc::new(Services::of(self.services.values().flatten()));
         }
         self.table.epoch = self.epoch;
         Compiled {
@@ -310,6 +322,7 @@ impl Registry {
         part: &Part,
         processes: &mut Vec<(Box<str>, Process)>,
         gates: &mut ClassGates,
+        services: &[Arc<Service>],
     ) -> Tenant {
         let environment = edition.environment;
         let mut making = Making {
@@ -336,6 +349,7 @@ impl Registry {
             self.table.hosts.insert(Arc::clone(&name), entry);
             names.push(name);
         }
+        self.settle_services(&mut making, part, services);
         let Making { processes, pooled, .. } = making;
         for backend in &pooled {
             if let Some(known) = self.instances.get_mut(backend) {

@@ -40,11 +40,13 @@ pub enum GatewayUse {
     Datagrams,
     /// Name lookups by streams.
     Streams,
+    /// A service of an app that speaks TCP, at a gateway or for everyone.
+    Tcp,
 }
 
 impl GatewayUse {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Datagrams, Self::Streams];
+    pub const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Datagrams, Self::Streams, Self::Tcp];
 
     /// Its word between two nodes.
     pub fn word(self) -> &'static str {
@@ -53,6 +55,7 @@ impl GatewayUse {
             Self::Https => "https",
             Self::Datagrams => "datagrams",
             Self::Streams => "streams",
+            Self::Tcp => "tcp",
         }
     }
 
@@ -106,7 +109,7 @@ impl Succession {
                     let socket = UdpSocket::from(socket);
                     (socket.local_addr()?, socket.into())
                 }
-                GatewayUse::Http | GatewayUse::Https | GatewayUse::Streams => {
+                GatewayUse::Http | GatewayUse::Https | GatewayUse::Streams | GatewayUse::Tcp => {
                     let socket = TcpListener::from(socket);
                     (socket.local_addr()?, socket.into())
                 }
@@ -250,6 +253,13 @@ impl Succession {
         let mut open = lock(&self.inner.open);
         if !self.is_draining() {
             open.insert((what, *address), socket);
+        }
+    }
+
+    /// Forgets the sockets of a kind that are not wanted any more.
+    pub(crate) fn keep_only(&self, kind: GatewayUse, wanted: impl Fn(&SocketAddr) -> bool) {
+        for sockets in [&self.inner.open, &self.inner.inherited] {
+            lock(sockets).retain(|(what, address), _| *what != kind || wanted(address));
         }
     }
 

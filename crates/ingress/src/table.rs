@@ -28,6 +28,7 @@ use crate::process::Habits;
 use crate::protect::Fence;
 use crate::sharded::Sharded;
 use crate::sleep;
+use crate::tcp::Services;
 use crate::tls::HostPolicy;
 
 /// All routes. A copy takes no time, and a change of one environment changes little of it.
@@ -38,6 +39,8 @@ pub(crate) struct Table {
     pub(crate) epoch: u64,
     /// By host name, lower case, without port.
     pub(crate) hosts: Sharded<Arc<str>, Arc<HostEntry>, 1024>,
+    /// What is reached by TCP and not by HTTP.
+    pub(crate) tcp: Arc<Services>,
     /// Where the ingress listens too, and answers name lookups.
     pub(crate) gateways: Arc<[IpAddr]>,
     /// By the address of an instance: what it says about for whom it speaks is not believed.
@@ -178,7 +181,7 @@ impl Table {
     /// Where a name leads that is looked up at a gateway; none if it is not ours to say. Of whom
     /// the private name is asked for, it is noted.
     pub(crate) fn addresses_of(&self, name: &str, gateway: IpAddr) -> Option<Vec<IpAddr>> {
-        if self.hosts.contains_key(name) {
+        if self.hosts.contains_key(name) || self.tcp.of_host(name).is_some() {
             return Some(vec![gateway]);
         }
         let addresses = self.networks.get(&gateway)?.names.get(name)?;

@@ -56,7 +56,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, answer: Response<Answ
     let paid = Payment {
         outflow: tunnel.outflow,
         served: tunnel.served,
-        carried: Carried::new(seat.clone()),
+        carried: Some(Carried::new(seat.clone())),
     };
     let carried = carry(tunnel.client, upstream, paid);
     worker.connections.spawn(async move {
@@ -108,16 +108,18 @@ async fn carry(client: OnUpgrade, upstream: AnswerStream, payment: Payment) -> h
 }
 
 /// From what a tunnel is paid, and where it is counted.
-struct Payment {
-    outflow: Option<Outflow>,
-    served: Served,
-    carried: Carried,
+pub(crate) struct Payment {
+    /// None where nothing is charged.
+    pub(crate) outflow: Option<Outflow>,
+    pub(crate) served: Served,
+    /// None where it is counted elsewhere.
+    pub(crate) carried: Option<Carried>,
 }
 
 /// A client's stream; what is written to it is paid before.
-struct PaidStream<S> {
-    stream: S,
-    payment: Payment,
+pub(crate) struct PaidStream<S> {
+    pub(crate) stream: S,
+    pub(crate) payment: Payment,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
@@ -125,8 +127,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
-        if bytes > 0 {
-            self.payment.carried.from_client(bytes);
+        if let (Some(carried), true) = (&mut self.payment.carried, bytes > 0) {
+            carried.from_client(bytes);
         }
         read
     }
@@ -147,7 +149,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &data[..allowed]))?;
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
         this.payment.served.send(bytes);
-        this.payment.carried.to_client(bytes);
+        if let Some(carried) = &mut this.payment.carried {
+            carried.to_client(bytes);
+        }
         if let Some(outflow) = &mut this.payment.outflow {
             outflow.spend(bytes);
         }

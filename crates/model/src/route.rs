@@ -12,6 +12,7 @@ use crate::canary::{CanaryHeader, Share};
 use crate::certificate::HttpsPolicy;
 use crate::guard::{BackgroundWork, GuardRules, GuardTrip};
 use crate::protection::Protection;
+use crate::tcp::TcpRoute;
 use crate::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName};
 
 /// Everything that a node needs to serve. Whole, not a difference: a node that missed any
@@ -47,6 +48,9 @@ pub struct RouteSnapshot {
     /// Kept answers to be forgotten.
     #[serde(default)]
     pub cache_purges: CachePurges,
+    /// What is reached by TCP and not by HTTP.
+    #[serde(default)]
+    pub tcp: Vec<TcpRoute>,
 }
 
 /// What a node has to know of a process that scales or sleeps.

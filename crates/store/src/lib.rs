@@ -43,6 +43,7 @@ mod row;
 mod scale;
 mod setting;
 mod task;
+mod tcp;
 mod token;
 mod variable;
 
@@ -64,6 +65,7 @@ pub use migrations::newest_schema;
 pub use notice::{NOTICES_WAITING, Notice, NoticeState};
 pub use protection::AccessUser;
 pub use task::LINES_KEPT;
+pub use tcp::{TcpPort, TcpPortRefused, TcpPortWish};
 
 /// The store; cheap to clone.
 #[derive(Debug, Clone)]

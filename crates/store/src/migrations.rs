@@ -66,6 +66,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "scaling",
         sql: include_str!("../migrations/0010_scaling.sql"),
     },
+    Migration {
+        version: 11,
+        name: "tcp",
+        sql: include_str!("../migrations/0011_tcp.sql"),
+    },
 ];
 
 /// The newest version of the schema that this program understands.

@@ -23,6 +23,7 @@ mod money;
 mod reality;
 mod scaling;
 mod stage;
+mod tcp;
 mod traffic;
 mod upgrades;
 
@@ -100,6 +101,8 @@ fn trials() -> Vec<Trial> {
             pushes_under_load_fail_no_request_of_an_app_with_a_volume
             rollback_under_load_fails_no_request
             large_bodies_stream_both_ways;
+        tcp:
+            a_tcp_service_keeps_its_port_and_loses_no_connection_when_releases_are_switched;
         canary:
             a_canary_gets_its_share_and_fails_no_request_however_it_ends;
         scaling:

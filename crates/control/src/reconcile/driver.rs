@@ -25,7 +25,7 @@ use super::resting::app_target;
 use super::routing::EnvironmentRoutes;
 use super::{InstanceView, lock};
 use crate::context::Context;
-use crate::{access_log, guarding, protecting};
+use crate::{access_log, guarding, protecting, tcp};
 
 /// Passes that follow each other at once because each changed something; more mean a bug, and
 /// the worker takes a breath.
@@ -500,6 +500,12 @@ impl Worker {
             },
             metered: self.metered(observed).await?,
             watched: self.watched(&wanted.desired),
+            tcp_ports: tcp::ports(
+                &self.context.store,
+                self.environment,
+                serving.into_iter().flat_map(Target::specs),
+            )
+            .await?,
         };
         for fact in &observed.instances {
             let id = fact.labels.instance;

@@ -10,6 +10,7 @@ use weir_model::project::EnvironmentMode;
 use weir_model::route::{Backend, BackendLoad, RouteState};
 use weir_model::scaling::Bounds;
 use weir_model::spec::{AppSpec, ClassSpec, ProcessSpec, RouteSpec};
+use weir_model::tcp::TcpSpec;
 use weir_model::{AppName, ClassName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 
 /// All that is wanted of one environment, from the store.
@@ -188,6 +189,8 @@ pub struct Entry {
     pub routes: Vec<RouteSpec>,
     /// The app's classes of requests.
     pub classes: BTreeMap<ClassName, ClassSpec>,
+    /// TCP services that lead here.
+    pub tcp: Vec<TcpSpec>,
     /// A new release that gets a part of the requests.
     pub canary: Option<CanaryEntry>,
 }

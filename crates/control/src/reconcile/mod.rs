@@ -23,6 +23,7 @@ mod route_feed;
 mod routing;
 #[cfg(test)]
 mod simulation;
+mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

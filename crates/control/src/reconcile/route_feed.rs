@@ -10,6 +10,7 @@ use weir_model::project::Domain;
 use weir_model::route_feed::{FORMAT, Feed, Head, Part, Since, line_digest, line_text};
 
 use super::routing::{EnvironmentRoutes, host_of};
+use super::tcp;
 
 /// So many lines are one piece of an answer.
 const LINES_IN_PIECE: usize = 256;
@@ -113,7 +114,11 @@ impl RouteFeed {
         if let Some(gateway) = current.gateway {
             part.gateways.insert(gateway, current.routes.names.clone());
         }
-        for domain in &current.domains {
+        part.tcp = tcp::routes(environment, current);
+        for service in &mut part.tcp {
+            service.hosts.retain(|host| self.owner(host) == Some(environment));
+        }
+        for domain in current.domains.iter().filter(|domain| domain.tcp.is_none()) {
             if self.owner(&domain.host) == Some(environment) {
                 part.insert(domain.host.clone(), &host_of(environment, current, domain));
             }

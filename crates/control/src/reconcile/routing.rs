@@ -15,12 +15,14 @@ use weir_model::route::{
     BackendLoad, ClassLoad, Demand, HostRoutes, MeteredInstance, NodeReport, Refused, Route, RouteCanary,
     RouteSnapshot, WatchedProcess,
 };
+use weir_model::tcp::TcpPorts;
 use weir_model::{AppName, ClassName, EnvironmentId, InstanceId, UnixMillis};
 
 use super::caching::{self, Caching};
 use super::classes;
 use super::nodes::{self, Nodes};
 use super::route_feed::{RouteBatch, RouteFeed};
+use super::tcp;
 use crate::protecting::Protections;
 
 use super::plan::{CanaryEntry, Routes};
@@ -54,6 +56,8 @@ pub(super) struct EnvironmentRoutes {
     pub(super) metered: Vec<MeteredInstance>,
     /// Processes that scale or sleep.
     pub(super) watched: BTreeMap<String, WatchedProcess>,
+    /// Ports of the machine at which TCP services are reached.
+    pub(super) tcp_ports: TcpPorts,
 }
 
 /// The prefix of what matches no other one.
@@ -535,7 +539,8 @@ fn compose(state: &State) -> RouteSnapshot {
         if !current.watched.is_empty() {
             snapshot.watched.insert(*environment, current.watched.clone());
         }
-        for domain in &current.domains {
+        snapshot.tcp.extend(tcp::routes(*environment, current));
+        for domain in current.domains.iter().filter(|domain| domain.tcp.is_none()) {
             let host = host_of(*environment, current, domain);
             snapshot.hosts.insert(domain.host.clone(), host);
         }

@@ -156,6 +156,7 @@ impl World {
             classes: BTreeMap::new(),
             access_log: weir_model::access_log::AccessLogging::Off,
             cache: weir_model::cache::CacheSpec::default(),
+            tcp: Vec::new(),
         }
     }
 

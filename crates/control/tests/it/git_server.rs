@@ -107,6 +107,7 @@ impl Builder for TestBuilder {
             classes: BTreeMap::new(),
             access_log: weir_model::access_log::AccessLogging::Off,
             cache: weir_model::cache::CacheSpec::default(),
+            tcp: Vec::new(),
         };
         let image = if stuck { STUCK } else { GOOD }.to_owned();
         Ok(BTreeMap::from([(name, ReleaseApp { image, spec })]))

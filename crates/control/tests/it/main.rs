@@ -32,4 +32,5 @@ mod notices;
 mod pebble;
 mod protection;
 mod serve;
+mod tcp;
 mod tls;

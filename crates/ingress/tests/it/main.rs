@@ -28,6 +28,7 @@ mod smuggling;
 mod smuggling_http2;
 mod support;
 mod switching;
+mod tcp;
 mod tls;
 mod tools;
 mod upgrades;

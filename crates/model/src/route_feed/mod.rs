@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::CachePurges;
 use crate::route::{Backend, HostRoutes, MeteredInstance, RouteSnapshot, WatchedProcess};
+use crate::tcp::TcpRoute;
 use crate::{EnvironmentId, InstanceId};
 
 pub use feed::{Feed, Refusal, Replica, Since, Taken};
@@ -46,6 +47,8 @@ pub struct Part {
     pub metered: Vec<MeteredInstance>,
     /// Processes that scale or sleep, by `app.process`.
     pub watched: BTreeMap<String, WatchedProcess>,
+    /// What is reached by TCP and not by HTTP.
+    pub tcp: Vec<TcpRoute>,
 }
 
 /// What a batch begins with.
@@ -135,6 +138,11 @@ pub fn parts_of(snapshot: &RouteSnapshot) -> BTreeMap<EnvironmentId, Part> {
         });
         owners.extend(of_route.map(|backend| (backend.instance, host.environment)));
         parts.entry(host.environment).or_default().insert(name.clone(), host);
+    }
+    for tcp in &snapshot.tcp {
+        let pool = tcp.route.pool.iter();
+        owners.extend(pool.map(|backend| (backend.instance, tcp.environment)));
+        parts.entry(tcp.environment).or_default().tcp.push(tcp.clone());
     }
     for metered in &snapshot.metered {
         owners.insert(metered.instance, metered.environment);

@@ -36,6 +36,7 @@ async fn drop_all(connection: &mut sqlx::AnyConnection) {
         "deployments",
         "releases",
         "tokens",
+        "tcp_ports",
         "domains",
         "scales",
         "variables",
@@ -106,6 +107,7 @@ async fn both_databases_get_the_same_schema() {
         for fact in [
             "environments.branch text null",
             "domains unique(host)",
+            "tcp_ports -> environments cascade",
             "environments unique(project_id,branch)",
             "deployments -> releases cascade",
             "deployments index deployments_by_release",

@@ -46,6 +46,8 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
         let _ = nix::unistd::setsid();
     }
     let data = args.options.data()?;
+    // Said here, where somebody reads it, and not by the part that needs it.
+    args.options.config()?;
     prepare::data_folder(&data)?;
     let (lock, handed) = match args.handed_over_on_stdin {
         true => take_over(&mut args)?,

@@ -87,6 +87,7 @@ impl Planner<'_> {
                     process: process.clone(),
                     routes: routes.cloned().collect(),
                     classes: app.spec.classes.clone(),
+                    tcp: Vec::new(),
                     canary: None,
                 }),
             });
