@@ -71,6 +71,6 @@ impl Drop for Visit {
             received_bytes: self.flows.received.load(Ordering::Relaxed),
             sent_bytes: self.flows.sent.load(Ordering::Relaxed),
         };
-        self.series.end(self.worker, &outcome);
+        self.series.end(self.worker, &outcome, (0, 0));
     }
 }

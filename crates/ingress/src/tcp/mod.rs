@@ -38,7 +38,7 @@ use crate::pay;
 use crate::protect::addresses;
 use crate::serve::Origin;
 pub(crate) use carry::Flows;
-pub(crate) use services::{Place, Service, Services, Standing};
+pub(crate) use services::{Place, Service, Services};
 
 /// Silence after which the other side is asked whether it is there, the pause between two such
 /// questions, and how many go unanswered before it counts as gone.
