@@ -126,7 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
         if bytes > 0 {
-            self.payment.carried.from_client(bytes);
+            self.payment.carried.receive(bytes);
         }
         read
     }
@@ -147,7 +147,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &data[..allowed]))?;
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
         this.payment.served.send(bytes);
-        this.payment.carried.to_client(bytes);
+        this.payment.carried.send(bytes);
         if let Some(outflow) = &mut this.payment.outflow {
             outflow.spend(bytes);
         }
