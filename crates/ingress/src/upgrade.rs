@@ -128,7 +128,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
         if let (Some(carried), true) = (&mut self.payment.carried, bytes > 0) {
-            carried.from_client(bytes);
+            carried.receive(bytes);
         }
         read
     }
@@ -150,7 +150,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
         this.payment.served.send(bytes);
         if let Some(carried) = &mut this.payment.carried {
-            carried.to_client(bytes);
+            carried.send(bytes);
         }
         if let Some(outflow) = &mut this.payment.outflow {
             outflow.spend(bytes);

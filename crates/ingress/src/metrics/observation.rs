@@ -201,12 +201,12 @@ impl Carried {
         }
     }
 
-    pub(crate) fn from_client(&mut self, bytes: u64) {
+    pub(crate) fn receive(&mut self, bytes: u64) {
         self.from_client += bytes;
         self.count_seldom();
     }
 
-    pub(crate) fn to_client(&mut self, bytes: u64) {
+    pub(crate) fn send(&mut self, bytes: u64) {
         self.to_client += bytes;
         self.count_seldom();
     }

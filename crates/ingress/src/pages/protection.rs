@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use weir_model::protection::Maintenance;
 
 use super::{Page, scope_arguments};
@@ -84,7 +84,7 @@ impl Page {
         );
         Self {
             location: Some(Box::new(HeaderValue::from_static("/"))),
-            cookie: Some(Box::new(cookie)),
+            field: Some(Box::new((header::SET_COOKIE, cookie))),
             ..page
         }
     }
@@ -145,7 +145,9 @@ impl Page {
             .collect();
         let challenge = HeaderValue::from_str(&format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
         Self {
-            challenge: challenge.ok().map(Box::new),
+            field: challenge
+                .ok()
+                .map(|challenge| Box::new((header::WWW_AUTHENTICATE, challenge))),
             ..page
         }
     }
