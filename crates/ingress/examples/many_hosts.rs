@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p weir-ingress --example many_hosts -- 100000 own|one`: each host in an
 //! environment of its own, or all in one.
+#![expect(clippy::expect_used, reason = "it fails where it cannot measure")]
+#![expect(clippy::print_stdout, reason = "it says what it measured")]
 
 use std::fmt::Write as _;
 use std::path::Path;

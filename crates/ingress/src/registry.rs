@@ -25,8 +25,8 @@ use crate::process::{Doors, Process};
 use crate::protect::Fence;
 use crate::sleep;
 use crate::table::{CompiledRoute, HostEntry, Network, Resident, Table};
-use crate::tenant::{self, ClassGates, Edition, Tenant};
 use crate::tcp::{Service, Services};
+use crate::tenant::{self, ClassGates, Edition, Tenant};
 use crate::tls::HostPolicy;
 
 mod tcp;
@@ -51,7 +51,7 @@ pub(crate) struct Registry {
     /// Where requests are counted and logged.
     series: Book,
     /// Of each gate of a process with classes: a route that serves from it, with its target.
-    classed: BTreeMap<EnvironmentId, Vec<(Box<str>, Arc<CompiledRoute>)>>,
+    classed: BTreeMap<EnvironmentId, Vec<Classed>>,
     /// What has to be paid for.
     metered: BTreeMap<EnvironmentId, Vec<MeteredInstance>>,
     /// What is reached by TCP and not by HTTP.
@@ -60,6 +60,9 @@ pub(crate) struct Registry {
     table: Table,
     staged: Staged,
 }
+
+/// A route that serves from a gate, with its target.
+type Classed = (Box<str>, Arc<CompiledRoute>);
 
 /// An instance, and in how many environments it is in a pool, and finishes what it has. It is in one
 /// only; unless control says otherwise.

@@ -185,10 +185,10 @@ pub(crate) async fn keep(shared: &Arc<Shared>) {
         let written = tokio::task::spawn_blocking(move || {
             let mut kept = locked(&desk.routes.kept);
             let result = kept.as_mut().map_or(Ok(()), |kept| kept.keep(&pending));
-            result.map_err(|error| (error, pending))
+            result.err().map(|error| (error, pending))
         });
         match written.await {
-            Ok(Err((error, pending))) => {
+            Ok(Some((error, pending))) => {
                 if !failed {
                     tracing::warn!(%error, "cannot keep the routes on disk; a restart without control would not know them. Trying again until it works");
                 }

@@ -460,13 +460,16 @@ impl Worker {
             .in_progress
             .iter()
             .filter(|target| target.state == DeploymentState::Canary);
+        let metered = self.metered(observed).await?;
+        let specs = || serving.into_iter().flat_map(Target::specs);
+        let store = &self.context.store;
         let routes = EnvironmentRoutes {
             title: wanted.title(),
             main_app: serving
                 .and_then(|target| main_app(target.apps.values().map(|app| &app.spec), wanted.project.name.as_str())),
             domains: match wanted.desired.mode {
                 EnvironmentMode::Destroying => Vec::new(),
-                _ => self.context.store.domain_list(self.environment).await?,
+                _ => store.domain_list(self.environment).await?,
             },
             gateway: self.network.map(|network| network.gateway),
             routes: plan.routes.clone(),
@@ -481,31 +484,17 @@ impl Worker {
                 &self.context,
                 &wanted.project,
                 &wanted.environment,
-                self.context.store.guard_rules_of(self.environment).await?,
-                serving.into_iter().flat_map(Target::specs),
+                store.guard_rules_of(self.environment).await?,
+                specs(),
             ),
-            access_log: access_log::in_force(
-                &self.context.store,
-                self.environment,
-                serving.into_iter().flat_map(Target::specs),
-            )
-            .await?,
+            access_log: access_log::in_force(store, self.environment, specs()).await?,
             caching: Caching {
-                apps: serving
-                    .into_iter()
-                    .flat_map(Target::specs)
-                    .map(|(name, app)| (name.clone(), app.cache))
-                    .collect(),
+                apps: specs().map(|(name, app)| (name.clone(), app.cache)).collect(),
                 deployment: serving.map(|target| target.deployment),
             },
-            metered: self.metered(observed).await?,
+            metered,
             watched: self.watched(&wanted.desired),
-            tcp_ports: tcp::ports(
-                &self.context.store,
-                self.environment,
-                serving.into_iter().flat_map(Target::specs),
-            )
-            .await?,
+            tcp_ports: tcp::ports(store, self.environment, specs()).await?,
         };
         for fact in &observed.instances {
             let id = fact.labels.instance;

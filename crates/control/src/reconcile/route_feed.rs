@@ -210,6 +210,7 @@ mod tests {
             platform: false,
             redirect_to: fastrand::bool().then(|| "www.test".to_owned()),
             https: HttpsPolicy::default(),
+            tcp: None,
             created_ms: 1,
         }
     }
@@ -238,6 +239,7 @@ mod tests {
             caching: super::super::caching::Caching::default(),
             metered: Vec::new(),
             watched: BTreeMap::new(),
+            tcp_ports: BTreeMap::new(),
         }
     }
 

@@ -47,7 +47,7 @@ async fn a_port_stays_with_its_service_and_belongs_to_one_only() {
         // What is asked for in another order, or again, stays where it is.
         let again = settle(&store, shop.id, &[cache.clone(), db.clone()], &[]).await;
         assert_eq!(again, first);
-        let third = settle(&store, mill.id, &[db.clone()], &[]).await;
+        let third = settle(&store, mill.id, std::slice::from_ref(&db), &[]).await;
         assert_eq!(third, Ok(owned(&[(20_002, "db")])));
 
         // All or none.
@@ -64,22 +64,26 @@ async fn a_port_stays_with_its_service_and_belongs_to_one_only() {
             given: true,
         };
         assert_eq!(taken, Err(TcpPortRefused::Taken(of_shop)));
-        assert_eq!(settle(&store, mill.id, &[db.clone()], &[]).await, third);
+        assert_eq!(settle(&store, mill.id, std::slice::from_ref(&db), &[]).await, third);
 
         // One that it has is its own also by number; what serves keeps its port beside the new one.
         let named = wish("db", Some(20_002));
         assert_eq!(settle(&store, mill.id, std::slice::from_ref(&named), &[]).await, third);
-        let kept = settle(&store, shop.id, &[db.clone()], &[db.clone(), cache.clone()]).await;
+        let kept = settle(&store, shop.id, std::slice::from_ref(&db), &[db.clone(), cache.clone()]).await;
         assert_eq!(kept, first);
-        let freed = settle(&store, shop.id, &[db.clone()], &[db.clone()]).await;
+        let freed = settle(&store, shop.id, std::slice::from_ref(&db), std::slice::from_ref(&db)).await;
         assert_eq!(freed, Ok(owned(&[(20_000, "db")])));
         let both = settle(&store, mill.id, &[wish("db", Some(20_001))], &[named]).await;
         assert_eq!(both, Ok(owned(&[(20_001, "db"), (20_002, "db")])));
 
         // Without a range nothing is given out, and what was given stays.
-        let none = store.tcp_ports_settle(shop.id, &[db.clone()], &[], None, 7).await;
+        let none = store
+            .tcp_ports_settle(shop.id, std::slice::from_ref(&db), &[], None, 7)
+            .await;
         assert_eq!(none, Ok(Ok(())));
-        let none = store.tcp_ports_settle(shop.id, &[cache.clone()], &[], None, 7).await;
+        let none = store
+            .tcp_ports_settle(shop.id, std::slice::from_ref(&cache), &[], None, 7)
+            .await;
         assert_eq!(none, Ok(Err(TcpPortRefused::NoneLeft(cache))));
 
         store.project_delete(project.id).await.unwrap();
