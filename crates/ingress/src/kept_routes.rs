@@ -342,7 +342,9 @@ mod tests {
             let log = read_log(&all[..end]).unwrap();
             assert_eq!((log.head.generation, log.end), (11, good.len()));
         }
-        // A node that starts reads it torn, and goes on from there in a file of its own.
+        // A node that starts reads it torn, and goes on from there in a file of its own. The first one
+        // keeps its whole file open.
+        fs::remove_file(&path).unwrap();
         fs::write(&path, &all[..all.len() - 3]).unwrap();
         let log = read_log(&fs::read(&path).unwrap()).unwrap();
         let mut second = KeptRoutes::read(&path, File::open(&path).unwrap(), &log);

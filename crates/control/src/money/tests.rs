@@ -404,7 +404,11 @@ async fn killed_at_any_instant_it_has_all_that_it_answered() {
             let (number, result) = task.await.unwrap();
             match result {
                 Ok(_) => answered.push(number),
-                Err(error) => assert_eq!(error, MoneyError::Stopped),
+                // Or what the one before was just writing when it was killed came in between.
+                Err(error) => assert!(
+                    matches!(error, MoneyError::Stopped | MoneyError::NotRecorded(_)),
+                    "{error}"
+                ),
             }
         }
         service.abort();

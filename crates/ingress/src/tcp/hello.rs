@@ -67,12 +67,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hello<S> {
         match &mut this.beginning {
             Beginning::Gone => Pin::new(&mut this.stream).poll_read(cx, buffer),
             Beginning::Kept(read) => {
+                // Before more is read: whoever fails must not have taken anything.
+                if read.len() >= MOST_BYTES {
+                    return Poll::Ready(Err(io::Error::other("the first message of the handshake does not end")));
+                }
                 let before = buffer.filled().len();
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
                 read.extend_from_slice(&buffer.filled()[before..]);
-                if read.len() > MOST_BYTES {
-                    return Poll::Ready(Err(io::Error::other("the first message of the handshake does not end")));
-                }
                 Poll::Ready(Ok(()))
             }
             Beginning::Again(read) => {
