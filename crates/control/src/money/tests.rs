@@ -404,15 +404,14 @@ async fn killed_at_any_instant_it_has_all_that_it_answered() {
             let (number, result) = task.await.unwrap();
             match result {
                 Ok(_) => answered.push(number),
-                // Or what the one before was just writing when it was killed came in between.
-                Err(error) => assert!(
-                    matches!(error, MoneyError::Stopped | MoneyError::NotRecorded(_)),
-                    "{error}"
-                ),
+                Err(error) => assert_eq!(error, MoneyError::Stopped),
             }
         }
         service.abort();
         let _ = service.await;
+        // The database's own thread outlives the one who is killed here, as it would not outlive a
+        // process: what it was just writing is done once it has written something else.
+        house.store.setting_set("after", &polls.to_string()).await.unwrap();
     }
     assert!(
         answered.len() > 20 && answered.len() < asked,

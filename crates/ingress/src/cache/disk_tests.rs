@@ -1,10 +1,8 @@
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
 use weir_model::EnvironmentId;
 
-use super::super::policy::{Asked, Timing, terms};
-use super::super::shelf::{EVERYTHING, Entry, Kept, Medium, Shelf, Shelves, StoredBytes};
+use super::super::shelf::{EVERYTHING, Entry, Medium, Shelf, Shelves, StoredBytes};
 use super::*;
 
 const MIB: u64 = 1 << 20;
@@ -71,22 +69,7 @@ impl Place {
 }
 
 fn entry(key: &str, file: Arc<StoredFile>) -> Entry {
-    let mut headers = HeaderMap::new();
-    headers.insert("cache-control", "max-age=60".parse().unwrap());
-    let timing = Timing {
-        asked_ms: 0,
-        came_ms: 0,
-    };
-    let terms = terms(&Asked::default(), StatusCode::OK, &headers, timing).unwrap();
-    Entry::new(Kept {
-        key: key.into(),
-        deployment: None,
-        status: StatusCode::OK,
-        headers,
-        body: StoredBytes::File(file),
-        terms,
-        selecting: Vec::new(),
-    })
+    Entry::for_a_minute(key, StoredBytes::File(file))
 }
 
 fn file_of(shelf: &Shelf, key: &str) -> Option<Arc<StoredFile>> {

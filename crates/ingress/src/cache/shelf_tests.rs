@@ -3,23 +3,30 @@ use std::time::Instant;
 use super::*;
 use crate::cache::policy::{Asked, Timing, terms};
 
+impl Entry {
+    /// A plain answer that may be given for a minute.
+    pub(in crate::cache) fn for_a_minute(key: &str, body: StoredBytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("cache-control", "max-age=60".parse().unwrap());
+        let timing = Timing {
+            asked_ms: 0,
+            came_ms: 0,
+        };
+        let terms = terms(&Asked::default(), StatusCode::OK, &headers, timing).unwrap();
+        Self::new(Kept {
+            key: key.into(),
+            deployment: None,
+            status: StatusCode::OK,
+            headers,
+            body,
+            terms,
+            selecting: Vec::new(),
+        })
+    }
+}
+
 fn entry(key: &str, bytes: usize) -> Entry {
-    let mut headers = HeaderMap::new();
-    headers.insert("cache-control", "max-age=60".parse().unwrap());
-    let timing = Timing {
-        asked_ms: 0,
-        came_ms: 0,
-    };
-    let terms = terms(&Asked::default(), StatusCode::OK, &headers, timing).unwrap();
-    Entry::new(Kept {
-        key: key.into(),
-        deployment: None,
-        status: StatusCode::OK,
-        headers,
-        body: StoredBytes::Fresh(Bytes::from(vec![b'x'; bytes])),
-        terms,
-        selecting: Vec::new(),
-    })
+    Entry::for_a_minute(key, StoredBytes::Fresh(Bytes::from(vec![b'x'; bytes])))
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,6 +17,7 @@ mod hostile;
 mod https;
 mod lookups;
 mod many_hosts;
+mod memory;
 mod metrics;
 mod paying;
 mod protection;

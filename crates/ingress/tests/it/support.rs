@@ -29,6 +29,17 @@ use weir_model::{EnvironmentId, InstanceId};
 
 pub(crate) type AppBody = BoxBody<Bytes, Infallible>;
 
+/// What has come once a head is whole, or the stream has ended.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut read).await.unwrap_or_default() == 0 {
+            break;
+        }
+    }
+    read
+}
+
 /// Waits until the condition holds; panics with `what` after ten seconds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..2_000 {

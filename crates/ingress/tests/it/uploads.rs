@@ -10,16 +10,6 @@ use weir_ingress::LeastPace;
 
 use crate::support::*;
 
-async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
-    let mut read = Vec::new();
-    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
-        if stream.read_buf(&mut read).await.unwrap_or_default() == 0 {
-            break;
-        }
-    }
-    read
-}
-
 /// What came of an upload, as its instance sees it.
 #[derive(Default)]
 struct Seen {
