@@ -397,6 +397,7 @@ mod tests {
         }
         let origin = Origin {
             client: [9, 9, 9, 9].into(),
+            client_value: crate::headers::address_value([9, 9, 9, 9].into()),
             session: None,
             secure: false,
             is_proxy: false,

@@ -163,7 +163,7 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     /// Largest request head, in bytes.
     pub header_bytes: usize,
-    /// Most fields of a request head.
+    /// Most fields of a request head. Up to 100 cost no memory.
     pub headers: usize,
     /// Longest path and query, in bytes.
     pub target_bytes: usize,
@@ -215,7 +215,7 @@ impl Default for Limits {
             header_read_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(60),
             header_bytes: 64 * 1024,
-            headers: 200,
+            headers: 96,
             target_bytes: 32 * 1024,
             connections_per_address: 2_000,
             connections: 50_000,

@@ -43,6 +43,9 @@ const HTTP2_LOCAL_RESETS: usize = 100;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The parsers bear so many times as much as the limits say, so that there is something to say of.
 const SLACK: usize = 2;
+/// So many fields of a head hyper has room for; where it is told a number, it makes a list of that
+/// length for each request.
+const HYPER_HEADERS: usize = 100;
 /// A client that does not answer is gone.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -62,8 +65,10 @@ impl Protocols {
             .header_read_timeout(limits.keep_alive_timeout.max(limits.header_read_timeout))
             // What is a little too large gets a page that says so; what is much too large does not.
             .max_header_size(limits.header_bytes.saturating_mul(SLACK))
-            .max_headers(limits.headers.saturating_mul(SLACK))
             .max_buf_size(limits.header_bytes.max(8 * 1024).saturating_mul(2 * SLACK));
+        if limits.headers > HYPER_HEADERS {
+            http1.max_headers(limits.headers.saturating_mul(SLACK));
+        }
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -197,13 +202,16 @@ impl Service<Request<Incoming>> for App {
     type Future = Pin<Box<dyn Future<Output = Result<Response<ActiveBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, origin) = (Arc::clone(&self.worker), Arc::clone(&self.origin));
-        let activity = Arc::clone(&self.activity);
+        let (worker, activity) = (Arc::clone(&self.worker), Arc::clone(&self.activity));
         let active = activity.request(worker.shared.clock);
         let has_body = !request.body().is_end_stream();
+        let is_http1 = request.version() <= Version::HTTP_11;
+        let arrived = serve::arrive(&worker, &self.origin, request);
         Box::pin(async move {
-            let is_http1 = request.version() <= Version::HTTP_11;
-            let mut answer = serve::serve(Arc::clone(&worker), &origin, request).await;
+            let mut answer = match arrived {
+                Ok(arrived) => serve::serve(&worker, arrived).await,
+                Err(answer) => *answer,
+            };
             // The next request of this client goes to who comes after this node.
             if is_http1 && worker.stop.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 answer

@@ -53,7 +53,7 @@ pub(crate) async fn arrive(
         if let Some(habits) = shared.table.load().habits(address) {
             habits.calls.store(true, Ordering::Relaxed);
         }
-        content = content_of(request).await;
+        content = Box::pin(content_of(request)).await;
     } else if came_round {
         route.habits.calls.store(true, Ordering::Relaxed);
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version};
 
@@ -15,8 +16,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// By what name a request is known; see `trace`.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Which content delivery networks a request went through (RFC 8586).
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// Our own mark in it.
@@ -24,27 +23,6 @@ const CDN_ID: &str = "weir";
 /// Programs that run as CGI take it for the proxy through which they shall call others.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// About one connection only (RFC 9110, 7.6.1), so never passed on.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// What a client could use to pretend to be another one; we are the edge, so none is believed.
-const FORWARDED: [HeaderName; 5] = [
-    header::FORWARDED,
-    X_REAL_IP,
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-server"),
-];
 
 /// Which host a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,23 +109,44 @@ fn normalised(authority: &HeaderValue) -> Result<String, HostError> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Whether the field is about one connection only, whatever `Connection` names.
+/// Whether the field is about one connection only (RFC 9110, 7.6.1), and so never passed on, whatever
+/// `Connection` names.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether a client could use the field to pretend to be another one; we are the edge, so none is
+/// believed. `x-forwarded-for`, `-host` and `-proto` are not among them: they are replaced.
+fn is_forwarded(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-prefix" | "x-forwarded-server"
+    )
 }
 
 /// Whether the field is one by which Weir speaks, to an app or to a client.
 pub(crate) fn is_of_weir(name: &HeaderName) -> bool {
     let text = name.as_str();
-    FORWARDED.contains(name)
+    is_forwarded(name)
         || *name == PROXY
         || text.starts_with("x-forwarded-")
         || text.starts_with("x-weir")
         || text.starts_with("weir-")
 }
 
-/// Removes what is about one connection only: the fixed list, and what `Connection` names.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what is about one connection only, what `Connection` names, and what else is said to be
+/// `unwanted`. Looking through what is there costs less than asking for all that might be.
+fn remove_hop_by_hop(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -167,7 +166,9 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
+    let found = headers.keys().filter(|name| is_hop_by_hop(name) || unwanted(name));
+    let found: Vec<HeaderName> = found.cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
@@ -221,37 +222,37 @@ pub(crate) fn loops(headers: &HeaderMap) -> usize {
         .count()
 }
 
-/// Makes the head of the request that goes to the instance out of the client's.
+/// An address as it is told to apps.
+pub(crate) fn address_value(address: IpAddr) -> HeaderValue {
+    let text = Bytes::from(address.to_canonical().to_string());
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Makes the head of the request that goes to the instance out of the client's; `client` is an
+/// [`address_value`].
 pub(crate) fn prepare_request(
     headers: &mut HeaderMap,
     host: &RequestedHost,
-    client: IpAddr,
+    client: &HeaderValue,
     scheme: &'static str,
     upgrade: Option<&HeaderValue>,
 ) {
     let takes_trailers = has_token(headers, header::TE, "trailers");
-    remove_hop_by_hop(headers);
-    // hyper answers an expected 100 itself, as soon as the body is read.
-    headers.remove(header::EXPECT);
-    headers.remove(HTTP2_SETTINGS);
-    headers.remove(PROXY);
-    headers.remove(X_WEIR);
-    for name in &FORWARDED {
-        headers.remove(name);
-    }
+    remove_hop_by_hop(headers, |name| {
+        is_forwarded(name)
+            // hyper answers an expected 100 itself, as soon as the body is read.
+            || *name == header::EXPECT
+            || *name == HTTP2_SETTINGS
+            || *name == PROXY
+            || *name == X_WEIR
+    });
     join_cookies(headers);
     headers.append(CDN_LOOP, HeaderValue::from_static(CDN_ID));
     headers.insert(header::HOST, host.authority.clone());
     headers.insert(X_FORWARDED_HOST, host.authority.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    let client = match client {
-        IpAddr::V6(address) => address.to_canonical(),
-        address @ IpAddr::V4(_) => address,
-    };
-    if let Ok(client) = HeaderValue::from_str(&client.to_string()) {
-        headers.insert(X_FORWARDED_FOR, client.clone());
-        headers.insert(X_REAL_IP, client);
-    }
+    headers.insert(X_FORWARDED_FOR, client.clone());
+    headers.insert(X_REAL_IP, client.clone());
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -270,8 +271,8 @@ fn remove_disguised(headers: &mut HeaderMap) {
         plain.is_ok_and(|plain| {
             headers.contains_key(&plain)
                 || plain == header::CONTENT_LENGTH
-                || HOP_BY_HOP.contains(&plain)
-                || FORWARDED.contains(&plain)
+                || is_hop_by_hop(&plain)
+                || is_forwarded(&plain)
         })
     };
     let underlined = headers.keys().filter(|name| name.as_str().contains('_'));
@@ -283,9 +284,7 @@ fn remove_disguised(headers: &mut HeaderMap) {
 
 /// Makes the head of the answer that goes to the client out of the instance's.
 pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    headers.remove(X_WEIR);
-    headers.remove(X_WEIR_CACHE);
+    remove_hop_by_hop(headers, |name| *name == X_WEIR || *name == X_WEIR_CACHE);
 }
 
 /// HTTP/2 may split the cookies into several lines; HTTP/1.1 may not (RFC 9113, 8.2.3).
@@ -373,7 +372,7 @@ mod tests {
         headers.insert(header::HOST, HeaderValue::from_static("a"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(&mut headers, |_| false);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host"]);
@@ -391,7 +390,7 @@ mod tests {
             name: "a".to_owned(),
             authority: HeaderValue::from_static("a:80"),
         };
-        prepare_request(&mut headers, &host, [9, 9, 9, 9].into(), "http", None);
+        prepare_request(&mut headers, &host, &address_value([9, 9, 9, 9].into()), "http", None);
         assert_eq!(headers["x-forwarded-for"], "9.9.9.9");
         assert_eq!(headers["x-real-ip"], "9.9.9.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
@@ -419,7 +418,7 @@ mod tests {
             name: "a".to_owned(),
             authority: HeaderValue::from_static("a"),
         };
-        prepare_request(&mut headers, &host, [9, 9, 9, 9].into(), "http", None);
+        prepare_request(&mut headers, &host, &address_value([9, 9, 9, 9].into()), "http", None);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.retain(|name| name.contains('_') || *name == "proxy" || *name == "b-c");
         left.sort_unstable();

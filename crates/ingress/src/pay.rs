@@ -42,7 +42,7 @@ pub(crate) async fn for_request(worker: &Worker, route: &CompiledRoute) -> Resul
         return Err(Page::no_money(&route.title, till.trouble().unwrap_or(NoMoney::CutOff)));
     };
     let _waiting = worker.shared.waiting();
-    until_drawn(till, &Sku::REQUESTS, 1, limits.money_timeout, pay)
+    Box::pin(until_drawn(till, &Sku::REQUESTS, 1, limits.money_timeout, pay))
         .await
         .map_err(|reason| Page::no_money(&route.title, reason))
 }
@@ -112,7 +112,7 @@ impl Outflow {
             Ok(block) => block,
             Err(Dry) => {
                 let at_most = worker.shared.limits.money_timeout;
-                until_drawn(till, &Sku::EGRESS, head, at_most, || draw(head))
+                Box::pin(until_drawn(till, &Sku::EGRESS, head, at_most, || draw(head)))
                     .await
                     .map_err(|reason| Page::no_money(&route.title, reason))?
             }

@@ -36,6 +36,7 @@ use weir_model::route::Refused;
 
 use crate::config::NodeConfig;
 use crate::counters::count;
+use crate::headers;
 use crate::node::{Shared, Worker};
 use crate::pages::Page;
 use crate::serve::Origin;
@@ -206,6 +207,7 @@ impl Arrival {
     pub(crate) fn origin(self, session: Option<Session>) -> Origin {
         Origin {
             client: self.client,
+            client_value: headers::address_value(self.client),
             secure: session.is_some(),
             session: session.map(Arc::new),
             is_proxy: self.is_proxy,
@@ -311,6 +313,7 @@ pub(crate) fn on_behalf_of(
     };
     let origin = Origin {
         client: visitor.address,
+        client_value: headers::address_value(visitor.address),
         session: origin.session.clone(),
         secure: visitor.secure,
         is_proxy: true,

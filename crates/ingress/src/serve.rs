@@ -1,6 +1,7 @@
 //! The way of a request. [`phases`] shows its order.
 
 mod cached;
+mod exchanged;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as _, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use weir_guard::{LINEAGE_HEADER, Passage};
 use weir_model::InstanceId;
 use weir_model::route::RouteState;
 
 use crate::access::{Served, Unserved};
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
-use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload, Watch};
+use crate::body::{AnswerBody, Ending, RequestBody, Watch};
 use crate::cache::{Address, Taken, Way};
 use crate::canary::{self, Visitor};
 use crate::counters::count;
@@ -36,7 +37,8 @@ use crate::table::CompiledRoute;
 use crate::tls::{self, Session};
 use crate::trace;
 use crate::upgrade::{self, Tunnel};
-use crate::upstream::{self, AnswerStream, Broken, Connection, Failed, Kept, Repeatable};
+use crate::upstream::{self, AnswerStream, Connection, Repeatable};
+use exchanged::exchange;
 
 /// How often a request may have been here before, by the marks that proxies keep on it.
 const MOST_LOOPS: usize = 16;
@@ -46,6 +48,8 @@ const MOST_LOOPS: usize = 16;
 pub(crate) struct Origin {
     /// The client's address.
     pub(crate) client: IpAddr,
+    /// The same as it is told to apps.
+    pub(crate) client_value: HeaderValue,
     /// None without TLS.
     pub(crate) session: Option<Arc<Session>>,
     /// Whether the client came by TLS, here or at a proxy that is believed.
@@ -184,63 +188,86 @@ enum Entry {
     Paid,
 }
 
-/// Answers a request, if need be by a page of Weir's own.
-pub(crate) async fn serve(
-    worker: Arc<Worker>,
-    origin: &Origin,
-    mut request: Request<Incoming>,
-) -> Response<ObservedBody> {
-    count(&worker.counters.requests);
-    let trace = trace::identify(request.headers_mut());
-    let mut seen = Observation::begin(&worker, &request, trace);
-    let answer = match protect::on_behalf_of(&worker, origin, request.headers()) {
-        Ok(None) => answer(worker, origin, request, &mut seen).await,
-        Ok(Some((visitor, place))) => {
-            seen.holds(place);
-            answer(worker, &visitor, request, &mut seen).await
-        }
-        Err(page) => {
-            count(&worker.counters.pages);
-            page.answer(Format::wanted(request.headers()))
-        }
-    };
-    seen.answered(answer)
+/// A request that was understood.
+pub(crate) struct Arrived {
+    origin: Arc<Origin>,
+    seen: Observation,
+    format: Format,
+    call: Call,
 }
 
-async fn answer(
-    worker: Arc<Worker>,
-    origin: &Origin,
-    request: Request<Incoming>,
-    seen: &mut Observation,
-) -> Response<AnswerBody> {
-    if let Some(answer) = tls::answer_challenge(&worker, &request) {
-        return answer;
-    }
+/// An answer or a page.
+type Answered = Result<Response<AnswerBody>, Page>;
+
+/// Reads the head of a request; some are answered at once. Boxed, so that what follows does not move it.
+pub(crate) fn arrive(
+    worker: &Worker,
+    origin: &Arc<Origin>,
+    mut request: Request<Incoming>,
+) -> Result<Box<Arrived>, Box<Response<ObservedBody>>> {
+    count(&worker.counters.requests);
+    let trace = trace::identify(request.headers_mut());
+    let mut seen = Observation::begin(worker, &request, trace);
     let format = Format::wanted(request.headers());
-    let mut hsts = None;
-    let answered = match understand(&worker, origin, request) {
-        Ok(mut call) => {
-            let answered = phases(&worker, origin, &mut call, seen).await;
-            hsts = call.hsts.take();
-            answered
+    let origin = match protect::on_behalf_of(worker, origin, request.headers()) {
+        Ok(None) => Ok(Arc::clone(origin)),
+        Ok(Some((visitor, place))) => {
+            seen.holds(place);
+            Ok(Arc::new(visitor))
         }
         Err(page) => Err(page),
     };
-    let mut answer = answered.unwrap_or_else(|page| {
+    let understood = match (origin, tls::answer_challenge(worker, &request)) {
+        (Err(page), _) => Err(Err(page)),
+        (Ok(_), Some(answer)) => Err(Ok(answer)),
+        (Ok(origin), None) => understand(worker, &origin, request)
+            .map(|call| (origin, call))
+            .map_err(Err),
+    };
+    match understood {
+        Ok((origin, call)) => Ok(Box::new(Arrived {
+            origin,
+            seen,
+            format,
+            call,
+        })),
+        Err(answered) => Err(Box::new(seen.answered(or_page(worker, answered, format)))),
+    }
+}
+
+fn or_page(worker: &Worker, answered: Answered, format: Format) -> Response<AnswerBody> {
+    answered.unwrap_or_else(|page| {
         count(&worker.counters.pages);
         page.answer(format)
-    });
-    if let Some(told) = hsts {
+    })
+}
+
+/// Answers a request, if need be by a page of Weir's own.
+pub(crate) async fn serve(worker: &Arc<Worker>, mut arrived: Box<Arrived>) -> Response<ObservedBody> {
+    let Arrived {
+        origin,
+        seen,
+        format,
+        call,
+    } = &mut *arrived;
+    let answered = phases(worker, origin, call, seen).await;
+    let mut answer = or_page(worker, answered, *format);
+    if let Some(told) = call.hsts.take() {
         // An app that says more of it itself is right.
         let said = answer.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY);
         said.or_insert(told);
     }
-    answer
+    // What it held is given back before its answer goes out.
+    let Arrived { seen, .. } = *arrived;
+    seen.answered(answer)
 }
 
 /// The phases. Each may answer with a page; each of those in the loop may find that the world
 /// has changed (`None`), whereupon the request begins anew as if it had just come. Its body is
 /// not touched before an instance's connection takes it.
+///
+/// Ways that few requests go, and all waits, are boxed here and below: the future of a request has
+/// room for the largest of its ways, and is moved to the heap for each request.
 async fn phases(
     worker: &Arc<Worker>,
     origin: &Origin,
@@ -265,7 +292,7 @@ async fn phases(
         match ask(worker, &route, call, seen).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => {}
-            Err(page) => return cached::stand_in(worker, &route, call, page).await,
+            Err(page) => return Box::pin(cached::stand_in(worker, &route, call, page)).await,
         }
     }
 }
@@ -317,7 +344,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     headers::prepare_request(
         &mut parts.headers,
         &host,
-        origin.client,
+        &origin.client_value,
         origin.scheme(),
         protocol.as_ref(),
     );
@@ -377,7 +404,7 @@ async fn find_route(
     if table.epoch == 0 {
         drop(table);
         let timeout = shared.limits.unreachable_timeout;
-        return match hold(worker, call, &shared.starting, None, timeout).await {
+        return match Box::pin(hold(worker, call, &shared.starting, None, timeout)).await {
             Hold::Ended => Ok(None),
             Hold::TooLong | Hold::TooMany => Err(Page::starting()),
         };
@@ -403,7 +430,7 @@ async fn find_route(
     }
     seen.route(&route, origin, &call.host.name, call.outgoing.as_ref());
     if let (Some(fence), false, Some(request)) = (fence, call.passed, &mut call.outgoing) {
-        protect::pass(worker, &fence, origin.client, request).await?;
+        Box::pin(protect::pass(worker, &fence, origin.client, request)).await?;
         call.passed = true;
         // It may have taken a while.
         return Ok(None);
@@ -423,7 +450,7 @@ async fn find_route(
         }
         RouteState::Hold { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
+            match Box::pin(hold(worker, call, &route.gate, Some(&*route), timeout)).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::hold_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -431,7 +458,7 @@ async fn find_route(
         }
         RouteState::Asleep { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
+            match Box::pin(hold(worker, call, &route.gate, Some(&*route), timeout)).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::wake_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -515,10 +542,16 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
             // Counted, and no newer table since: whoever installs the next one sees the count.
             Pick::Slot(slot) if !route.is_past() => return Ok(Some(slot)),
             Pick::Slot(_) => return Ok(None),
-            Pick::Nobody => return wait_for_instance(worker, route, call).await.map(|()| None),
+            Pick::Nobody => return Box::pin(wait_for_instance(worker, route, call)).await.map(|()| None),
             Pick::Full => {}
         }
     }
+    Box::pin(queue(worker, route, call)).await
+}
+
+/// Waits for a place in the queue of the route.
+async fn queue(worker: &Worker, route: &CompiledRoute, call: &mut Call) -> Result<Option<Slot>, Page> {
+    let shared = &worker.shared;
     if call.ticket.is_none() && route.gate.waiting() >= route.queue_length(&shared.limits) {
         route.gate.count_full();
         return Err(Page::queue_full(&route.title));
@@ -592,135 +625,6 @@ async fn connect(worker: &Worker, slot: &Slot, call: &mut Call) -> Option<Connec
     }
 }
 
-/// Why there is no answer.
-enum NoAnswer {
-    Broken(Box<Failed>),
-    FirstByteTimeout,
-    BodyTimeout,
-}
-
-/// Sends the request and waits for the head of the answer. None: it certainly had no effect,
-/// or does no harm when repeated, and is to be sent again.
-async fn exchange(
-    worker: &Arc<Worker>,
-    route: &CompiledRoute,
-    slot: Slot,
-    connection: Connection,
-    call: &mut Call,
-) -> Result<Option<Response<AnswerBody>>, Page> {
-    let Some(request) = call.outgoing.take() else {
-        return Err(Page::broken(&route.title));
-    };
-    let upload = request.body().upload();
-    let Connection { wire, reused } = connection;
-    let served = call.served(worker, route);
-    call.served = Some(served);
-    let answer = upstream::send(wire, request);
-    let no_answer = match first_byte(&worker.shared, route.first_byte_timeout, answer, upload.as_deref()).await {
-        Ok(answer) => {
-            slot.instance.count_answer();
-            if let Some(upload) = &upload {
-                upload.answered();
-            }
-            let ending = Ending {
-                slot,
-                kept: Kept::new(worker),
-                passage: call.passage.take(),
-                upload,
-            };
-            return deliver(worker, route, answer, ending, call).await.map(Some);
-        }
-        Err(no_answer) => no_answer,
-    };
-    if !matches!(no_answer, NoAnswer::BodyTimeout) {
-        slot.instance.count_failure();
-    }
-    let failed = match no_answer {
-        NoAnswer::FirstByteTimeout => {
-            return Err(Page::first_byte_timeout(
-                &route.title,
-                route.first_byte_timeout.as_secs().max(1),
-            ));
-        }
-        NoAnswer::BodyTimeout => return Err(Page::body_timeout()),
-        NoAnswer::Broken(failed) => failed,
-    };
-    let Failed { error, request, unsent } = *failed;
-    if upload.as_ref().is_some_and(|upload| upload.has_failed()) || matches!(error, Broken::RequestBody) {
-        return Err(upload_page(worker, route, upload.as_deref()));
-    }
-    if unsent {
-        // Not a byte of it was written.
-        count(&worker.counters.retries);
-        call.outgoing = Some(request);
-        return Ok(None);
-    }
-    tracing::debug!(instance.id = %slot.instance.backend.instance, %error, reused, "an exchange with an instance broke");
-    if matches!(error, Broken::BadAnswer(_)) {
-        return Err(Page::bad_answer(&route.title));
-    }
-    call.broken += 1;
-    // An instance may close a connection while it is idle; that is nobody's fault. An exchange
-    // that breaks on a fresh one may be the request's own doing: one more instance gets it, and
-    // the others are spared.
-    if !reused {
-        call.broken_fresh += 1;
-        call.tried.push(slot.instance.backend.instance);
-    }
-    if call.repeatable == Repeatable::Yes && call.broken <= 3 && call.broken_fresh <= 1 {
-        count(&worker.counters.retries);
-        call.outgoing = Some(request);
-        return Ok(None);
-    }
-    Err(Page::broken(&route.title))
-}
-
-/// Why a request's body did not come whole.
-fn upload_page(worker: &Worker, route: &CompiledRoute, upload: Option<&Upload>) -> Page {
-    match upload.and_then(Upload::refused) {
-        Some(BodyRefused::TooLarge(most)) => Page::body_too_large(&route.title, most),
-        Some(BodyRefused::TooSlow) => Page::body_too_slow(worker.shared.limits.body_pace.bytes_per_s),
-        None => Page::bad_body(),
-    }
-}
-
-/// Waits for the head of the answer. The time counts from the last part of the request's body
-/// that moved, so that a large upload may take as long as it needs.
-async fn first_byte(
-    shared: &Shared,
-    timeout: Duration,
-    answer: impl Future<Output = Result<Response<AnswerStream>, Box<Failed>>>,
-    upload: Option<&Upload>,
-) -> Result<Response<AnswerStream>, NoAnswer> {
-    let mut deadline = Instant::now() + timeout;
-    tokio::pin!(answer);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer.map_err(NoAnswer::Broken),
-            () = sleep_until(deadline) => {}
-        }
-        let Some(upload) = upload else {
-            return Err(NoAnswer::FirstByteTimeout);
-        };
-        let last = Instant::from_std(shared.clock.instant(upload.last_progress_ms()));
-        let allowed = if upload.client_owes() {
-            shared.limits.body_idle_timeout
-        } else {
-            timeout
-        };
-        if last + allowed <= Instant::now() {
-            let owes = upload.client_owes();
-            return Err(if owes {
-                NoAnswer::BodyTimeout
-            } else {
-                NoAnswer::FirstByteTimeout
-            });
-        }
-        deadline = last + allowed;
-    }
-}
-
 /// Passes the answer on once its head is paid; its body follows as it comes and is paid.
 async fn deliver(
     worker: &Arc<Worker>,
@@ -762,7 +666,7 @@ async fn deliver(
         Taken::Instead(hit, mut stream) => {
             ending.complete(stream.give_back());
             call.request_id = parts.headers.remove(headers::X_REQUEST_ID);
-            return cached::hand_out(worker, route, call, hit).await;
+            return Box::pin(cached::hand_out(worker, route, call, hit)).await;
         }
     };
     if call.way.is_renewal() {

@@ -26,7 +26,7 @@ use crate::counters::count;
 use crate::instance::{Instance, Phase};
 use crate::node::Worker;
 
-pub(crate) use self::exchange::{AnswerStream, Broken, Failed, send};
+pub(crate) use self::exchange::{AnswerStream, Broken, Failed, Sent, send};
 pub(crate) use self::wire::Wire;
 
 /// Why what an instance sends is no answer.
@@ -102,7 +102,7 @@ pub(crate) async fn connection(
         count(&worker.counters.upstream_reuses);
         return Ok(Connection { wire, reused: true });
     }
-    match open(worker, instance).await {
+    match Box::pin(open(worker, instance)).await {
         Ok(wire) => {
             instance.clear_suspicion();
             count(&worker.counters.upstream_connects);

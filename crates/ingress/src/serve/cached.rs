@@ -46,12 +46,12 @@ pub(super) async fn look(
     match worker.shared.cache.look(route, way, address, request).await {
         Look::Ask => Ok(None),
         Look::Missing => Err(Page::not_kept(&route.title)),
-        Look::Answer(hit) => hand_out(worker, route, call, hit).await.map(Some),
+        Look::Answer(hit) => Box::pin(hand_out(worker, route, call, hit)).await.map(Some),
         Look::Renew(hit, way) => {
             if matches!(route.state, RouteState::Serve) {
                 renew(worker, route, call, *way);
             }
-            hand_out(worker, route, call, hit).await.map(Some)
+            Box::pin(hand_out(worker, route, call, hit)).await.map(Some)
         }
     }
 }

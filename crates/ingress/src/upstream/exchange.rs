@@ -1,6 +1,6 @@
 //! A request and its answer over one connection, within the task that asks.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -48,22 +48,39 @@ pub(crate) struct Failed {
 }
 
 /// Sends a request and waits for the head of the answer. Dropped, it closes the connection.
-pub(crate) async fn send(wire: Wire, request: Request<RequestBody>) -> Result<Response<AnswerStream>, Box<Failed>> {
-    let mut exchange = Exchange {
+pub(crate) fn send(wire: Wire, request: Request<RequestBody>) -> Sent {
+    Sent(Some(Box::new(Exchange {
         wire,
         to_head: *request.method() == Method::HEAD,
         sending: Sending::new(request),
         end_of_head: EndOfHead::default(),
         interim_heads: 0,
         refused: None,
-    };
-    match poll_fn(|cx| exchange.poll_head(cx)).await {
-        Ok(head) => Ok(exchange.answer(head)),
-        Err(error) => Err(Box::new(Failed {
-            error,
-            unsent: !exchange.sending.has_begun(),
-            request: exchange.sending.into_request(),
-        })),
+    })))
+}
+
+/// A request of which the answer has not begun yet. Boxed, because it is handed on several times.
+pub(crate) struct Sent(Option<Box<Exchange>>);
+
+impl Future for Sent {
+    type Output = Result<Response<AnswerStream>, Box<Failed>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(mut exchange) = self.0.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match exchange.poll_head(cx) {
+            Poll::Pending => {
+                self.0 = Some(exchange);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(head)) => Ok(exchange.answer(head)),
+            Poll::Ready(Err(error)) => Err(Box::new(Failed {
+                error,
+                unsent: !exchange.sending.has_begun(),
+                request: exchange.sending.into_request(),
+            })),
+        })
     }
 }
 

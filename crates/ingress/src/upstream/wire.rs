@@ -37,7 +37,7 @@ pub(crate) struct Wire {
     /// Most that was read at once of this one.
     largest_read: usize,
     cut: CancellationToken,
-    /// There while somebody waits.
+    /// There since somebody waited for the first time: it is made once for each connection.
     cutting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -69,10 +69,9 @@ impl Wire {
         }
     }
 
-    /// Nobody waits for it, and it keeps no memory.
+    /// Nobody reads from it now: it keeps no buffer.
     pub(super) fn rest(&mut self) {
         self.read = BytesMut::new();
-        self.cutting = None;
         let largest = std::mem::take(&mut self.largest_read);
         self.usual_bytes = largest.clamp(READ_BYTES - SPARE_BYTES, MOST_READ_BYTES) + SPARE_BYTES;
     }

@@ -1,5 +1,6 @@
 //! How much memory this process has. It says something of one test only in a process without others.
 
+use std::io::Write as _;
 use std::process::Command;
 
 /// Whether this process runs only the test of this name. If not, the test is run in a process of its
@@ -16,7 +17,7 @@ pub(crate) fn is_alone(test: &str) -> bool {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
-    eprint!("{told}");
+    std::io::stderr().write_all(&output.stdout).unwrap();
     // A name that fits no test would pass, too.
     assert!(
         output.status.success() && told.contains("1 passed"),
