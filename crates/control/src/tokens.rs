@@ -68,6 +68,8 @@ pub async fn create(context: &Context, caller: &Caller, request: &CreateToken) -
         project,
         created_ms: now_ms,
         expires_ms: request.expires_days.map(|days| now_ms + i64::from(days) * DAY_MS),
+        service_account: None,
+        used_ms: None,
     };
     context.store.token_insert(&token).await?;
     Ok((token, secret))

@@ -199,6 +199,8 @@ pub async fn ensure_admin_token(config: &Config, store: &Store, clock: &dyn Cloc
         project: None,
         created_ms: now_ms,
         expires_ms: None,
+        service_account: None,
+        used_ms: None,
     };
     store.token_insert(&token).await?;
     store.setting_set(ADMIN_SETTING, &token.id.to_string()).await?;

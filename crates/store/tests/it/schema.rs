@@ -15,6 +15,13 @@ use crate::fixtures::{self, deploy, house};
 /// From zero once more.
 async fn drop_all(connection: &mut sqlx::AnyConnection) {
     for table in [
+        "audit_entries",
+        "invitations",
+        "memberships",
+        "password_resets",
+        "sign_ins",
+        "recovery_codes",
+        "users",
         "access_users",
         "maintenance",
         "certificate_counts",
@@ -36,6 +43,7 @@ async fn drop_all(connection: &mut sqlx::AnyConnection) {
         "deployments",
         "releases",
         "tokens",
+        "service_accounts",
         "domains",
         "scales",
         "variables",
