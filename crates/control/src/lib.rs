@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod api;
+mod audit;
 pub mod billing;
 pub mod canary;
 pub mod certificates;
@@ -25,6 +26,7 @@ pub mod logs;
 pub mod metrics;
 pub mod money;
 pub mod node_link;
+pub mod people;
 pub mod projects;
 pub mod protecting;
 pub mod push;

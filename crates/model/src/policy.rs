@@ -249,6 +249,8 @@ pub enum Power {
     Role(Role),
     /// What a token may that belongs to nobody. It is what tokens always could.
     Token(Scope),
+    /// A role of a service account, as far as the scope of its token goes.
+    Within(Role, Scope),
 }
 
 impl Power {
@@ -259,6 +261,7 @@ impl Power {
             Self::Token(Scope::Read) => Role::Viewer.allows(permission) || permission == Permission::SeeMoney,
             Self::Token(Scope::Deploy) => Role::Developer.allows(permission),
             Self::Token(Scope::Admin) => true,
+            Self::Within(role, scope) => role.allows(permission) && Self::Token(scope).allows(permission),
         }
     }
 
@@ -267,13 +270,14 @@ impl Power {
         match self {
             Self::Role(own) => own.may_give(role),
             Self::Token(scope) => scope == Scope::Admin && role != Role::Owner,
+            Self::Within(own, scope) => own.may_give(role) && Self::Token(scope).may_give(role),
         }
     }
 
     /// The word for people: the role, or `deploy token`.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Role(role) => role.as_str(),
+            Self::Role(role) | Self::Within(role, _) => role.as_str(),
             Self::Token(Scope::Read) => "read token",
             Self::Token(Scope::Deploy) => "deploy token",
             Self::Token(Scope::Admin) => "admin token",

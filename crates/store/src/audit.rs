@@ -1,7 +1,6 @@
 //! What was done, by whom, from where. Rows are only added; the database itself refuses to change
 //! them, and to remove one before its time.
 
-use sqlx::QueryBuilder;
 use weir_model::policy::Place;
 use weir_model::{AccountId, EnvironmentId, ProjectId, UnixMillis};
 
@@ -135,6 +134,60 @@ fn containing(text: &str) -> String {
     pattern + "%"
 }
 
+/// A value of a statement that is put together; texts of people are only ever values.
+enum Value {
+    Number(i64),
+    Text(String),
+}
+
+fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let mut place = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let mut conditions = vec![format!(
+        "sequence < {}",
+        place(Value::Number(search.before.unwrap_or(i64::MAX)))
+    )];
+    if let Some(since_ms) = search.since_ms {
+        conditions.push(format!("at_ms >= {}", place(Value::Number(since_ms))));
+    }
+    if let Some(until_ms) = search.until_ms {
+        conditions.push(format!("at_ms < {}", place(Value::Number(until_ms))));
+    }
+    let mut like = |what: &str, pattern: String| format!("LOWER({what}) LIKE {} ESCAPE '\\'", place(Value::Text(pattern)));
+    if let Some(who) = &search.who {
+        conditions.push(like("COALESCE(who_id, '') || ' ' || who", containing(who)));
+    }
+    if let Some(route) = &search.route {
+        conditions.push(like("method || ' ' || route", containing(route)));
+    }
+    if let Some(scope) = &search.scope {
+        // What is in it begins with its name and a slash.
+        let inside = containing(&format!("{scope}/"));
+        conditions.push(like("scope || '/'", inside[1..].to_owned()));
+    }
+    if let Some(text) = &search.text {
+        let everything = "who || ' ' || address || ' ' || method || ' ' || route || ' ' || scope || ' ' || target
+            || ' ' || request || ' ' || detail";
+        conditions.push(like(everything, containing(text)));
+    }
+    if let Some(within) = &search.within {
+        let keys: Vec<String> = within.iter().map(|key| place(Value::Text(key.clone()))).collect();
+        let keys = if keys.is_empty() { "''".to_owned() } else { keys.join(", ") };
+        conditions.push(format!(
+            "(account_id IN ({keys}) OR project_id IN ({keys}) OR environment_id IN ({keys}))"
+        ));
+    }
+    let limit = place(Value::Number(search.limit.max(0)));
+    let statement = format!(
+        "SELECT * FROM audit_entries WHERE {} ORDER BY sequence DESC LIMIT {limit}",
+        conditions.join(" AND ")
+    );
+    (statement, values)
+}
+
 impl Store {
     /// Adds an entry; its sequence is given here. The answer is the sequence.
     pub async fn audit_insert(&self, entry: &AuditEntry) -> Result<i64, StoreError> {
@@ -177,49 +230,15 @@ impl Store {
 
     /// Entries, newest first.
     pub async fn audit_list(&self, search: &AuditSearch) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut query = QueryBuilder::new("SELECT * FROM audit_entries WHERE sequence < ");
-        query.push_bind(search.before.unwrap_or(i64::MAX));
-        if let Some(since_ms) = search.since_ms {
-            query.push(" AND at_ms >= ").push_bind(since_ms);
+        let (statement, values) = statement_of(search);
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+        for value in values {
+            query = match value {
+                Value::Number(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+            };
         }
-        if let Some(until_ms) = search.until_ms {
-            query.push(" AND at_ms < ").push_bind(until_ms);
-        }
-        if let Some(who) = &search.who {
-            query.push(" AND (who_id = ").push_bind(storable(who));
-            query.push(" OR LOWER(who) LIKE ").push_bind(containing(who));
-            query.push(" ESCAPE '\\')");
-        }
-        if let Some(route) = &search.route {
-            query
-                .push(" AND LOWER(method || ' ' || route) LIKE ")
-                .push_bind(containing(route));
-            query.push(" ESCAPE '\\'");
-        }
-        if let Some(scope) = &search.scope {
-            let mut inside = containing(&format!("{scope}/"));
-            inside.remove(0);
-            query.push(" AND (scope = ").push_bind(storable(scope));
-            query.push(" OR LOWER(scope) LIKE ").push_bind(inside);
-            query.push(" ESCAPE '\\')");
-        }
-        if let Some(text) = &search.text {
-            query.push(" AND LOWER(who || ' ' || address || ' ' || method || ' ' || route || ' ' || scope || ' ' || target || ' ' || request || ' ' || detail) LIKE ");
-            query.push_bind(containing(text)).push(" ESCAPE '\\'");
-        }
-        if let Some(within) = &search.within {
-            query.push(" AND (1 = 0");
-            for key in within {
-                for column in ["account_id", "project_id", "environment_id"] {
-                    query.push(format!(" OR {column} = ")).push_bind(key.clone());
-                }
-            }
-            query.push(")");
-        }
-        query
-            .push(" ORDER BY sequence DESC LIMIT ")
-            .push_bind(search.limit.max(0));
-        all(&query.build().fetch_all(self.read()).await?)
+        all(&query.fetch_all(self.read()).await?)
     }
 
     /// Removes entries of before an instant; the database refuses what is younger than 13 months.

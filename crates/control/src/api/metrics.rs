@@ -9,10 +9,10 @@ use super::auth::Caller;
 use super::error::ApiError;
 use crate::metrics;
 
-/// What was counted and what is known now, in the text format of Prometheus. A token of one project
+/// What was counted and what is known now, in the text format of Prometheus. Who may see one project
 /// sees what is of this project.
 #[utoipa::path(get, path = "/metrics", tag = "metrics", responses((status = 200, description = "Samples in the text format of Prometheus, version 0.0.4", body = String, content_type = "text/plain")))]
 pub(super) async fn read_metrics(State(api): State<Api>, caller: Caller) -> Result<Response, ApiError> {
-    let text = metrics::text(&api.context, caller.token.project).await?;
+    let text = metrics::text(&api.context, &caller.rights).await?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
