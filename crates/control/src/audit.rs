@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, StatusCode, header, request};
 use weir_model::UnixMillis;
+use weir_model::policy::Place;
+use weir_model::project::Project;
 use weir_store::{AuditEntry, AuditPlace};
 
 use crate::api::auth::{Caller, Who};
@@ -29,10 +31,12 @@ pub(crate) struct Entry {
     address: IpAddr,
     agent: String,
     target: String,
+    /// Whether a token came with it, right or wrong.
+    pub(crate) tried: bool,
     who: Option<(&'static str, String, String)>,
     caller: Option<Caller>,
     scope: String,
-    place: weir_model::policy::Place,
+    place: Place,
 }
 
 impl Entry {
@@ -59,10 +63,11 @@ impl Entry {
             address: peer,
             agent: String::from_utf8_lossy(agent).into_owned(),
             target: target.join(" "),
+            tried: parts.headers.contains_key(header::AUTHORIZATION),
             who: None,
             caller: None,
             scope: String::new(),
-            place: weir_model::policy::Place::Platform,
+            place: Place::Platform,
         }
     }
 
@@ -83,7 +88,7 @@ impl Entry {
     }
 
     /// Now it is known what it is about.
-    pub(crate) fn at(&mut self, scope: &str, place: weir_model::policy::Place) {
+    pub(crate) fn at(&mut self, scope: &str, place: Place) {
         self.scope = scope.to_owned();
         self.place = place;
     }
@@ -128,7 +133,7 @@ struct Note {
     target: String,
     detail: String,
     scope: Option<String>,
-    place: Option<weir_model::policy::Place>,
+    place: Option<Place>,
 }
 
 /// What a handler has to add. Never a secret.
@@ -151,7 +156,7 @@ impl Notes {
     }
 
     /// Where it is, when the body says so.
-    pub(crate) fn at(&self, scope: &str, place: weir_model::policy::Place) {
+    pub(crate) fn at(&self, scope: &str, place: Place) {
         self.with(|note| {
             note.scope = Some(scope.to_owned());
             note.place = Some(place);
@@ -207,6 +212,15 @@ impl Audit {
         refusals.seen = refusals.seen.saturating_add(1);
         (refusals.seen <= REFUSALS).then_some(left_out)
     }
+}
+
+/// Writes down that a push has begun; what becomes of it is in its task.
+pub(crate) async fn pushed(context: &Context, caller: &Caller, project: &Project, parts: &request::Parts, peer: IpAddr) {
+    let mut entry = Entry::new(context, "/git/{repository}/git-receive-pack", parts, peer, &HashMap::new());
+    entry.by(caller);
+    entry.at(project.name.as_str(), Place::Project(project.account, project.id));
+    let kept = entry.kept(context.clock.now_ms(), StatusCode::OK, Note::default());
+    write(context, kept).await;
 }
 
 async fn write(context: &Context, entry: AuditEntry) {

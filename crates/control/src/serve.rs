@@ -35,6 +35,10 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Finished tasks and notices, changes and kept answers live so long.
 const KEEP_TASKS_MS: i64 = 30 * 86_400_000;
 const KEEP_ANSWERS_MS: i64 = 86_400_000;
+/// The audit log lives for 13 months, as its triggers in the database have it, too; sign-ins that nobody
+/// uses as long as they hold.
+const KEEP_AUDIT_MS: i64 = 396 * 86_400_000;
+const KEEP_IDLE_MS: i64 = api::IDLE_MS;
 const KEEP_CHANGES: i64 = 10_000;
 const KEEP_NEWEST_TASKS: i64 = 200;
 const PRUNE: Duration = Duration::from_secs(3600);
@@ -300,6 +304,8 @@ async fn prune(context: Context) {
             context.money.prune().await,
             store.notice_prune(now_ms - KEEP_TASKS_MS).await,
             store.billing_record_prune(money::kept_from(now_ms)).await,
+            store.sign_in_prune(now_ms, now_ms - KEEP_IDLE_MS).await,
+            store.audit_prune(now_ms - KEEP_AUDIT_MS).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

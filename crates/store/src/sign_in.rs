@@ -111,6 +111,17 @@ impl Store {
         Ok(())
     }
 
+    /// Gives a sign-in another secret; the one of before is worth nothing from then on. Says whether it
+    /// was there.
+    pub async fn sign_in_rotate(&self, id: SignInId, secret_sha256: &str) -> Result<bool, StoreError> {
+        let changed = sqlx::query("UPDATE sign_ins SET secret_sha256 = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(secret_sha256)
+            .execute(self.write())
+            .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
     /// Ends one of a person. Says whether it was there.
     pub async fn sign_in_delete(&self, user: UserId, id: SignInId) -> Result<bool, StoreError> {
         let deleted = sqlx::query("DELETE FROM sign_ins WHERE id = $1 AND user_id = $2")

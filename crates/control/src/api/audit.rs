@@ -10,7 +10,6 @@ use futures_util::stream;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use weir_api::{AuditEntry, AuditWho};
-use weir_model::UnixMillis;
 use weir_model::policy::{Permission, Place, Reach};
 use weir_store::AuditSearch;
 
@@ -18,6 +17,7 @@ use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::QueryOf;
+use super::logs::parse_since;
 use super::present::instant;
 
 /// Entries of one answer, unless fewer or more are asked for.
@@ -50,7 +50,7 @@ enum Format {
 /// match, streamed.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit",
     params(("before" = Option<i64>, Query, description = "Only entries before this sequence"), ("limit" = Option<i64>, Query, description = "1 to 500; 100 if absent"),
-        ("since" = Option<String>, Query, description = "RFC 3339"), ("until" = Option<String>, Query, description = "RFC 3339"),
+        ("since" = Option<String>, Query, description = "A duration back from now (90s, 15m, 1h, 2d) or an RFC 3339 instant"), ("until" = Option<String>, Query, description = "Likewise"),
         ("who" = Option<String>, Query, description = "Part of a name, or an identity"), ("operation" = Option<String>, Query, description = "Part of METHOD /path"),
         ("scope" = Option<String>, Query, description = "weir, account:NAME, PROJECT or PROJECT/ENVIRONMENT"), ("text" = Option<String>, Query, description = "Part of any text"),
         ("format" = Option<String>, Query, description = "`csv` or `jsonl`: all that match, also by `Accept`")),
@@ -62,11 +62,13 @@ pub(super) async fn list_audit(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let format = format_of(&query, &headers)?;
+    let now_ms = api.context.clock.now_ms();
+    let instant_of = |text: &str| parse_since(text, now_ms);
     let limit = query.limit.unwrap_or(ENTRIES).clamp(1, MOST);
     let search = AuditSearch {
         before: query.before,
-        since_ms: query.since.as_deref().map(parse).transpose()?,
-        until_ms: query.until.as_deref().map(parse).transpose()?,
+        since_ms: query.since.as_deref().map(instant_of).transpose()?,
+        until_ms: query.until.as_deref().map(instant_of).transpose()?,
         who: query.who,
         route: query.operation,
         scope: query.scope,
@@ -96,14 +98,6 @@ fn format_of(query: &AuditQuery, headers: &HeaderMap) -> Result<Option<Format>, 
     }
 }
 
-fn parse(text: &str) -> Result<UnixMillis, ApiError> {
-    let at: jiff::Timestamp = text.parse().map_err(|_| {
-        ApiError::invalid(format!("`{}` is no instant", text.chars().take(40).collect::<String>()))
-            .with_hint("write it like 2026-11-21T14:00:00Z")
-    })?;
-    Ok(at.as_millisecond())
-}
-
 /// What is looked through for the one who asks: everything, or what they look after.
 fn within(caller: &Caller) -> Option<Vec<String>> {
     if caller.rights.may(Permission::SeeAudit, Place::Platform) {
@@ -116,7 +110,7 @@ fn within(caller: &Caller) -> Option<Vec<String>> {
 
 fn shown(entry: &weir_store::AuditEntry) -> AuditEntry {
     let outcome = match entry.status {
-        ..400 => "done",
+        ..=399 => "done",
         401 | 403 | 404 | 429 => "refused",
         _ => "failed",
     };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use base64::Engine as _;
@@ -108,6 +109,49 @@ impl Caller {
     pub fn sees_money(&self, project: &Project) -> bool {
         let place = Place::Project(project.account, project.id);
         self.rights.may(Permission::SeeMoney, place)
+    }
+}
+
+/// So often it is looked whether who has something open still may.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+impl Caller {
+    /// What they may now; `None` if they are signed out, or the token is gone.
+    async fn rights_now(&self, context: &Context) -> Result<Option<Rights>, ApiError> {
+        let store = &context.store;
+        let now_ms = context.clock.now_ms();
+        match &self.who {
+            Who::Person(user, sign_in) => {
+                let holds = |one: &SignIn| {
+                    one.id == sign_in.id && now_ms < one.expires_ms && now_ms - one.used_ms < browser::IDLE_MS
+                };
+                if !store.sign_in_list(user.id).await?.iter().any(holds) {
+                    return Ok(None);
+                }
+                Ok(Some(crate::people::rights_of(store, user.id).await?))
+            }
+            Who::Token(token) | Who::ServiceAccount(token, _) => {
+                let found = store.token_by_secret_sha256(&token.secret_sha256).await?;
+                match found.filter(|token| token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)) {
+                    Some(token) => Ok(by_token(context, token).await.ok().map(|caller| caller.rights)),
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Returns once they are signed out, or may something else than when they asked: what they have open
+    /// ends then, and they ask anew.
+    pub(super) async fn changed(self, context: Context) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match self.rights_now(&context).await {
+                Ok(Some(rights)) if rights == self.rights => {}
+                Ok(_) => return,
+                // Nobody loses anything because the database is busy.
+                Err(error) => tracing::debug!(%error, "it is not known whether somebody still may"),
+            }
+        }
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn authenticate(
         )
         .with_hint("send it to POST /v1/session/second-factor"));
     }
-    check_page(&context.sealer, parts, sign_in.id)?;
+    check_page(&context.sealer, parts, &sign_in)?;
     let now_ms = context.clock.now_ms();
     if now_ms - sign_in.used_ms >= USED_MS {
         context.store.sign_in_touch(sign_in.id, now_ms, &peer.to_string()).await?;
@@ -122,7 +122,7 @@ pub(super) async fn authenticate(
 }
 
 /// Fails unless what changes something, or opens a terminal, comes from a page of this server.
-fn check_page(sealer: &Sealer, parts: &request::Parts, id: SignInId) -> Result<(), ApiError> {
+fn check_page(sealer: &Sealer, parts: &request::Parts, sign_in: &SignIn) -> Result<(), ApiError> {
     // Browsers let no page set headers of a WebSocket, but always say which page it is.
     if parts.headers.contains_key(header::UPGRADE) {
         return match parts.headers.contains_key(header::ORIGIN) {
@@ -134,7 +134,7 @@ fn check_page(sealer: &Sealer, parts: &request::Parts, id: SignInId) -> Result<(
         return Ok(());
     }
     let sent = parts.headers.get(CSRF).map_or(&b""[..], HeaderValue::as_bytes);
-    if bool::from(sent.ct_eq(csrf_of(sealer, id).as_bytes())) {
+    if bool::from(sent.ct_eq(csrf_of(sealer, sign_in).as_bytes())) {
         return Ok(());
     }
     Err(no_csrf("the header X-Weir-CSRF is missing, or is of another session"))
@@ -146,8 +146,23 @@ fn no_csrf(words: &str) -> ApiError {
 }
 
 /// What belongs into the header of requests of a sign-in.
-pub(super) fn csrf_of(sealer: &Sealer, id: SignInId) -> String {
-    sealer.fingerprint(&[b"csrf", id.to_string().as_bytes()])
+pub(super) fn csrf_of(sealer: &Sealer, sign_in: &SignIn) -> String {
+    sealer.fingerprint(&[b"csrf", sign_in.secret_sha256.as_bytes()])
+}
+
+/// Gives a sign-in that goes on another secret, after its owner has changed the password: what is open in
+/// that browser, terminals too, stays open.
+pub(super) async fn renew(context: &Context, sign_in: &SignIn) -> Result<(SignIn, Secret), ApiError> {
+    let secret = Secret::new(URL_SAFE_NO_PAD.encode(random_bytes::<32>()));
+    let renewed = SignIn {
+        secret_sha256: hash_of(&secret),
+        ..sign_in.clone()
+    };
+    let store = &context.store;
+    if store.sign_in_rotate(renewed.id, &renewed.secret_sha256).await? {
+        return Ok((renewed, secret));
+    }
+    Err(signed_out())
 }
 
 /// Signs somebody in: a new identity and a new secret each time, so that nobody can have fixed them
@@ -193,7 +208,7 @@ pub(super) fn set_cookies(
     sign_in: &SignIn,
     secret: &Secret,
 ) {
-    let seconds = (sign_in.expires_ms - sign_in.created_ms) / 1000;
+    let seconds = (sign_in.expires_ms - context.clock.now_ms()).max(0) / 1000;
     set(response, headers, secret.expose(), seconds);
     if !sign_in.waits {
         let device = device_of(&context.sealer, sign_in, context.clock.now_ms());

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use axum::extract::{FromRequestParts as _, Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use http::{HeaderValue, Method, StatusCode, header, request};
 use tracing::Instrument as _;
 use weir_model::policy::{Permission, Place, Verdict};
@@ -107,7 +108,8 @@ impl Guard {
     fn is_noted(&self, entry: &Entry, status: StatusCode) -> bool {
         let looks_only = matches!(entry.method, Method::GET | Method::HEAD);
         let commands = matches!(self.need, Need::Right(Permission::RunCommands | Permission::Files, _));
-        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        // A page that asks whether somebody is signed in is no attempt at anything.
+        let refused = status == StatusCode::FORBIDDEN || (status == StatusCode::UNAUTHORIZED && entry.tried);
         !looks_only || commands || refused
     }
 }
@@ -133,6 +135,7 @@ async fn pass(
         Need::Open | Need::SignedIn => Subject::platform(),
     };
     let key = Key::of(&parts.method, &parts.headers, &caller)?;
+    let until_changed = (!entry.changes()).then(|| caller.clone().changed(api.context.clone()));
     parts.extensions.insert(caller);
     parts.extensions.insert(subject);
     if let Some(key) = &key {
@@ -140,13 +143,28 @@ async fn pass(
     }
     let request = Request::from_parts(parts, content);
     let (api, body) = (api.clone(), guard.body);
-    finish(entry.changes(), async move {
+    let response = finish(entry.changes(), async move {
         match body {
             BodyKind::Small => idempotency::run(api, key, request, next).await,
             BodyKind::Streamed => Ok(next.run(request).await),
         }
     })
-    .await
+    .await?;
+    Ok(match until_changed {
+        Some(changed) => cut(response, changed),
+        None => response,
+    })
+}
+
+/// Ends a stream of events when something comes true. (Terminals see to it themselves.)
+fn cut(response: Response, end: impl Future<Output = ()> + Send + 'static) -> Response {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    if !media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let pieces = body.into_data_stream().take_until(Box::pin(end));
+    Response::from_parts(parts, axum::body::Body::from_stream(pieces))
 }
 
 /// Runs what changes something to its end, whoever hangs up.

@@ -6,15 +6,12 @@ use axum::response::{Html, IntoResponse};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use weir_api::{CreateInvoice, CreditInvoice, InvoiceSettings, SetCustomer};
-use weir_model::InvoiceId;
-use weir_store::Invoice;
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InAccount, JsonBody, PathOf, QueryOf};
 use super::scopes;
-use crate::context::Context;
 use crate::invoices;
 
 type Answer = Result<Json<weir_api::Invoice>, ApiError>;

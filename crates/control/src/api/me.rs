@@ -6,13 +6,13 @@ use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::percent_decode;
 use weir_api::{ChangePassword, Me, PasswordChanged, RecoveryCodes, SecondFactor, SignedIn, TotpSecret, UpdateMe};
-use weir_store::User;
+use weir_store::{SignIn, User};
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
 use super::present::instant;
-use super::sign_in::{Peer, address, me_of, totp_place};
+use super::sign_in::{me_of, totp_place};
 use super::{Api, browser};
 use crate::audit::Notes;
 use crate::people::throttle::Source;
@@ -47,6 +47,11 @@ pub(super) async fn update_me(
 #[utoipa::path(get, path = "/v1/me/sessions", tag = "session", responses((status = 200, body = Vec<SignedIn>)))]
 pub(super) async fn list_sessions(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<SignedIn>>, ApiError> {
     let (user, current) = caller.person()?;
+    sessions_of(&api, user, Some(current)).await.map(Json)
+}
+
+/// Where somebody is signed in, last used first.
+pub(super) async fn sessions_of(api: &Api, user: &User, current: Option<&SignIn>) -> Result<Vec<SignedIn>, ApiError> {
     let now_ms = api.context.clock.now_ms();
     let found = api.context.store.sign_in_list(user.id).await?.into_iter();
     let holds = found.filter(|one| now_ms < one.expires_ms && now_ms - one.used_ms < browser::IDLE_MS && !one.waits);
@@ -58,9 +63,9 @@ pub(super) async fn list_sessions(State(api): State<Api>, caller: Caller) -> Res
         address: one.address,
         agent: one.agent,
         method: one.how,
-        current: one.id == current.id,
+        current: current.is_some_and(|current| current.id == one.id),
     });
-    Ok(Json(shown.collect()))
+    Ok(shown.collect())
 }
 
 /// Ends one of one's sessions.
@@ -71,9 +76,14 @@ pub(super) async fn revoke_session(
     PathOf(id): PathOf<String>,
 ) -> Result<StatusCode, ApiError> {
     let (user, _) = caller.person()?;
+    end_one(&api, user, &id).await
+}
+
+/// Ends one session of somebody.
+pub(super) async fn end_one(api: &Api, user: &User, id: &str) -> Result<StatusCode, ApiError> {
     let missing = || {
-        ApiError::not_found("session-not-found", "there is no such session of yours")
-            .with_hint("list them at /v1/me/sessions")
+        ApiError::not_found("session-not-found", "there is no such session")
+            .with_hint("list one's own at /v1/me/sessions, those of others with `weir sessions list EMAIL`")
     };
     let id = id.parse().map_err(|_| missing())?;
     match api.context.store.sign_in_delete(user.id, id).await? {
@@ -112,7 +122,6 @@ async fn require_password(api: &Api, caller: &Caller, given: &Secret) -> Result<
 pub(super) async fn change_password(
     State(api): State<Api>,
     caller: Caller,
-    peer: Peer,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ChangePassword>,
 ) -> Result<Response, ApiError> {
@@ -123,11 +132,11 @@ pub(super) async fn change_password(
     let hash = api.passwords.hash(&chosen).await?;
     let context = &api.context;
     context.store.user_set_password(user.id, &hash).await?;
-    let (renewed, secret) = browser::begin(context, &headers, address(&peer), user, &sign_in.how, false).await?;
+    let (renewed, secret) = browser::renew(context, sign_in).await?;
     let ended = context.store.sign_in_delete_others(user.id, renewed.id).await?;
     let answer = PasswordChanged {
         ended,
-        csrf: browser::csrf_of(&context.sealer, renewed.id),
+        csrf: browser::csrf_of(&context.sealer, &renewed),
     };
     let mut response = Json(answer).into_response();
     browser::set_cookies(&mut response, context, &headers, &renewed, &secret);

@@ -57,6 +57,7 @@ use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
 pub use guard::{About, Need};
+pub(crate) use browser::IDLE_MS;
 pub use error::ApiError;
 pub use guard::BodyKind;
 use guard::{Guard, may};
@@ -356,6 +357,8 @@ fn people_routes(routes: Routes) -> Routes {
     const GRANTS: &str = "/v1/people/{person}/grants";
     const RESET: &str = "/v1/people/{person}/password-reset";
     const FACTOR: &str = "/v1/people/{person}/totp";
+    const SESSIONS: &str = "/v1/people/{person}/sessions";
+    const SESSION: &str = "/v1/people/{person}/sessions/{session}";
     const INVITATIONS: &str = "/v1/invitations";
     const INVITATION: &str = "/v1/invitations/{invitation}";
     const ACCOUNTS: &str = "/v1/service-accounts";
@@ -373,6 +376,9 @@ fn people_routes(routes: Routes) -> Routes {
         .add(Method::DELETE, PERSON, everywhere, people::delete_person)
         .add(Method::POST, RESET, everywhere, people::create_password_reset)
         .add(Method::DELETE, FACTOR, everywhere, people::delete_second_factor)
+        .add(Method::GET, SESSIONS, everywhere, people::list_sessions_of)
+        .add(Method::DELETE, SESSIONS, everywhere, people::revoke_sessions_of)
+        .add(Method::DELETE, SESSION, everywhere, people::revoke_session_of)
         .add(Method::GET, INVITATIONS, somewhere, people::list_invitations)
         .add(Method::POST, INVITATIONS, somewhere, people::create_invitation)
         .add(Method::DELETE, INVITATION, somewhere, people::delete_invitation)

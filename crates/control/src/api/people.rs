@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use weir_api::{
     AcceptInvitation, CreateInvitation, Invitation, InvitationOffer, InvitationSecret, Person, ResetLink, RoleGrant,
-    RoleRights, RoleTable, SessionState, SetGrants, UpdatePerson,
+    RoleRights, RoleTable, SessionState, SetGrants, SignedIn, UpdatePerson,
 };
 use weir_model::policy::{Permission, Place, Role};
 use weir_store::User;
@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
 use super::guard::Need;
 use super::present::instant;
-use super::{Api, browser, openapi, sign_in};
+use super::{Api, browser, me, openapi, sign_in};
 use crate::audit::Notes;
 use crate::people::throttle::Source;
 use crate::people::{self, Crowd, Scopes, find_person, invite, last_owner, last_seen, require_giving};
@@ -198,6 +198,46 @@ pub(super) async fn delete_second_factor(
     let user = somebody_below(&api, &caller, &person).await?;
     notes.target(&user.email);
     api.context.store.totp_remove(user.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where somebody is signed in, last used first.
+#[utoipa::path(get, path = "/v1/people/{person}/sessions", tag = "people", params(("person" = String, Path, description = "Identity or mail address")), responses((status = 200, body = Vec<SignedIn>)))]
+pub(super) async fn list_sessions_of(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(person): PathOf<String>,
+) -> Result<Json<Vec<SignedIn>>, ApiError> {
+    let (user, _) = find_person(&api.context, &caller, &person).await?;
+    me::sessions_of(&api, &user, None).await.map(Json)
+}
+
+/// Ends one session of somebody.
+#[utoipa::path(delete, path = "/v1/people/{person}/sessions/{session}", tag = "people", params(("person" = String, Path, description = "Identity or mail address"), ("session" = String, Path, description = "Identity of the session")), responses((status = 204)))]
+pub(super) async fn revoke_session_of(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf((person, session)): PathOf<(String, String)>,
+    Extension(notes): Extension<Notes>,
+) -> Result<StatusCode, ApiError> {
+    let user = somebody_below(&api, &caller, &person).await?;
+    notes.target(&format!("{} {session}", user.email));
+    me::end_one(&api, &user, &session).await
+}
+
+/// Signs somebody out everywhere.
+#[utoipa::path(delete, path = "/v1/people/{person}/sessions", tag = "people", params(("person" = String, Path, description = "Identity or mail address")), responses((status = 204)))]
+pub(super) async fn revoke_sessions_of(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(person): PathOf<String>,
+    Extension(notes): Extension<Notes>,
+) -> Result<StatusCode, ApiError> {
+    let user = somebody_below(&api, &caller, &person).await?;
+    notes.target(&user.email);
+    for one in api.context.store.sign_in_list(user.id).await? {
+        api.context.store.sign_in_delete(user.id, one.id).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

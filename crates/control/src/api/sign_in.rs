@@ -54,7 +54,7 @@ fn bare(state: &str) -> SessionState {
 }
 
 async fn state_of(api: &Api, user: &User, sign_in: &SignIn) -> Result<SessionState, ApiError> {
-    let csrf = Some(browser::csrf_of(&api.context.sealer, sign_in.id));
+    let csrf = Some(browser::csrf_of(&api.context.sealer, sign_in));
     if sign_in.waits {
         return Ok(SessionState {
             csrf,

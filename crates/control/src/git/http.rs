@@ -30,6 +30,7 @@ use super::receive::Session;
 use super::{git, hook, repository_of};
 use crate::api::ApiError;
 use crate::api::auth::{self, Limiter};
+use crate::audit;
 use crate::context::Context;
 use crate::projects;
 
@@ -165,6 +166,9 @@ async fn admit(
     caller.require(service.permission(), place, project.name.as_str(), missing)?;
     if service == Service::ReceivePack {
         projects::ensure_alive(&project, None)?;
+        if parts.method == http::Method::POST {
+            audit::pushed(context, &caller, &project, parts, peer).await;
+        }
     }
     let repository = repository_of(&context.config, &project.name);
     if !tokio::fs::try_exists(repository.join("HEAD")).await.unwrap_or(false) {

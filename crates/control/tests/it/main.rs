@@ -29,6 +29,7 @@ mod metrics;
 mod money;
 mod monthly;
 mod notices;
+mod people;
 mod pebble;
 mod protection;
 mod serve;
