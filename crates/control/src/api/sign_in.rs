@@ -173,7 +173,8 @@ pub(super) async fn create_session(
     let context = &api.context;
     let address = address(&peer);
     let email: String = request.email.trim().to_lowercase().chars().take(254).collect();
-    notes.who(None, &email);
+    // What is no address may be a password in the wrong field.
+    notes.who(None, if email.contains('@') { &email } else { "no mail address" });
     let user = context.store.user_by_email(&email).await?;
     let source = source_of(&context.sealer, &headers, address, user.as_ref());
     let id = user.as_ref().map(|user| user.id);

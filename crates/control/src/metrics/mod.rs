@@ -81,6 +81,10 @@ impl View {
         })
     }
 
+    fn sees_money(&self, place: Place) -> bool {
+        self.rights.may(Permission::SeeMoney, place)
+    }
+
     /// Environments in the order of their names.
     fn in_order(&self) -> Vec<&Seen> {
         let mut all: Vec<&Seen> = self.environments.values().collect();
@@ -138,15 +142,22 @@ impl View {
         let accounts = self.context.store.account_list().await?;
         let accounts: HashMap<AccountId, String> = accounts
             .into_iter()
-            .filter(|account| self.rights.may(Permission::SeeMoney, Place::Account(account.id)))
+            .filter(|account| self.sees_money(Place::Account(account.id)))
             .map(|account| (account.id, format!("account:{}", account.name)))
             .collect();
         let named = |scope: Scope| match scope {
             Scope::Account(account) => accounts.get(&account).cloned(),
-            Scope::Project(project) => self.projects.get(&project).map(|project| project.name.to_string()),
+            Scope::Project(project) => {
+                let project = self.projects.get(&project)?;
+                let place = Place::Project(project.account, project.id);
+                self.sees_money(place).then(|| project.name.to_string())
+            }
             Scope::Environment(environment) => {
                 let seen = self.environments.get(&environment)?;
-                Some(format!("{}/{}", seen.project, seen.environment.name))
+                let project = self.projects.get(&seen.environment.project)?;
+                let place = Place::Environment(project.account, project.id, environment);
+                let name = || format!("{}/{}", seen.project, seen.environment.name);
+                self.sees_money(place).then(name)
             }
         };
         let standings = self.context.money.standings().into_iter();

@@ -88,9 +88,16 @@ async fn tokens_work_as_bearer_and_password_and_end() {
     let basic = control
         .request(Method::GET, "/v1/whoami")
         .basic_auth("weir", Some(&token));
+    let (status, who) = answer(basic).await;
+    assert_eq!(status, StatusCode::OK);
     assert_eq!(
-        answer(basic).await,
-        (StatusCode::OK, json!({"token": "read token", "scope": "read"}))
+        (&who["token"], &who["kind"], &who["scope"]),
+        (&json!("read token"), &json!("token"), &json!("read"))
+    );
+    let permissions = json!(["know", "see", "see-money"]);
+    assert_eq!(
+        who["rights"],
+        json!([{"scope": "weir", "role": "read token", "permissions": permissions}])
     );
     let wrong_user = control
         .request(Method::GET, "/v1/whoami")

@@ -27,6 +27,20 @@ impl Clock for Ahead {
     }
 }
 
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still(UnixMillis);
+
+impl Clock for Still {
+    fn now_ms(&self) -> UnixMillis {
+        self.0
+    }
+
+    fn random(&self) -> u128 {
+        SystemClock.random()
+    }
+}
+
 /// A browser: keeps cookies, and sends what a page of this server would.
 struct Browser<'a> {
     control: &'a Control,
@@ -162,7 +176,7 @@ async fn the_first_visit_makes_the_owner_once() {
 #[tokio::test]
 async fn nothing_is_changed_by_pages_of_others_and_no_session_is_fixed_beforehand() {
     let control = Control::start().await;
-    let mut browser = owner(&control).await;
+    let browser = owner(&control).await;
     let make = |name: &str| Some(json!({"name": name}));
     let without = browser.send(Method::POST, "/v1/projects", make("one"), "").await;
     assert_eq!(without.status(), StatusCode::FORBIDDEN);
@@ -351,7 +365,7 @@ async fn a_second_factor_is_asked_for_and_no_code_is_good_twice() {
 
 #[tokio::test]
 async fn guessing_costs_time_and_locks_nobody_out() {
-    let control = Control::start().await;
+    let control = Control::start_by(Arc::new(Still(SystemClock.now_ms()))).await;
     let mut known = owner(&control).await;
     known.call(Method::DELETE, "/v1/session", None).await;
     let mut attacker = Browser::new(&control);
@@ -455,7 +469,8 @@ async fn lists_show_what_is_for_the_one_who_asks() {
     assert_eq!(kind(carl.call(Method::GET, "/v1/caps", None).await).0, 403);
     assert_eq!(kind(carl.call(Method::GET, "/v1/audit", None).await).0, 403);
     let metrics = carl.send(Method::GET, "/metrics", None, "").await.text().await.unwrap();
-    assert!(!metrics.contains("production") && !metrics.contains("weir_cap"), "{metrics}");
+    assert!(!metrics.contains("production") && !metrics.contains("weir_cap_limit{"), "{metrics}");
+    assert!(!metrics.contains("weir_cap_settled{"), "{metrics}");
     let (_, people) = control.call(Method::GET, "/v1/people", None).await;
     assert_eq!(people.as_array().unwrap().len(), 2);
     let body = json!({"state": "suspended"});
