@@ -48,7 +48,10 @@ impl Entry {
         peer: IpAddr,
         path: &HashMap<String, String>,
     ) -> Self {
-        let agent = parts.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+        let agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .map_or(&b""[..], HeaderValue::as_bytes);
         let mut target: Vec<(&String, &String)> = path
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "project" | "environment"))
@@ -119,7 +122,11 @@ impl Entry {
                 false => self.scope,
             }),
             place: AuditPlace::from(place),
-            target: if note.target.is_empty() { self.target } else { note.target },
+            target: if note.target.is_empty() {
+                self.target
+            } else {
+                note.target
+            },
             status: i64::from(status.as_u16()),
             request: self.request,
             detail: note.detail,
@@ -215,8 +222,20 @@ impl Audit {
 }
 
 /// Writes down that a push has begun; what becomes of it is in its task.
-pub(crate) async fn pushed(context: &Context, caller: &Caller, project: &Project, parts: &request::Parts, peer: IpAddr) {
-    let mut entry = Entry::new(context, "/git/{repository}/git-receive-pack", parts, peer, &HashMap::new());
+pub(crate) async fn pushed(
+    context: &Context,
+    caller: &Caller,
+    project: &Project,
+    parts: &request::Parts,
+    peer: IpAddr,
+) {
+    let mut entry = Entry::new(
+        context,
+        "/git/{repository}/git-receive-pack",
+        parts,
+        peer,
+        &HashMap::new(),
+    );
     entry.by(caller);
     entry.at(project.name.as_str(), Place::Project(project.account, project.id));
     let kept = entry.kept(context.clock.now_ms(), StatusCode::OK, Note::default());

@@ -70,7 +70,11 @@ pub async fn create(context: &Context, caller: &Caller, request: &CreateToken) -
             let valid = ProjectName::new(name).map_err(|_| no_such_project(name))?;
             let found = context.store.project_by_name(&valid).await?;
             let project = found.ok_or_else(|| no_such_project(name))?;
-            (Place::Project(project.account, project.id), name.as_str(), Some(project.id))
+            (
+                Place::Project(project.account, project.id),
+                name.as_str(),
+                Some(project.id),
+            )
         }
     };
     caller

@@ -156,7 +156,8 @@ fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
     if let Some(until_ms) = search.until_ms {
         conditions.push(format!("at_ms < {}", place(Value::Number(until_ms))));
     }
-    let mut like = |what: &str, pattern: String| format!("LOWER({what}) LIKE {} ESCAPE '\\'", place(Value::Text(pattern)));
+    let mut like =
+        |what: &str, pattern: String| format!("LOWER({what}) LIKE {} ESCAPE '\\'", place(Value::Text(pattern)));
     if let Some(who) = &search.who {
         conditions.push(like("COALESCE(who_id, '') || ' ' || who", containing(who)));
     }
@@ -175,7 +176,11 @@ fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
     }
     if let Some(within) = &search.within {
         let keys: Vec<String> = within.iter().map(|key| place(Value::Text(key.clone()))).collect();
-        let keys = if keys.is_empty() { "''".to_owned() } else { keys.join(", ") };
+        let keys = if keys.is_empty() {
+            "''".to_owned()
+        } else {
+            keys.join(", ")
+        };
         conditions.push(format!(
             "(account_id IN ({keys}) OR project_id IN ({keys}) OR environment_id IN ({keys}))"
         ));

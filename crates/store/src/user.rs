@@ -159,7 +159,7 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Keeps somebody out, or lets them in again. False, and nothing is changed, if nobody would own
+    /// Keeps somebody out, or lets them in again; their sessions and invitations end. False, and nothing is changed, if nobody would own
     /// the Weir any more.
     pub async fn user_set_disabled(&self, id: UserId, disabled: bool) -> Result<bool, StoreError> {
         let mut transaction = begin_change(self).await?;
@@ -174,6 +174,7 @@ impl Store {
                 .bind(id.to_string())
                 .execute(&mut *transaction)
                 .await?;
+            take_back_invitations(&mut transaction, id).await?;
         }
         if before > 0 && owners(&mut transaction).await? == 0 {
             return Ok(false);
@@ -186,6 +187,7 @@ impl Store {
     pub async fn user_delete(&self, id: UserId) -> Result<bool, StoreError> {
         let mut transaction = begin_change(self).await?;
         let before = owners(&mut transaction).await?;
+        take_back_invitations(&mut transaction, id).await?;
         sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id.to_string())
             .execute(&mut *transaction)
@@ -346,6 +348,17 @@ impl Store {
         transaction.commit().await?;
         Ok(true)
     }
+}
+
+/// Who is out must not come back by an invitation of their own.
+async fn take_back_invitations(transaction: &mut Transaction<'static, Any>, id: UserId) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM invitations WHERE used_ms IS NULL AND created_by IN (SELECT email FROM users WHERE id = $1)",
+    )
+    .bind(id.to_string())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 async fn forget_codes(transaction: &mut Transaction<'static, Any>, id: UserId) -> Result<(), StoreError> {

@@ -173,7 +173,8 @@ fn export(api: Api, search: AuditSearch, format: Format) -> Response {
     (headers, Body::from_stream(pieces)).into_response()
 }
 
-const HEAD: &str = "sequence,at,kind,who,identity,role,address,agent,operation,scope,target,outcome,status,request,detail\r\n";
+const HEAD: &str =
+    "sequence,at,kind,who,identity,role,address,agent,operation,scope,target,outcome,status,request,detail\r\n";
 
 fn written(entry: &weir_store::AuditEntry, format: Format) -> String {
     let entry = shown(entry);

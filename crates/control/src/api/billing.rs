@@ -143,9 +143,7 @@ pub(super) async fn retry_record(
 
 /// Has all that failed sent again.
 #[utoipa::path(post, path = "/v1/billing/retry", tag = "billing", responses((status = 202, body = Retried)))]
-pub(super) async fn retry_failed(
-    State(api): State<Api>,
-) -> Result<(StatusCode, Json<Retried>), ApiError> {
+pub(super) async fn retry_failed(State(api): State<Api>) -> Result<(StatusCode, Json<Retried>), ApiError> {
     retry(&api.context, None).await
 }
 

@@ -112,7 +112,10 @@ pub(super) async fn authenticate(
     check_page(&context.sealer, parts, &sign_in)?;
     let now_ms = context.clock.now_ms();
     if now_ms - sign_in.used_ms >= USED_MS {
-        context.store.sign_in_touch(sign_in.id, now_ms, &peer.to_string()).await?;
+        context
+            .store
+            .sign_in_touch(sign_in.id, now_ms, &peer.to_string())
+            .await?;
     }
     let rights = people::rights_of(&context.store, user.id).await?;
     Ok(Caller {

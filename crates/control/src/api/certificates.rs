@@ -14,9 +14,7 @@ use crate::context::Context;
 
 /// All certificates, without their keys.
 #[utoipa::path(get, path = "/v1/certificates", tag = "certificates", responses((status = 200, body = Vec<Certificate>)))]
-pub(super) async fn list_certificates(
-    State(api): State<Api>,
-) -> Result<Json<Vec<Certificate>>, ApiError> {
+pub(super) async fn list_certificates(State(api): State<Api>) -> Result<Json<Vec<Certificate>>, ApiError> {
     certificates::list(&api.context).await.map(Json)
 }
 
@@ -43,9 +41,7 @@ pub(super) async fn delete_certificate(
 
 /// The authority that certificates are from.
 #[utoipa::path(get, path = "/v1/certificate-authority", tag = "certificates", responses((status = 200, body = CertificateAuthority)))]
-pub(super) async fn get_authority(
-    State(api): State<Api>,
-) -> Result<Json<CertificateAuthority>, ApiError> {
+pub(super) async fn get_authority(State(api): State<Api>) -> Result<Json<CertificateAuthority>, ApiError> {
     shown(&api.context).await.map(Json)
 }
 

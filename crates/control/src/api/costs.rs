@@ -103,9 +103,19 @@ pub(super) async fn get_cost(
             .with_hint("ask at /v1/projects/PROJECT/cost, or `weir cost PROJECT --env ENVIRONMENT`"));
     }
     let projects: Vec<Project> = api.context.store.project_list().await?;
-    let seen: Vec<Project> = projects.into_iter().filter(|project| caller.sees_money(project)).collect();
+    let seen: Vec<Project> = projects
+        .into_iter()
+        .filter(|project| caller.sees_money(project))
+        .collect();
     // By account where that may be seen, so that projects that are gone are in it.
-    let mut accounts: Vec<_> = api.context.store.account_list().await?.iter().map(|account| account.id).collect();
+    let mut accounts: Vec<_> = api
+        .context
+        .store
+        .account_list()
+        .await?
+        .iter()
+        .map(|account| account.id)
+        .collect();
     accounts.retain(|account| caller.rights.may(Permission::SeeMoney, Place::Account(*account)));
     let mut scopes: Vec<Scope> = accounts.iter().map(|account| Scope::Account(*account)).collect();
     let alone = seen.iter().filter(|project| !accounts.contains(&project.account));

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
-use weir_model::policy::{Permission, Place};
 use weir_api::{
     Accepted, AddDomain, CreateDeployment, Deployment, Domain, DomainsPut, Promote, PutDomains, Release, SetScale,
     UpdateVariables, Variable,
 };
+use weir_model::policy::{Permission, Place};
 
 use super::Api;
 use super::auth::Caller;
@@ -138,11 +138,18 @@ pub(super) async fn promote_environment(
 ) -> Answer {
     // Who takes what runs elsewhere has to be allowed to see it there.
     let environments = api.context.store.environment_list(at.project.id).await?;
-    let from = environments.iter().find(|environment| environment.name.as_str() == request.from);
+    let from = environments
+        .iter()
+        .find(|environment| environment.name.as_str() == request.from);
     if let Some(from) = from {
         let place = Place::Environment(at.project.account, at.project.id, from.id);
         let missing = || crate::projects::no_such_environment(&at.project.name, &request.from);
-        caller.require(Permission::See, place, &format!("{}/{}", at.project.name, from.name), missing)?;
+        caller.require(
+            Permission::See,
+            place,
+            &format!("{}/{}", at.project.name, from.name),
+            missing,
+        )?;
     }
     configuration::promote(&api.context, &at.project, &at.environment, &request.from)
         .await

@@ -97,7 +97,11 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         response.headers_mut().insert("x-request-id", value);
     }
     if guard.is_noted(&entry, response.status()) {
-        guard.api.audit.note(&guard.api.context, entry, response.status(), &notes).await;
+        guard
+            .api
+            .audit
+            .note(&guard.api.context, entry, response.status(), &notes)
+            .await;
     }
     response
 }

@@ -106,12 +106,10 @@ async fn require_password(api: &Api, caller: &Caller, given: &Secret) -> Result<
     let source = Source::Device(sign_in.id.to_string());
     api.throttle.begin(&source, None, api.context.clock.now_ms())?;
     if !api.passwords.is_right(user.password_hash.as_deref(), given).await? {
-        return Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong-password",
-            "this is not your password",
-        )
-        .with_hint("an administrator can make a link to set a new one: `weir people reset EMAIL`"));
+        return Err(
+            ApiError::new(StatusCode::UNAUTHORIZED, "wrong-password", "this is not your password")
+                .with_hint("an administrator can make a link to set a new one: `weir people reset EMAIL`"),
+        );
     }
     api.throttle.succeeded(&source, user.id);
     Ok(())
@@ -174,8 +172,10 @@ pub(super) async fn confirm_totp(
     let (user, _) = caller.person()?;
     let context = &api.context;
     let Some(sealed) = &user.totp_pending else {
-        return Err(ApiError::conflict("no-secret", "there is no second factor to be confirmed")
-            .with_hint("begin with POST /v1/me/totp"));
+        return Err(
+            ApiError::conflict("no-secret", "there is no second factor to be confirmed")
+                .with_hint("begin with POST /v1/me/totp"),
+        );
     };
     let secret = context.sealer.open_text(&totp_place(user), sealed)?;
     let wrong = || {

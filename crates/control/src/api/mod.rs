@@ -56,13 +56,27 @@ use crate::audit::Audit;
 use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
-pub use guard::{About, Need};
 pub(crate) use browser::IDLE_MS;
 pub use error::ApiError;
 pub use guard::BodyKind;
+pub use guard::{About, Need};
 use guard::{Guard, may};
-use weir_model::policy::Permission as P;
 pub use source::spool_folder;
+use weir_model::policy::Permission as P;
+
+// What is needed most.
+const SEE: Need = may(P::See, About::Environment);
+const DEPLOY: Need = may(P::Deploy, About::Environment);
+const CONFIGURE: Need = may(P::Configure, About::Environment);
+const DOMAINS: Need = may(P::Domains, About::Environment);
+const COMMANDS: Need = may(P::RunCommands, About::Environment);
+const SEND_OUT: Need = may(P::SendOut, About::Environment);
+const CAPS: Need = may(P::SetCaps, About::Environment);
+const PLATFORM: Need = may(P::Platform, About::Platform);
+const MONEY: Need = may(P::SeeMoney, About::Somewhere);
+const ALL_MONEY: Need = may(P::SeeMoney, About::Platform);
+const TASK: Need = may(P::See, About::Task);
+const SEEN: Need = may(P::See, About::Somewhere);
 
 /// Largest body of a request, other than the upload of a source.
 const BODY_BYTES: usize = 4 << 20;
@@ -173,35 +187,75 @@ fn platform_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, "/v1/health", Need::Open, platform::get_health)
         .add(Method::GET, "/v1/openapi.json", Need::Open, platform::get_openapi)
-        .add(Method::GET, "/metrics", may(P::See, About::Somewhere), metrics::read_metrics)
+        .add(Method::GET, "/metrics", SEEN, metrics::read_metrics)
         .add(Method::GET, "/v1/whoami", Need::SignedIn, platform::get_whoami)
-        .add(Method::GET, TOKENS, may(P::People, About::Somewhere), platform::list_tokens)
-        .add(Method::POST, TOKENS, may(P::People, About::Somewhere), platform::create_token)
+        .add(
+            Method::GET,
+            TOKENS,
+            may(P::People, About::Somewhere),
+            platform::list_tokens,
+        )
+        .add(
+            Method::POST,
+            TOKENS,
+            may(P::People, About::Somewhere),
+            platform::create_token,
+        )
         .add(
             Method::DELETE,
             "/v1/tokens/{token}",
             may(P::People, About::Token),
             platform::delete_token,
         )
-        .add(Method::GET, "/v1/tasks", may(P::See, About::Somewhere), tasks::list_tasks)
-        .add(Method::GET, "/v1/tasks/{task}", may(P::See, About::Task), tasks::get_task)
-        .add(Method::GET, "/v1/tasks/{task}/log", may(P::See, About::Task), tasks::get_task_log)
-        .add(Method::GET, "/v1/events", may(P::See, About::Somewhere), tasks::watch_changes)
+        .add(Method::GET, "/v1/tasks", SEEN, tasks::list_tasks)
+        .add(Method::GET, "/v1/tasks/{task}", TASK, tasks::get_task)
+        .add(Method::GET, "/v1/tasks/{task}/log", TASK, tasks::get_task_log)
+        .add(Method::GET, "/v1/events", SEEN, tasks::watch_changes)
         .add(Method::GET, PROJECTS, Need::SignedIn, projects::list_projects)
-        .add(Method::POST, PROJECTS, may(P::CreateProjects, About::Somewhere), projects::create_project)
-        .add(Method::GET, PROJECT, may(P::Know, About::Project), projects::get_project)
-        .add(Method::DELETE, PROJECT, may(P::DestroyProjects, About::Project), projects::destroy_project)
-        .add(Method::GET, ENVIRONMENTS, may(P::Know, About::Project), projects::list_environments)
-        .add(Method::POST, ENVIRONMENTS, may(P::Configure, About::Project), projects::create_environment)
+        .add(
+            Method::POST,
+            PROJECTS,
+            may(P::CreateProjects, About::Somewhere),
+            projects::create_project,
+        )
+        .add(
+            Method::GET,
+            PROJECT,
+            may(P::Know, About::Project),
+            projects::get_project,
+        )
+        .add(
+            Method::DELETE,
+            PROJECT,
+            may(P::DestroyProjects, About::Project),
+            projects::destroy_project,
+        )
+        .add(
+            Method::GET,
+            ENVIRONMENTS,
+            may(P::Know, About::Project),
+            projects::list_environments,
+        )
+        .add(
+            Method::POST,
+            ENVIRONMENTS,
+            may(P::Configure, About::Project),
+            projects::create_environment,
+        )
 }
 
 fn money_routes(routes: Routes) -> Routes {
     const ACCOUNTS: &str = "/v1/accounts";
     const ACCOUNT: &str = "/v1/accounts/{account}";
     routes
-        .add(Method::GET, "/v1/caps", may(P::SeeMoney, About::Somewhere), caps::list_caps)
-        .add(Method::GET, "/v1/cost", may(P::SeeMoney, About::Somewhere), costs::get_cost)
-        .add(Method::GET, "/v1/projects/{project}/cap", may(P::SeeMoney, About::Project), caps::get_cap)
+        .add(Method::GET, "/v1/caps", MONEY, caps::list_caps)
+        .add(Method::GET, "/v1/cost", MONEY, costs::get_cost)
+        .add(
+            Method::GET,
+            "/v1/projects/{project}/cap",
+            may(P::SeeMoney, About::Project),
+            caps::get_cap,
+        )
         .add(
             Method::PUT,
             "/v1/projects/{project}/cap",
@@ -215,11 +269,16 @@ fn money_routes(routes: Routes) -> Routes {
             costs::get_project_cost,
         )
         .add(Method::GET, "/v1/prices", Need::SignedIn, prices::list_prices)
-        .add(Method::POST, "/v1/prices", may(P::Platform, About::Platform), prices::publish_prices)
+        .add(Method::POST, "/v1/prices", PLATFORM, prices::publish_prices)
         .add(Method::GET, "/v1/prices/{version}", Need::SignedIn, prices::get_prices)
-        .add(Method::GET, ACCOUNTS, may(P::SeeMoney, About::Somewhere), accounts::list_accounts)
-        .add(Method::POST, ACCOUNTS, may(P::Platform, About::Platform), accounts::create_account)
-        .add(Method::GET, ACCOUNT, may(P::SeeMoney, About::Account), accounts::get_account)
+        .add(Method::GET, ACCOUNTS, MONEY, accounts::list_accounts)
+        .add(Method::POST, ACCOUNTS, PLATFORM, accounts::create_account)
+        .add(
+            Method::GET,
+            ACCOUNT,
+            may(P::SeeMoney, About::Account),
+            accounts::get_account,
+        )
         .add(
             Method::PUT,
             "/v1/accounts/{account}/cap",
@@ -229,7 +288,7 @@ fn money_routes(routes: Routes) -> Routes {
         .add(
             Method::POST,
             "/v1/accounts/{account}/deposits",
-            may(P::Platform, About::Platform),
+            PLATFORM,
             accounts::create_deposit,
         )
         .add(
@@ -241,7 +300,7 @@ fn money_routes(routes: Routes) -> Routes {
         .add(
             Method::PUT,
             "/v1/accounts/{account}/billing",
-            may(P::Platform, About::Platform),
+            PLATFORM,
             accounts::set_billing,
         )
         .add(
@@ -257,9 +316,9 @@ fn money_routes(routes: Routes) -> Routes {
             accounts::list_transfers,
         )
         .add(Method::GET, "/v1/time-zone", Need::SignedIn, accounts::get_time_zone)
-        .add(Method::PUT, "/v1/time-zone", may(P::Platform, About::Platform), accounts::set_time_zone)
-        .add(Method::GET, "/v1/ledger/audit", may(P::Platform, About::Platform), ledger::audit_ledger)
-        .add(Method::GET, "/v1/ledger/journal", may(P::Platform, About::Platform), ledger::read_journal)
+        .add(Method::PUT, "/v1/time-zone", PLATFORM, accounts::set_time_zone)
+        .add(Method::GET, "/v1/ledger/audit", PLATFORM, ledger::audit_ledger)
+        .add(Method::GET, "/v1/ledger/journal", PLATFORM, ledger::read_journal)
 }
 
 fn invoice_routes(routes: Routes) -> Routes {
@@ -272,17 +331,37 @@ fn invoice_routes(routes: Routes) -> Routes {
     const CREDIT: &str = "/v1/invoices/{invoice}/credit";
     const ADDRESS: &str = "/v1/accounts/{account}/address";
     routes
-        .add(Method::GET, INVOICES, may(P::SeeMoney, About::Somewhere), invoices::list_invoices)
-        .add(Method::POST, INVOICES, may(P::Platform, About::Platform), invoices::create_invoice)
-        .add(Method::GET, INVOICE, may(P::SeeMoney, About::Invoice), invoices::get_invoice)
-        .add(Method::DELETE, INVOICE, may(P::Platform, About::Platform), invoices::discard_invoice)
-        .add(Method::GET, HTML, may(P::SeeMoney, About::Invoice), invoices::get_invoice_html)
-        .add(Method::GET, PDF, may(P::SeeMoney, About::Invoice), invoices::get_invoice_pdf)
-        .add(Method::POST, FINALIZE, may(P::Platform, About::Platform), invoices::finalize_invoice)
-        .add(Method::POST, CREDIT, may(P::Platform, About::Platform), invoices::credit_invoice)
-        .add(Method::GET, SETTINGS, may(P::SeeMoney, About::Somewhere), invoices::get_invoice_settings)
-        .add(Method::PUT, SETTINGS, may(P::Platform, About::Platform), invoices::set_invoice_settings)
-        .add(Method::PUT, ADDRESS, may(P::Billing, About::Account), invoices::set_customer)
+        .add(Method::GET, INVOICES, MONEY, invoices::list_invoices)
+        .add(Method::POST, INVOICES, PLATFORM, invoices::create_invoice)
+        .add(
+            Method::GET,
+            INVOICE,
+            may(P::SeeMoney, About::Invoice),
+            invoices::get_invoice,
+        )
+        .add(Method::DELETE, INVOICE, PLATFORM, invoices::discard_invoice)
+        .add(
+            Method::GET,
+            HTML,
+            may(P::SeeMoney, About::Invoice),
+            invoices::get_invoice_html,
+        )
+        .add(
+            Method::GET,
+            PDF,
+            may(P::SeeMoney, About::Invoice),
+            invoices::get_invoice_pdf,
+        )
+        .add(Method::POST, FINALIZE, PLATFORM, invoices::finalize_invoice)
+        .add(Method::POST, CREDIT, PLATFORM, invoices::credit_invoice)
+        .add(Method::GET, SETTINGS, MONEY, invoices::get_invoice_settings)
+        .add(Method::PUT, SETTINGS, PLATFORM, invoices::set_invoice_settings)
+        .add(
+            Method::PUT,
+            ADDRESS,
+            may(P::Billing, About::Account),
+            invoices::set_customer,
+        )
 }
 
 fn billing_routes(routes: Routes) -> Routes {
@@ -292,16 +371,16 @@ fn billing_routes(routes: Routes) -> Routes {
     const RECORD: &str = "/v1/billing/records/{record}";
     const RETRY: &str = "/v1/billing/records/{record}/retry";
     routes
-        .add(Method::GET, "/v1/billing", may(P::SeeMoney, About::Platform), billing::get_billing)
+        .add(Method::GET, "/v1/billing", ALL_MONEY, billing::get_billing)
         .add(Method::POST, TOPUPS, Need::Open, billing::create_topup)
-        .add(Method::PUT, TOPUPS, may(P::Platform, About::Platform), billing::set_topups)
-        .add(Method::DELETE, TOPUPS, may(P::Platform, About::Platform), billing::unset_topups)
-        .add(Method::PUT, OUTSIDE, may(P::Platform, About::Platform), billing::set_outside)
-        .add(Method::DELETE, OUTSIDE, may(P::Platform, About::Platform), billing::unset_outside)
-        .add(Method::GET, RECORDS, may(P::SeeMoney, About::Platform), billing::list_records)
-        .add(Method::GET, RECORD, may(P::SeeMoney, About::Platform), billing::get_record)
-        .add(Method::POST, RETRY, may(P::Platform, About::Platform), billing::retry_record)
-        .add(Method::POST, "/v1/billing/retry", may(P::Platform, About::Platform), billing::retry_failed)
+        .add(Method::PUT, TOPUPS, PLATFORM, billing::set_topups)
+        .add(Method::DELETE, TOPUPS, PLATFORM, billing::unset_topups)
+        .add(Method::PUT, OUTSIDE, PLATFORM, billing::set_outside)
+        .add(Method::DELETE, OUTSIDE, PLATFORM, billing::unset_outside)
+        .add(Method::GET, RECORDS, ALL_MONEY, billing::list_records)
+        .add(Method::GET, RECORD, ALL_MONEY, billing::get_record)
+        .add(Method::POST, RETRY, PLATFORM, billing::retry_record)
+        .add(Method::POST, "/v1/billing/retry", PLATFORM, billing::retry_failed)
 }
 
 fn certificate_routes(routes: Routes) -> Routes {
@@ -311,14 +390,19 @@ fn certificate_routes(routes: Routes) -> Routes {
     const DNS: &str = "/v1/certificate-dns";
     use certificates as at;
     routes
-        .add(Method::GET, CERTIFICATES, may(P::See, About::Platform), at::list_certificates)
-        .add(Method::POST, CERTIFICATES, may(P::Platform, About::Platform), at::upload_certificate)
-        .add(Method::DELETE, CERTIFICATE, may(P::Platform, About::Platform), at::delete_certificate)
+        .add(
+            Method::GET,
+            CERTIFICATES,
+            may(P::See, About::Platform),
+            at::list_certificates,
+        )
+        .add(Method::POST, CERTIFICATES, PLATFORM, at::upload_certificate)
+        .add(Method::DELETE, CERTIFICATE, PLATFORM, at::delete_certificate)
         .add(Method::GET, AUTHORITY, may(P::See, About::Platform), at::get_authority)
-        .add(Method::PUT, AUTHORITY, may(P::Platform, About::Platform), at::set_authority)
-        .add(Method::DELETE, AUTHORITY, may(P::Platform, About::Platform), at::unset_authority)
-        .add(Method::PUT, DNS, may(P::Platform, About::Platform), at::set_dns)
-        .add(Method::DELETE, DNS, may(P::Platform, About::Platform), at::unset_dns)
+        .add(Method::PUT, AUTHORITY, PLATFORM, at::set_authority)
+        .add(Method::DELETE, AUTHORITY, PLATFORM, at::unset_authority)
+        .add(Method::PUT, DNS, PLATFORM, at::set_dns)
+        .add(Method::DELETE, DNS, PLATFORM, at::unset_dns)
 }
 
 /// Who is signed in, and what is one's own.
@@ -409,16 +493,36 @@ fn people_routes(routes: Routes) -> Routes {
 fn notice_routes(routes: Routes) -> Routes {
     const CONTACT: &str = "/v1/contacts/{contact}";
     routes
-        .add(Method::GET, "/v1/contacts", may(P::SendOut, About::Somewhere), notices::list_contacts)
-        .add(Method::POST, "/v1/contacts", may(P::SendOut, About::Somewhere), notices::create_contact)
-        .add(Method::DELETE, CONTACT, may(P::SendOut, About::Contact), notices::delete_contact)
+        .add(
+            Method::GET,
+            "/v1/contacts",
+            may(P::SendOut, About::Somewhere),
+            notices::list_contacts,
+        )
+        .add(
+            Method::POST,
+            "/v1/contacts",
+            may(P::SendOut, About::Somewhere),
+            notices::create_contact,
+        )
+        .add(
+            Method::DELETE,
+            CONTACT,
+            may(P::SendOut, About::Contact),
+            notices::delete_contact,
+        )
         .add(
             Method::POST,
             "/v1/contacts/{contact}/test",
             may(P::SendOut, About::Contact),
             notices::test_contact,
         )
-        .add(Method::GET, "/v1/notices", may(P::SendOut, About::Somewhere), notices::list_notices)
+        .add(
+            Method::GET,
+            "/v1/notices",
+            may(P::SendOut, About::Somewhere),
+            notices::list_notices,
+        )
 }
 
 // `concat!` wants literals; this one is the beginning of all paths in an environment.
@@ -431,97 +535,67 @@ macro_rules! within {
 fn environment_routes(routes: Routes) -> Routes {
     use environments as at;
     let routes = routes
-        .add(Method::GET, within!(""), may(P::See, About::Environment), projects::get_environment)
-        .add(Method::PATCH, within!(""), may(P::Configure, About::Environment), projects::update_environment)
-        .add(Method::DELETE, within!(""), may(P::Configure, About::Environment), projects::destroy_environment)
-        .add(Method::GET, within!("/variables"), may(P::See, About::Environment), at::list_variables)
-        .add(Method::PATCH, within!("/variables"), may(P::Configure, About::Environment), at::update_variables)
-        .add(Method::GET, within!("/releases"), may(P::See, About::Environment), at::list_releases)
-        .add(Method::GET, within!("/deployments"), may(P::See, About::Environment), at::list_deployments)
-        .add(
-            Method::POST,
-            within!("/deployments"),
-            may(P::Deploy, About::Environment),
-            at::create_deployment,
-        )
-        .add(Method::GET, within!("/cache"), may(P::See, About::Environment), cache::get_cache)
-        .add(Method::POST, within!("/cache/purge"), may(P::Deploy, About::Environment), cache::purge_cache)
-        .add(Method::GET, within!("/canary"), may(P::See, About::Environment), canary::get_canary)
-        .add(Method::PUT, within!("/canary"), may(P::Deploy, About::Environment), canary::set_canary)
-        .add(Method::DELETE, within!("/canary"), may(P::Deploy, About::Environment), canary::abort_canary)
-        .add(
-            Method::POST,
-            within!("/canary/promote"),
-            may(P::Deploy, About::Environment),
-            canary::promote_canary,
-        )
-        .add(Method::POST, within!("/promote"), may(P::Deploy, About::Environment), at::promote_environment)
-        .add(Method::PUT, within!("/scale"), may(P::Deploy, About::Environment), at::set_scale)
-        .add(Method::POST, within!("/pause"), may(P::Deploy, About::Environment), at::pause_environment)
-        .add(Method::POST, within!("/resume"), may(P::Deploy, About::Environment), at::resume_environment)
+        .add(Method::GET, within!(""), SEE, projects::get_environment)
+        .add(Method::PATCH, within!(""), CONFIGURE, projects::update_environment)
+        .add(Method::DELETE, within!(""), CONFIGURE, projects::destroy_environment)
+        .add(Method::GET, within!("/variables"), SEE, at::list_variables)
+        .add(Method::PATCH, within!("/variables"), CONFIGURE, at::update_variables)
+        .add(Method::GET, within!("/releases"), SEE, at::list_releases)
+        .add(Method::GET, within!("/deployments"), SEE, at::list_deployments)
+        .add(Method::POST, within!("/deployments"), DEPLOY, at::create_deployment)
+        .add(Method::GET, within!("/cache"), SEE, cache::get_cache)
+        .add(Method::POST, within!("/cache/purge"), DEPLOY, cache::purge_cache)
+        .add(Method::GET, within!("/canary"), SEE, canary::get_canary)
+        .add(Method::PUT, within!("/canary"), DEPLOY, canary::set_canary)
+        .add(Method::DELETE, within!("/canary"), DEPLOY, canary::abort_canary)
+        .add(Method::POST, within!("/canary/promote"), DEPLOY, canary::promote_canary)
+        .add(Method::POST, within!("/promote"), DEPLOY, at::promote_environment)
+        .add(Method::PUT, within!("/scale"), DEPLOY, at::set_scale)
+        .add(Method::POST, within!("/pause"), DEPLOY, at::pause_environment)
+        .add(Method::POST, within!("/resume"), DEPLOY, at::resume_environment)
         .add_with(
             Method::POST,
             within!("/source"),
-            may(P::Deploy, About::Environment),
+            DEPLOY,
             BodyKind::Streamed,
             source::upload_source,
         )
-        .add(Method::GET, within!("/run"), may(P::RunCommands, About::Environment), sessions::run_command)
-        .add(Method::GET, within!("/exec"), may(P::RunCommands, About::Environment), sessions::exec_command);
+        .add(Method::GET, within!("/run"), COMMANDS, sessions::run_command)
+        .add(Method::GET, within!("/exec"), COMMANDS, sessions::exec_command);
     log_routes(domain_routes(bound_routes(routes)))
 }
 
 /// What it may cost, and what is refused.
 fn bound_routes(routes: Routes) -> Routes {
     routes
-        .add(Method::PUT, within!("/cap"), may(P::SetCaps, About::Environment), caps::set_environment_cap)
-        .add(
-            Method::DELETE,
-            within!("/cap"),
-            may(P::SetCaps, About::Environment),
-            caps::unset_environment_cap,
-        )
-        .add(Method::GET, within!("/guard"), may(P::See, About::Environment), guard_rules::get_guard)
-        .add(
-            Method::PATCH,
-            within!("/guard"),
-            may(P::Configure, About::Environment),
-            guard_rules::update_guard,
-        )
-        .add(
-            Method::DELETE,
-            within!("/guard"),
-            may(P::Configure, About::Environment),
-            guard_rules::reset_guard,
-        )
-        .add(
-            Method::GET,
-            within!("/protection"),
-            may(P::See, About::Environment),
-            protection::get_protection,
-        )
+        .add(Method::PUT, within!("/cap"), CAPS, caps::set_environment_cap)
+        .add(Method::DELETE, within!("/cap"), CAPS, caps::unset_environment_cap)
+        .add(Method::GET, within!("/guard"), SEE, guard_rules::get_guard)
+        .add(Method::PATCH, within!("/guard"), CONFIGURE, guard_rules::update_guard)
+        .add(Method::DELETE, within!("/guard"), CONFIGURE, guard_rules::reset_guard)
+        .add(Method::GET, within!("/protection"), SEE, protection::get_protection)
         .add(
             Method::PUT,
             within!("/access/{user}"),
-            may(P::Configure, About::Environment),
+            CONFIGURE,
             protection::set_access,
         )
         .add(
             Method::DELETE,
             within!("/access/{user}"),
-            may(P::Configure, About::Environment),
+            CONFIGURE,
             protection::remove_access,
         )
         .add(
             Method::PUT,
             within!("/maintenance"),
-            may(P::Configure, About::Environment),
+            CONFIGURE,
             protection::set_maintenance,
         )
         .add(
             Method::DELETE,
             within!("/maintenance"),
-            may(P::Configure, About::Environment),
+            CONFIGURE,
             protection::unset_maintenance,
         )
 }
@@ -529,50 +603,40 @@ fn bound_routes(routes: Routes) -> Routes {
 fn domain_routes(routes: Routes) -> Routes {
     use environments as at;
     routes
-        .add(Method::GET, within!("/domains"), may(P::See, About::Environment), at::list_domains)
-        .add(Method::POST, within!("/domains"), may(P::Domains, About::Environment), at::add_domain)
-        .add(Method::PUT, within!("/domains"), may(P::Domains, About::Environment), at::put_domains)
-        .add(Method::GET, within!("/domains/{host}"), may(P::See, About::Environment), at::get_domain)
+        .add(Method::GET, within!("/domains"), SEE, at::list_domains)
+        .add(Method::POST, within!("/domains"), DOMAINS, at::add_domain)
+        .add(Method::PUT, within!("/domains"), DOMAINS, at::put_domains)
+        .add(Method::GET, within!("/domains/{host}"), SEE, at::get_domain)
         .add(
             Method::POST,
             within!("/domains/{host}/retry"),
-            may(P::Domains, About::Environment),
+            DOMAINS,
             at::retry_domain,
         )
-        .add(
-            Method::DELETE,
-            within!("/domains/{host}"),
-            may(P::Domains, About::Environment),
-            at::remove_domain,
-        )
+        .add(Method::DELETE, within!("/domains/{host}"), DOMAINS, at::remove_domain)
 }
 
 fn log_routes(routes: Routes) -> Routes {
     routes
-        .add(Method::GET, within!("/logs"), may(P::See, About::Environment), logs::read_logs)
-        .add(
-            Method::GET,
-            within!("/access-log"),
-            may(P::See, About::Environment),
-            access_log::get_access_log,
-        )
+        .add(Method::GET, within!("/logs"), SEE, logs::read_logs)
+        .add(Method::GET, within!("/access-log"), SEE, access_log::get_access_log)
         .add(
             Method::PATCH,
             within!("/access-log"),
-            may(P::Configure, About::Environment),
+            CONFIGURE,
             access_log::set_access_log,
         )
         // It may lead to the machine itself.
         .add(
             Method::PUT,
             within!("/access-log/shipping"),
-            may(P::SendOut, About::Environment),
+            SEND_OUT,
             access_log::set_shipping,
         )
         .add(
             Method::DELETE,
             within!("/access-log/shipping"),
-            may(P::SendOut, About::Environment),
+            SEND_OUT,
             access_log::unset_shipping,
         )
 }

@@ -51,10 +51,7 @@ pub(super) async fn create_contact(
 
 /// Removes a contact, and what waits for it.
 #[utoipa::path(delete, path = "/v1/contacts/{contact}", tag = "notices", params(("contact" = String, Path, description = "Identity of the contact")), responses((status = 204)))]
-pub(super) async fn delete_contact(
-    State(api): State<Api>,
-    PathOf(id): PathOf<String>,
-) -> Result<StatusCode, ApiError> {
+pub(super) async fn delete_contact(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ApiError> {
     let contact = find(&api.context, &id).await?;
     api.context.store.contact_delete(contact.id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -129,14 +126,24 @@ async fn create(
             let valid = ProjectName::new(name).map_err(|_| missing())?;
             let project = context.store.project_by_name(&valid).await?;
             let project = project.ok_or_else(missing)?;
-            caller.require(Permission::SendOut, Place::Project(project.account, project.id), name, missing)?;
+            caller.require(
+                Permission::SendOut,
+                Place::Project(project.account, project.id),
+                name,
+                missing,
+            )?;
             (project.account, Some(project.id))
         }
         (None, account) => {
             let name = account.as_deref().unwrap_or("default");
             let account = scopes::account(context, name).await?.id;
             let missing = || scopes::no_such_account(name);
-            caller.require(Permission::SendOut, Place::Account(account), &format!("account:{name}"), missing)?;
+            caller.require(
+                Permission::SendOut,
+                Place::Account(account),
+                &format!("account:{name}"),
+                missing,
+            )?;
             (account, None)
         }
     };

@@ -4,13 +4,15 @@ use http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{HttpMethod, Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules, invoices,
-    ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts, sessions,
-    sign_in, source, tasks,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
+    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
+    sessions, sign_in, source, tasks,
 };
 
 #[derive(OpenApi)]

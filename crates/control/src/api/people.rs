@@ -46,7 +46,9 @@ fn role_table(api: &Api) -> RoleTable {
         may
     };
     let roles = Role::ALL.map(|role| {
-        let permissions = Permission::ALL.into_iter().filter(|permission| role.allows(*permission));
+        let permissions = Permission::ALL
+            .into_iter()
+            .filter(|permission| role.allows(*permission));
         RoleRights {
             role: role.to_string(),
             permissions: permissions.map(|permission| permission.as_str().to_owned()).collect(),
@@ -317,7 +319,10 @@ pub(super) async fn accept_invitation(
     // Who is signed in is asked for all that a change needs.
     let found = browser::sign_in_of(&api.context, &headers).await?;
     let signed_in = match found.filter(|(_, sign_in)| !sign_in.waits) {
-        Some(_) => match super::auth::authenticate(&api.context, &api.limiter, &parts, peer).await?.who {
+        Some(_) => match super::auth::authenticate(&api.context, &api.limiter, &parts, peer)
+            .await?
+            .who
+        {
             Who::Person(user, _) => Some(*user),
             _ => None,
         },

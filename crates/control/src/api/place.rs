@@ -91,7 +91,11 @@ pub(super) async fn project(context: &Context, name: &str) -> Result<Subject, Ap
     let found = context.store.project_by_name(&valid).await?.ok_or_else(missing)?;
     Ok(Subject {
         project: Some(found.clone()),
-        ..Subject::at(Place::Project(found.account, found.id), found.name.to_string(), missing())
+        ..Subject::at(
+            Place::Project(found.account, found.id),
+            found.name.to_string(),
+            missing(),
+        )
     })
 }
 
@@ -233,7 +237,9 @@ async fn service_account(context: &Context, id: &str) -> Result<Subject, ApiErro
     let missing = crate::people::service::no_such_account;
     let id = id.parse().map_err(|_| missing())?;
     let found = context.store.service_account_by_id(id).await?.ok_or_else(missing)?;
-    let (place, scope) = crate::people::scope::place_of(context, found.home).await?.ok_or_else(missing)?;
+    let (place, scope) = crate::people::scope::place_of(context, found.home)
+        .await?
+        .ok_or_else(missing)?;
     let mut subject = Subject::at(place, scope, missing());
     subject.orphan = place == Place::Platform;
     Ok(subject)

@@ -1,11 +1,11 @@
 //! The platform itself: health, who asks, tokens, and the description of the API.
 
-use axum::{Extension, Json};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{StatusCode, header};
-use weir_model::policy::{Permission, Power, Role};
 use weir_api::{CreateToken, Health, Token, WhoAmI};
+use weir_model::policy::{Permission, Power, Role};
 
 use super::Api;
 use super::auth::{Caller, Who};

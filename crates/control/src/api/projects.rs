@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use weir_model::policy::{Permission, Place};
 use weir_api::{
     Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment,
 };
+use weir_model::policy::{Permission, Place};
 
 use super::Api;
 use super::auth::Caller;
@@ -53,7 +53,11 @@ pub(super) async fn create_project(
 
 /// One project.
 #[utoipa::path(get, path = "/v1/projects/{project}", tag = "projects", responses((status = 200, body = Project)))]
-pub(super) async fn get_project(State(api): State<Api>, caller: Caller, at: InProject) -> Result<Json<Project>, ApiError> {
+pub(super) async fn get_project(
+    State(api): State<Api>,
+    caller: Caller,
+    at: InProject,
+) -> Result<Json<Project>, ApiError> {
     Ok(Json(shown(&api, &caller, &at.project).await?))
 }
 

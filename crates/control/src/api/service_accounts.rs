@@ -39,10 +39,7 @@ pub(super) async fn create_service_account(
     if let Some((place, scope)) = Scopes::of(&api.context).await?.find(account.home) {
         notes.at(&scope, place);
     }
-    Ok((
-        StatusCode::CREATED,
-        Json(service::shown(&api.context, &account).await?),
-    ))
+    Ok((StatusCode::CREATED, Json(service::shown(&api.context, &account).await?)))
 }
 
 /// Removes a service account with its roles and tokens.

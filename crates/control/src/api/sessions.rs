@@ -279,13 +279,7 @@ async fn exec_session(
     }
 }
 
-async fn run_session(
-    context: Context,
-    caller: Caller,
-    spec: InstanceSpec,
-    query: SessionQuery,
-    mut socket: WebSocket,
-) {
+async fn run_session(context: Context, caller: Caller, spec: InstanceSpec, query: SessionQuery, mut socket: WebSocket) {
     let (instance, environment) = (spec.labels.instance, spec.labels.environment);
     // From here on until `session_ended` the reconciler leaves the container alone; if control
     // dies in between, the next one knows of no session and removes it.

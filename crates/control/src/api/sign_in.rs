@@ -212,10 +212,12 @@ pub(super) async fn confirm_session(
     let source = source_of(&api.context.sealer, &headers, address, Some(&user));
     api.throttle.begin(&source, Some(user.id), api.context.clock.now_ms())?;
     let Some(how) = check_code(&api, &user, &request.code).await? else {
-        return Err(
-            ApiError::new(StatusCode::UNAUTHORIZED, "wrong-code", "the code is wrong, or was used already")
-                .with_hint("take the next one, or a recovery code"),
-        );
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong-code",
+            "the code is wrong, or was used already",
+        )
+        .with_hint("take the next one, or a recovery code"));
     };
     api.throttle.succeeded(&source, user.id);
     notes.detail(how);

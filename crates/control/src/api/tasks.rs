@@ -65,11 +65,7 @@ async fn visible_task(api: &Api, id: &str) -> Result<Task, ApiError> {
     let missing =
         || ApiError::not_found("task-not-found", "there is no such task").with_hint("list them with `weir tasks`");
     let id: TaskId = id.parse().map_err(|_| missing())?;
-    api.context
-        .store
-        .task_by_id(id)
-        .await?
-        .ok_or_else(missing)
+    api.context.store.task_by_id(id).await?.ok_or_else(missing)
 }
 
 /// One task.
@@ -182,7 +178,9 @@ async fn is_seen(context: &Context, rights: &Rights, change: &weir_store::Change
     let place = match (subject.project, change.environment.as_deref()) {
         (Some(project), Some(name)) => {
             let environments = context.store.environment_list(project.id).await.unwrap_or_default();
-            let found = environments.iter().find(|environment| environment.name.as_str() == name);
+            let found = environments
+                .iter()
+                .find(|environment| environment.name.as_str() == name);
             found.map(|environment| Place::Environment(project.account, project.id, environment.id))
         }
         _ => None,

@@ -157,11 +157,7 @@ async fn admit(
     let name = repository.strip_suffix(".git").unwrap_or(repository);
     let missing = || projects::no_such_project(name);
     let valid = ProjectName::new(name).map_err(|_| missing())?;
-    let project = context
-        .store
-        .project_by_name(&valid)
-        .await?
-        .ok_or_else(missing)?;
+    let project = context.store.project_by_name(&valid).await?.ok_or_else(missing)?;
     let place = Place::Project(project.account, project.id);
     caller.require(service.permission(), place, project.name.as_str(), missing)?;
     if service == Service::ReceivePack {

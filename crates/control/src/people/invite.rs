@@ -29,8 +29,11 @@ pub(crate) fn new_secret() -> Secret {
 
 /// The answer for one that is not there, was used, or is past.
 pub(crate) fn no_such_invitation() -> ApiError {
-    ApiError::not_found("invitation-not-found", "there is no such invitation, or it holds no more")
-        .with_hint("ask for a new one: `weir people invite`")
+    ApiError::not_found(
+        "invitation-not-found",
+        "there is no such invitation, or it holds no more",
+    )
+    .with_hint("ask for a new one: `weir people invite`")
 }
 
 /// Makes an invitation.
@@ -53,8 +56,10 @@ pub(crate) async fn create(
         return Err(ApiError::invalid(format!("an invitation holds 1 to {MOST_DAYS} days")));
     }
     if context.store.invitation_list().await?.len() >= OPEN {
-        return Err(ApiError::conflict("too-many", format!("{OPEN} invitations are open at most"))
-            .with_hint("take some back: `weir people invitations`"));
+        return Err(
+            ApiError::conflict("too-many", format!("{OPEN} invitations are open at most"))
+                .with_hint("take some back: `weir people invitations`"),
+        );
     }
     let now_ms = context.clock.now_ms();
     let secret = new_secret();
@@ -140,8 +145,10 @@ pub(crate) async fn accept(
     let (user, is_new) = match signed_in {
         Some(user) => {
             if invitation.email.as_ref().is_some_and(|email| *email != user.email) {
-                return Err(ApiError::conflict("another-person", "this invitation is for another mail address")
-                    .with_hint("sign out, or ask for an invitation for your own address"));
+                return Err(
+                    ApiError::conflict("another-person", "this invitation is for another mail address")
+                        .with_hint("sign out, or ask for an invitation for your own address"),
+                );
             }
             (user, false)
         }
@@ -163,7 +170,11 @@ pub(crate) async fn accept(
         .map(|asked| membership(context, &invitation.created_by, Member::User(user.id), &asked))
         .collect();
     let new = is_new.then_some(&user);
-    if context.store.invitation_accept(invitation.id, now_ms, new, &add).await? {
+    if context
+        .store
+        .invitation_accept(invitation.id, now_ms, new, &add)
+        .await?
+    {
         return Ok(user);
     }
     Err(no_such_invitation())
@@ -178,7 +189,10 @@ async fn new_user(
     let missing = |what: &str| ApiError::invalid(format!("`{what}` is needed from somebody who is new"));
     let email = match (&invitation.email, &request.email) {
         (Some(invited), Some(given)) if check_email(given)? != *invited => {
-            return Err(ApiError::conflict("another-person", "this invitation is for another mail address"));
+            return Err(ApiError::conflict(
+                "another-person",
+                "this invitation is for another mail address",
+            ));
         }
         (Some(invited), _) => invited.clone(),
         (None, Some(given)) => check_email(given)?,
@@ -188,11 +202,16 @@ async fn new_user(
     let secret = Secret::new(request.password.ok_or_else(|| missing("password"))?);
     password::check(secret.expose(), &email)?;
     if context.store.user_by_email(&email).await?.is_some() {
-        return Err(ApiError::conflict("email-taken", "there is somebody with this mail address already")
-            .with_hint("sign in first, then accept the invitation"));
+        return Err(
+            ApiError::conflict("email-taken", "there is somebody with this mail address already")
+                .with_hint("sign in first, then accept the invitation"),
+        );
     }
     if context.store.user_list().await?.len() >= PEOPLE {
-        return Err(ApiError::conflict("too-many", format!("one Weir has {PEOPLE} people at most")));
+        return Err(ApiError::conflict(
+            "too-many",
+            format!("one Weir has {PEOPLE} people at most"),
+        ));
     }
     person(context, email, name, passwords.hash(&secret).await?)
 }

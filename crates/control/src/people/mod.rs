@@ -100,10 +100,10 @@ pub(crate) fn require_giving(caller: &Caller, role: Role, place: Place, scope: &
     if caller.rights.may_give(role, place) {
         return Ok(());
     }
-    Err(
-        ApiError::forbidden(format!("you cannot give or take the role `{role}` in {scope}: it is more than you have there"))
-            .with_hint(format!("ask somebody who is `{role}` there, or an owner")),
-    )
+    Err(ApiError::forbidden(format!(
+        "you cannot give or take the role `{role}` in {scope}: it is more than you have there"
+    ))
+    .with_hint(format!("ask somebody who is `{role}` there, or an owner")))
 }
 
 /// The answer where nobody would own the Weir any more.

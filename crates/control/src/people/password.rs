@@ -74,8 +74,16 @@ impl Passwords {
             Some(hash) => hash.to_owned(),
             None => self.dummy().await?,
         };
-        let password = Secret::new(if fits { password.expose().to_owned() } else { String::new() });
-        let right = self.work(move || Ok(Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok()));
+        let password = Secret::new(if fits {
+            password.expose().to_owned()
+        } else {
+            String::new()
+        });
+        let right = self.work(move || {
+            Ok(Argon2::default()
+                .verify_password(password.expose().as_bytes(), hash.as_str())
+                .is_ok())
+        });
         Ok(right.await? && known)
     }
 
@@ -133,10 +141,8 @@ impl Drop for Waits<'_> {
 /// Why a password is not taken.
 pub(crate) fn check(password: &str, email: &str) -> Result<(), ApiError> {
     let weak = |words: String| {
-        Err(
-            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "weak-password", words)
-                .with_hint("a few words that do not belong together are easy to keep in mind and hard to guess"),
-        )
+        Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "weak-password", words)
+            .with_hint("a few words that do not belong together are easy to keep in mind and hard to guess"))
     };
     if password.chars().count() < SHORTEST || password.len() > LONGEST_BYTES {
         return weak(format!(
@@ -158,8 +164,18 @@ mod tests {
 
     #[test]
     fn passwords_that_are_tried_first_are_not_taken() {
-        for weak in ["short", "Password1234", "aaaaaaaaaaaabc", "anna@example.org", &"x".repeat(600)] {
-            assert_eq!(check(weak, "anna@example.org").unwrap_err().kind, "weak-password", "{weak}");
+        for weak in [
+            "short",
+            "Password1234",
+            "aaaaaaaaaaaabc",
+            "anna@example.org",
+            &"x".repeat(600),
+        ] {
+            assert_eq!(
+                check(weak, "anna@example.org").unwrap_err().kind,
+                "weak-password",
+                "{weak}"
+            );
         }
         assert!(check("four words of no use", "anna@example.org").is_ok());
         assert!(check("два слова и ещё", "anna@example.org").is_ok());
@@ -171,8 +187,18 @@ mod tests {
         let secret = |text: &str| Secret::new(text.to_owned());
         let hash = passwords.hash(&secret("four words of no use")).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.is_right(Some(&hash), &secret("four words of no use")).await.unwrap());
-        assert!(!passwords.is_right(Some(&hash), &secret("four words of any use")).await.unwrap());
+        assert!(
+            passwords
+                .is_right(Some(&hash), &secret("four words of no use"))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .is_right(Some(&hash), &secret("four words of any use"))
+                .await
+                .unwrap()
+        );
         assert!(!passwords.is_right(None, &secret("four words of no use")).await.unwrap());
     }
 

@@ -7,9 +7,9 @@ use weir_model::{ServiceAccountId, TokenId};
 use weir_store::{Member, ServiceAccount};
 
 use super::{Scopes, membership, read_grants, require_giving};
+use crate::api::ApiError;
 use crate::api::auth::{Caller, hash_of, new_secret};
 use crate::api::present::{self, instant};
-use crate::api::ApiError;
 use crate::context::Context;
 use crate::secrets::Secret;
 use crate::tokens;
@@ -91,7 +91,11 @@ pub(crate) async fn create_token(
     request: &CreateServiceToken,
 ) -> Result<(Token, Secret), ApiError> {
     let scopes = Scopes::of(context).await?;
-    for role in context.store.membership_list_of(Member::ServiceAccount(account.id)).await? {
+    for role in context
+        .store
+        .membership_list_of(Member::ServiceAccount(account.id))
+        .await?
+    {
         if let Some((place, scope)) = scopes.find(role.reach) {
             require_giving(caller, role.role, place, &scope)?;
         }
@@ -126,7 +130,10 @@ pub(crate) async fn create_token(
 pub(crate) async fn shown(context: &Context, account: &ServiceAccount) -> Result<weir_api::ServiceAccount, ApiError> {
     let scopes = Scopes::of(context).await?;
     let name = |reach: Reach| scopes.find(reach).map(|(_, scope)| scope);
-    let memberships = context.store.membership_list_of(Member::ServiceAccount(account.id)).await?;
+    let memberships = context
+        .store
+        .membership_list_of(Member::ServiceAccount(account.id))
+        .await?;
     let grants = memberships.iter().filter_map(|membership| {
         Some(RoleGrant {
             role: membership.role.to_string(),

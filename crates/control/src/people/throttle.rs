@@ -164,12 +164,21 @@ mod tests {
         for _ in 0..5 {
             throttle.begin(&address(1), Some(user()), NOW).unwrap();
         }
-        let wait = |now_ms| throttle.begin(&address(1), Some(user()), now_ms).unwrap_err().retry_after_s;
+        let wait = |now_ms| {
+            throttle
+                .begin(&address(1), Some(user()), now_ms)
+                .unwrap_err()
+                .retry_after_s
+        };
         assert_eq!(wait(NOW), Some(2));
         throttle.begin(&address(1), Some(user()), NOW + 1_000).unwrap();
         assert_eq!(wait(NOW + 1_000), Some(3));
-        throttle.begin(&address(1), Some(user()), NOW + 1_000 + FORGET_MS).unwrap();
-        throttle.begin(&address(1), Some(user()), NOW + 1_000 + FORGET_MS).unwrap();
+        throttle
+            .begin(&address(1), Some(user()), NOW + 1_000 + FORGET_MS)
+            .unwrap();
+        throttle
+            .begin(&address(1), Some(user()), NOW + 1_000 + FORGET_MS)
+            .unwrap();
         assert_eq!(pause_ms(100, 0), LONGEST_MS);
     }
 
@@ -181,12 +190,18 @@ mod tests {
         }
         // From an address that has not failed, and from a known browser behind one that has.
         throttle.begin(&address(250), Some(user()), NOW).unwrap();
-        throttle.begin(&Source::Device("usr_1.5".to_owned()), Some(user()), NOW).unwrap();
+        throttle
+            .begin(&Source::Device("usr_1.5".to_owned()), Some(user()), NOW)
+            .unwrap();
         // But a wrong password costs a pause at once, now that so many have failed with this person.
         assert!(throttle.begin(&address(250), Some(user()), NOW).is_err());
         // With others the same address goes on as before: its one failure was free.
-        throttle.begin(&address(251), Some(UserId::from_parts(1, 2)), NOW).unwrap();
-        throttle.begin(&address(251), Some(UserId::from_parts(1, 2)), NOW).unwrap();
+        throttle
+            .begin(&address(251), Some(UserId::from_parts(1, 2)), NOW)
+            .unwrap();
+        throttle
+            .begin(&address(251), Some(UserId::from_parts(1, 2)), NOW)
+            .unwrap();
     }
 
     #[test]
@@ -211,7 +226,10 @@ mod tests {
             _ = throttle.begin(&Source::address(IpAddr::from(number.to_be_bytes())), None, NOW);
         }
         assert!(throttle.0.lock().unwrap().sources.len() <= MOST);
-        assert!(throttle.begin(&address(1), None, NOW).is_err(), "it is not forgotten in favour of others");
+        assert!(
+            throttle.begin(&address(1), None, NOW).is_err(),
+            "it is not forgotten in favour of others"
+        );
         let network = |text: &str| Source::address(text.parse().unwrap());
         assert_eq!(network("2001:db8::1"), network("2001:db8::2"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));

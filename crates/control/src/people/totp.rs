@@ -22,7 +22,8 @@ pub(crate) fn new_secret() -> Secret {
 
 /// What apps read from a picture.
 pub(crate) fn uri(secret: &Secret, email: &str, issuer: &str) -> String {
-    let plain = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let plain =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     format!(
         "otpauth://totp/{issuer}:{}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30",
         plain(email),
@@ -61,7 +62,13 @@ fn code_of(key: &[u8], step: i64) -> Option<String> {
 pub(crate) fn recovery_codes() -> Vec<Secret> {
     let code = |_| {
         let text = base32(&random_bytes::<10>()).to_lowercase();
-        Secret::new(format!("{}-{}-{}-{}", &text[..4], &text[4..8], &text[8..12], &text[12..]))
+        Secret::new(format!(
+            "{}-{}-{}-{}",
+            &text[..4],
+            &text[4..8],
+            &text[8..12],
+            &text[12..]
+        ))
     };
     (0..RECOVERY_CODES).map(code).collect()
 }
@@ -94,7 +101,9 @@ fn base32(bytes: &[u8]) -> String {
 fn unbase32(text: &str) -> Option<Vec<u8>> {
     let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
     for character in text.bytes() {
-        let five = ALPHABET.iter().position(|letter| *letter == character.to_ascii_uppercase())?;
+        let five = ALPHABET
+            .iter()
+            .position(|letter| *letter == character.to_ascii_uppercase())?;
         bits = bits << 5 | u32::try_from(five).ok()?;
         count += 5;
         if count >= 8 {

@@ -38,7 +38,14 @@ const ROLES: &[(&str, &[&str])] = &[
 
 /// Scopes for which roles are given; what is asked for is in `shop/production`, or in `shop`, which
 /// is paid by `default`.
-const SCOPES: &[&str] = &["weir", "account:default", "shop", "shop/production", "other", "account:second"];
+const SCOPES: &[&str] = &[
+    "weir",
+    "account:default",
+    "shop",
+    "shop/production",
+    "other",
+    "account:second",
+];
 
 /// What is expected of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +214,10 @@ async fn every_endpoint_is_in_the_table_and_nothing_else_is() {
         .iter()
         .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
         .collect();
-    let mut rows: Vec<String> = table().iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let mut rows: Vec<String> = table()
+        .iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
     endpoints.sort();
     rows.sort();
     assert_eq!(

@@ -63,7 +63,11 @@ impl<'a> Browser<'a> {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>, csrf: &str) -> Response {
-        let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let mut request = self
             .control
             .request(method, path)
@@ -131,7 +135,11 @@ async fn somebody<'a>(control: &'a Control, email: &str, role: &str, scope: &str
     let mut browser = Browser::new(control);
     let body = json!({"secret": made["secret"], "name": email, "password": PASSWORD});
     let (status, body) = browser.call(Method::POST, "/v1/invitations/accept", Some(body)).await;
-    assert_eq!((status, &body["state"]), (StatusCode::CREATED, &json!("signed-in")), "{body}");
+    assert_eq!(
+        (status, &body["state"]),
+        (StatusCode::CREATED, &json!("signed-in")),
+        "{body}"
+    );
     browser
 }
 
@@ -152,25 +160,42 @@ async fn the_first_visit_makes_the_owner_once() {
         let answer = browser.call(Method::POST, "/v1/setup", setup(token, PASSWORD)).await;
         assert_eq!(kind(answer), (401, "wrong-admin-token".to_owned()));
     }
-    let answer = browser.call(Method::POST, "/v1/setup", setup(&control.admin, "short")).await;
+    let answer = browser
+        .call(Method::POST, "/v1/setup", setup(&control.admin, "short"))
+        .await;
     assert_eq!(kind(answer), (422, "weak-password".to_owned()));
     let mut browser = owner(&control).await;
     assert_eq!(browser.state().await, "signed-in");
-    let answer = browser.call(Method::POST, "/v1/setup", setup(&control.admin, PASSWORD)).await;
+    let answer = browser
+        .call(Method::POST, "/v1/setup", setup(&control.admin, PASSWORD))
+        .await;
     assert_eq!(kind(answer), (409, "already-set-up".to_owned()));
     let (_, who) = browser.call(Method::GET, "/v1/whoami", None).await;
     assert_eq!(
         (&who["token"], &who["kind"], &who["scope"], &who["rights"][0]["scope"]),
-        (&json!("anna@example.org"), &json!("person"), &json!("owner"), &json!("weir")),
+        (
+            &json!("anna@example.org"),
+            &json!("person"),
+            &json!("owner"),
+            &json!("weir")
+        ),
         "{who}"
     );
     assert_eq!(Browser::new(&control).state().await, "signed-out");
-    let (status, project) = browser.call(Method::POST, "/v1/projects", Some(json!({"name": "shop"}))).await;
+    let (status, project) = browser
+        .call(Method::POST, "/v1/projects", Some(json!({"name": "shop"})))
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{project}");
-    assert_eq!(browser.call(Method::DELETE, "/v1/session", None).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(
+        browser.call(Method::DELETE, "/v1/session", None).await.0,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(browser.cookie("weir"), None);
     assert_eq!(browser.state().await, "signed-out");
-    assert_eq!(kind(browser.call(Method::GET, "/v1/projects", None).await), (401, "signed-out".to_owned()));
+    assert_eq!(
+        kind(browser.call(Method::GET, "/v1/projects", None).await),
+        (401, "signed-out".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -182,17 +207,27 @@ async fn nothing_is_changed_by_pages_of_others_and_no_session_is_fixed_beforehan
     assert_eq!(without.status(), StatusCode::FORBIDDEN);
     let mut other = Browser::new(&control);
     assert_eq!(other.sign_in("anna@example.org", PASSWORD).await.0, StatusCode::OK);
-    let stolen = browser.send(Method::POST, "/v1/projects", make("one"), &other.csrf).await;
+    let stolen = browser
+        .send(Method::POST, "/v1/projects", make("one"), &other.csrf)
+        .await;
     assert_eq!(stolen.status(), StatusCode::FORBIDDEN, "that of another session");
     let cookie = format!("weir={}", browser.cookie("weir").unwrap());
     let foreign = |method: Method, path: &str| {
         let request = control.request(method, path).header("origin", "https://evil.example");
         request.header("cookie", &cookie).header("x-weir-csrf", &browser.csrf)
     };
-    let sent = foreign(Method::POST, "/v1/projects").json(&make("one")).send().await.unwrap();
+    let sent = foreign(Method::POST, "/v1/projects")
+        .json(&make("one"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(sent.status(), StatusCode::FORBIDDEN);
     let exec = "/v1/projects/one/environments/production/exec?command=id";
-    let socket = foreign(Method::GET, exec).header("upgrade", "websocket").send().await.unwrap();
+    let socket = foreign(Method::GET, exec)
+        .header("upgrade", "websocket")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(socket.status(), StatusCode::FORBIDDEN);
     let socket = control.request(Method::GET, exec).header("upgrade", "websocket");
     let socket = socket.header("cookie", &cookie).send().await.unwrap();
@@ -229,7 +264,10 @@ async fn behind_tls_the_cookie_is_one_that_no_other_host_can_set() {
     let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
     let session = cookies[0].to_str().unwrap();
     assert!(session.starts_with("__Host-weir="), "{session}");
-    assert!(session.contains("; Secure") && session.contains("Path=/;") && !session.contains("Domain"), "{session}");
+    assert!(
+        session.contains("; Secure") && session.contains("Path=/;") && !session.contains("Domain"),
+        "{session}"
+    );
     assert!(cookies[1].to_str().unwrap().contains("; Secure"));
     assert_eq!(response.headers()["cache-control"], "no-store");
 }
@@ -242,23 +280,56 @@ async fn a_new_password_renews_the_session_one_is_in_and_ends_the_others() {
     there.sign_in("anna@example.org", PASSWORD).await;
     let (_, list) = here.call(Method::GET, "/v1/me/sessions", None).await;
     assert_eq!(list.as_array().unwrap().len(), 2);
-    assert_eq!(list.as_array().unwrap().iter().filter(|one| one["current"] == true).count(), 1);
+    assert_eq!(
+        list.as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["current"] == true)
+            .count(),
+        1
+    );
     let before = here.cookie("weir").unwrap().to_owned();
     let change = |current: &str, new: &str| Some(json!({"current": current, "new": new}));
-    let answer = here.call(Method::PUT, "/v1/me/password", change("wrong one here", "another four words")).await;
+    let answer = here
+        .call(
+            Method::PUT,
+            "/v1/me/password",
+            change("wrong one here", "another four words"),
+        )
+        .await;
     assert_eq!(kind(answer), (401, "wrong-password".to_owned()));
-    let answer = here.call(Method::PUT, "/v1/me/password", change(PASSWORD, "anna@example.org")).await;
+    let answer = here
+        .call(Method::PUT, "/v1/me/password", change(PASSWORD, "anna@example.org"))
+        .await;
     assert_eq!(kind(answer), (422, "weak-password".to_owned()));
-    let (status, body) = here.call(Method::PUT, "/v1/me/password", change(PASSWORD, "another four words")).await;
+    let (status, body) = here
+        .call(Method::PUT, "/v1/me/password", change(PASSWORD, "another four words"))
+        .await;
     assert_eq!((status, &body["ended"]), (StatusCode::OK, &json!(1)), "{body}");
     assert_ne!(here.cookie("weir").unwrap(), before);
     assert_eq!(here.state().await, "signed-in");
-    assert_eq!(here.call(Method::POST, "/v1/projects", Some(json!({"name": "shop"}))).await.0, StatusCode::CREATED);
+    assert_eq!(
+        here.call(Method::POST, "/v1/projects", Some(json!({"name": "shop"})))
+            .await
+            .0,
+        StatusCode::CREATED
+    );
     assert_eq!(there.state().await, "signed-out");
-    assert_eq!(kind(there.sign_in("anna@example.org", PASSWORD).await), (401, "wrong-credentials".to_owned()));
-    assert_eq!(there.sign_in("anna@example.org", "another four words").await.0, StatusCode::OK);
+    assert_eq!(
+        kind(there.sign_in("anna@example.org", PASSWORD).await),
+        (401, "wrong-credentials".to_owned())
+    );
+    assert_eq!(
+        there.sign_in("anna@example.org", "another four words").await.0,
+        StatusCode::OK
+    );
     let (_, list) = here.call(Method::GET, "/v1/me/sessions", None).await;
-    let other = list.as_array().unwrap().iter().find(|one| one["current"] == false).unwrap();
+    let other = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["current"] == false)
+        .unwrap();
     let path = format!("/v1/me/sessions/{}", other["id"].as_str().unwrap());
     assert_eq!(here.call(Method::DELETE, &path, None).await.0, StatusCode::NO_CONTENT);
     assert_eq!(there.state().await, "signed-out");
@@ -272,7 +343,11 @@ async fn sessions_end_by_themselves() {
     let days = |days: i64| clock.0.store(days * 86_400_000, Ordering::SeqCst);
     for day in [29, 58, 87] {
         days(day);
-        assert_eq!(browser.call(Method::GET, "/v1/projects", None).await.0, StatusCode::OK, "day {day}");
+        assert_eq!(
+            browser.call(Method::GET, "/v1/projects", None).await.0,
+            StatusCode::OK,
+            "day {day}"
+        );
     }
     days(91);
     assert_eq!(browser.state().await, "signed-out", "it is too old");
@@ -290,11 +365,16 @@ async fn what_is_open_ends_with_the_session_and_goes_on_with_a_new_password() {
     let mine = here.send(Method::GET, "/v1/events", None, "").await;
     let other = there.send(Method::GET, "/v1/events", None, "").await;
     let body = json!({"current": PASSWORD, "new": "another four words"});
-    assert_eq!(here.call(Method::PUT, "/v1/me/password", Some(body)).await.0, StatusCode::OK);
+    assert_eq!(
+        here.call(Method::PUT, "/v1/me/password", Some(body)).await.0,
+        StatusCode::OK
+    );
     let ended = tokio::time::timeout(std::time::Duration::from_secs(30), other.bytes()).await;
     assert!(ended.is_ok(), "the stream of a session that was ended goes on");
     assert!(
-        tokio::time::timeout(std::time::Duration::from_secs(6), mine.bytes()).await.is_err(),
+        tokio::time::timeout(std::time::Duration::from_secs(6), mine.bytes())
+            .await
+            .is_err(),
         "the stream of the session that goes on has ended"
     );
 }
@@ -326,14 +406,23 @@ async fn a_second_factor_is_asked_for_and_no_code_is_good_twice() {
     let (status, made) = browser.call(Method::POST, "/v1/me/totp", None).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     let secret = made["secret"].as_str().unwrap().to_owned();
-    assert!(made["uri"].as_str().unwrap().starts_with("otpauth://totp/Weir:anna%40example%2Eorg?secret="));
+    assert!(
+        made["uri"]
+            .as_str()
+            .unwrap()
+            .starts_with("otpauth://totp/Weir:anna%40example%2Eorg?secret=")
+    );
     let code = || code_of(&secret, clock.now_ms());
     let confirm = |code: &str| Some(json!({"code": code}));
     let answer = browser.call(Method::PUT, "/v1/me/totp", confirm("000000")).await;
     assert_eq!(kind(answer), (422, "wrong-code".to_owned()));
     let first = code();
     let (status, codes) = browser.call(Method::PUT, "/v1/me/totp", confirm(&first)).await;
-    assert_eq!((status, codes["codes"].as_array().unwrap().len()), (StatusCode::OK, 10), "{codes}");
+    assert_eq!(
+        (status, codes["codes"].as_array().unwrap().len()),
+        (StatusCode::OK, 10),
+        "{codes}"
+    );
 
     const SECOND: &str = "/v1/session/second-factor";
     let mut other = Browser::new(&control);
@@ -343,18 +432,33 @@ async fn a_second_factor_is_asked_for_and_no_code_is_good_twice() {
     assert_eq!(kind(answer), (401, "second-factor-needed".to_owned()));
     let half = other.cookie("weir").unwrap().to_owned();
     let answer = other.call(Method::POST, SECOND, confirm(&first)).await;
-    assert_eq!(kind(answer), (401, "wrong-code".to_owned()), "it confirmed the secret already");
+    assert_eq!(
+        kind(answer),
+        (401, "wrong-code".to_owned()),
+        "it confirmed the secret already"
+    );
     clock.0.fetch_add(30_000, Ordering::SeqCst);
     let second = code();
     let (status, body) = other.call(Method::POST, SECOND, confirm(&second)).await;
-    assert_eq!((status, &body["state"]), (StatusCode::OK, &json!("signed-in")), "{body}");
-    assert_ne!(other.cookie("weir").unwrap(), half, "with more rights comes another session");
+    assert_eq!(
+        (status, &body["state"]),
+        (StatusCode::OK, &json!("signed-in")),
+        "{body}"
+    );
+    assert_ne!(
+        other.cookie("weir").unwrap(),
+        half,
+        "with more rights comes another session"
+    );
     let mut replay = Browser::new(&control);
     replay.sign_in("anna@example.org", PASSWORD).await;
     let answer = replay.call(Method::POST, SECOND, confirm(&second)).await;
     assert_eq!(kind(answer), (401, "wrong-code".to_owned()));
     let recovery = codes["codes"][3].as_str().unwrap();
-    assert_eq!(replay.call(Method::POST, SECOND, confirm(recovery)).await.0, StatusCode::OK);
+    assert_eq!(
+        replay.call(Method::POST, SECOND, confirm(recovery)).await.0,
+        StatusCode::OK
+    );
     let mut again = Browser::new(&control);
     again.sign_in("anna@example.org", PASSWORD).await;
     let answer = again.call(Method::POST, SECOND, confirm(recovery)).await;
@@ -382,11 +486,24 @@ async fn guessing_costs_time_and_locks_nobody_out() {
     forged.cookies.push(("weir-device".to_owned(), device));
     let answer = forged.sign_in("anna@example.org", PASSWORD).await;
     assert_eq!(kind(answer), (429, "too-many-failures".to_owned()));
-    let (_, audit) = control.call(Method::GET, "/v1/audit?operation=POST+/v1/session&limit=500", None).await;
-    let refused = audit.as_array().unwrap().iter().filter(|entry| entry["outcome"] == "refused");
+    let (_, audit) = control
+        .call(Method::GET, "/v1/audit?operation=POST+/v1/session&limit=500", None)
+        .await;
+    let refused = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["outcome"] == "refused");
     assert_eq!(refused.count(), 7, "{audit}");
-    assert!(audit[0]["who"]["kind"] == "unknown" && audit[0]["who"]["name"] == "anna@example.org", "{}", audit[0]);
-    assert!(!audit.to_string().contains("wrong wrong"), "passwords are never written down");
+    assert!(
+        audit[0]["who"]["kind"] == "unknown" && audit[0]["who"]["name"] == "anna@example.org",
+        "{}",
+        audit[0]
+    );
+    assert!(
+        !audit.to_string().contains("wrong wrong"),
+        "passwords are never written down"
+    );
 }
 
 #[tokio::test]
@@ -401,41 +518,95 @@ async fn people_get_no_more_than_those_have_who_invite_them() {
     assert_eq!(seen.as_array().unwrap().len(), 1, "{seen}");
     let invite = |role: &str, scope: &str| Some(json!({"grants": [{"role": role, "scope": scope}]}));
     const INVITATIONS: &str = "/v1/invitations";
-    assert_eq!(ben.call(Method::POST, INVITATIONS, invite("admin", "shop")).await.0, StatusCode::CREATED);
-    assert_eq!(kind(ben.call(Method::POST, INVITATIONS, invite("owner", "shop")).await).0, 403);
-    assert_eq!(kind(ben.call(Method::POST, INVITATIONS, invite("viewer", "weir")).await).0, 403);
-    for scope in ["other", "other/production", "other/nothing", "account:default", "nothing"] {
-        assert_eq!(kind(ben.call(Method::POST, INVITATIONS, invite("viewer", scope)).await).0, 404, "{scope}");
+    assert_eq!(
+        ben.call(Method::POST, INVITATIONS, invite("admin", "shop")).await.0,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        kind(ben.call(Method::POST, INVITATIONS, invite("owner", "shop")).await).0,
+        403
+    );
+    assert_eq!(
+        kind(ben.call(Method::POST, INVITATIONS, invite("viewer", "weir")).await).0,
+        403
+    );
+    for scope in [
+        "other",
+        "other/production",
+        "other/nothing",
+        "account:default",
+        "nothing",
+    ] {
+        assert_eq!(
+            kind(ben.call(Method::POST, INVITATIONS, invite("viewer", scope)).await).0,
+            404,
+            "{scope}"
+        );
     }
-    assert_eq!(kind(carl.call(Method::POST, INVITATIONS, invite("viewer", "shop")).await).0, 403);
+    assert_eq!(
+        kind(carl.call(Method::POST, INVITATIONS, invite("viewer", "shop")).await).0,
+        403
+    );
 
     // Nobody becomes more by a service account or a token, either.
     let account = |role: &str, scope: &str| Some(json!({"name": "ci", "grant": {"role": role, "scope": scope}}));
     const ACCOUNTS: &str = "/v1/service-accounts";
-    assert_eq!(kind(ben.call(Method::POST, ACCOUNTS, account("owner", "shop")).await).0, 403);
+    assert_eq!(
+        kind(ben.call(Method::POST, ACCOUNTS, account("owner", "shop")).await).0,
+        403
+    );
     let owned = anna.call(Method::POST, ACCOUNTS, account("owner", "shop")).await.1;
     let tokens = format!("{ACCOUNTS}/{}/tokens", owned["id"].as_str().unwrap());
-    assert_eq!(kind(ben.call(Method::POST, &tokens, Some(json!({"name": "x"}))).await).0, 403);
-    assert_eq!(anna.call(Method::POST, &tokens, Some(json!({"name": "x"}))).await.0, StatusCode::CREATED);
+    assert_eq!(
+        kind(ben.call(Method::POST, &tokens, Some(json!({"name": "x"}))).await).0,
+        403
+    );
+    assert_eq!(
+        anna.call(Method::POST, &tokens, Some(json!({"name": "x"}))).await.0,
+        StatusCode::CREATED
+    );
     let token = |scope: &str| Some(json!({"name": "x", "scope": scope, "project": "shop"}));
-    assert_eq!(kind(ben.call(Method::POST, "/v1/tokens", token("admin")).await).0, 403, "it could destroy");
-    assert_eq!(ben.call(Method::POST, "/v1/tokens", token("deploy")).await.0, StatusCode::CREATED);
+    assert_eq!(
+        kind(ben.call(Method::POST, "/v1/tokens", token("admin")).await).0,
+        403,
+        "it could destroy"
+    );
+    assert_eq!(
+        ben.call(Method::POST, "/v1/tokens", token("deploy")).await.0,
+        StatusCode::CREATED
+    );
+}
 
-    // Who is more is not taken over.
+#[tokio::test]
+async fn who_is_more_is_not_taken_over_and_the_last_owner_stays() {
+    let control = Control::start().await;
+    let mut anna = owner(&control).await;
     let mut eve = somebody(&control, "eve@example.org", "admin", "weir").await;
     for (method, path, body) in [
         (Method::POST, "/v1/people/anna@example.org/password-reset", None),
         (Method::DELETE, "/v1/people/anna@example.org/totp", None),
         (Method::DELETE, "/v1/people/anna@example.org", None),
-        (Method::PATCH, "/v1/people/anna@example.org", Some(json!({"state": "suspended"}))),
-        (Method::PUT, "/v1/people/anna@example.org/grants", Some(json!({"grants": []}))),
+        (
+            Method::PATCH,
+            "/v1/people/anna@example.org",
+            Some(json!({"state": "suspended"})),
+        ),
+        (
+            Method::PUT,
+            "/v1/people/anna@example.org/grants",
+            Some(json!({"grants": []})),
+        ),
         (
             Method::PUT,
             "/v1/people/eve@example.org/grants",
             Some(json!({"grants": [{"role": "owner", "scope": "weir"}]})),
         ),
     ] {
-        assert_eq!(kind(eve.call(method.clone(), path, body).await).0, 403, "{method} {path}");
+        assert_eq!(
+            kind(eve.call(method.clone(), path, body).await).0,
+            403,
+            "{method} {path}"
+        );
     }
     let answer = anna.call(Method::DELETE, "/v1/people/anna@example.org", None).await;
     assert_eq!(kind(answer), (409, "last-owner".to_owned()));
@@ -453,7 +624,10 @@ async fn lists_show_what_is_for_the_one_who_asks() {
     control.project("other").await;
     let body = json!({"name": "staging", "branch": "staging"});
     let path = "/v1/projects/shop/environments";
-    assert_eq!(control.call(Method::POST, path, Some(body)).await.0, StatusCode::CREATED);
+    assert_eq!(
+        control.call(Method::POST, path, Some(body)).await.0,
+        StatusCode::CREATED
+    );
     let mut carl = somebody(&control, "carl@example.org", "viewer", "shop/staging").await;
     let (_, projects) = carl.call(Method::GET, "/v1/projects", None).await;
     assert_eq!(projects.as_array().unwrap().len(), 1);
@@ -462,21 +636,35 @@ async fn lists_show_what_is_for_the_one_who_asks() {
     let staging = "/v1/projects/shop/environments/staging";
     let (status, body) = carl.call(Method::GET, staging, None).await;
     assert_eq!((status, body.get("money")), (StatusCode::OK, None), "{body}");
-    let production = carl.call(Method::GET, "/v1/projects/shop/environments/production", None).await;
+    let production = carl
+        .call(Method::GET, "/v1/projects/shop/environments/production", None)
+        .await;
     assert_eq!(kind(production).0, 404);
     let (_, tasks) = carl.call(Method::GET, "/v1/tasks", None).await;
     assert_eq!(tasks, json!([]), "that of production is not for him");
     assert_eq!(kind(carl.call(Method::GET, "/v1/caps", None).await).0, 403);
     assert_eq!(kind(carl.call(Method::GET, "/v1/audit", None).await).0, 403);
     let metrics = carl.send(Method::GET, "/metrics", None, "").await.text().await.unwrap();
-    assert!(!metrics.contains("production") && !metrics.contains("weir_cap_limit{"), "{metrics}");
+    assert!(
+        !metrics.contains("production") && !metrics.contains("weir_cap_limit{"),
+        "{metrics}"
+    );
     assert!(!metrics.contains("weir_cap_settled{"), "{metrics}");
     let (_, people) = control.call(Method::GET, "/v1/people", None).await;
     assert_eq!(people.as_array().unwrap().len(), 2);
     let body = json!({"state": "suspended"});
-    assert_eq!(control.call(Method::PATCH, "/v1/people/carl@example.org", Some(body)).await.0, StatusCode::OK);
+    assert_eq!(
+        control
+            .call(Method::PATCH, "/v1/people/carl@example.org", Some(body))
+            .await
+            .0,
+        StatusCode::OK
+    );
     assert_eq!(carl.state().await, "signed-out");
-    assert_eq!(kind(carl.sign_in("carl@example.org", PASSWORD).await), (401, "wrong-credentials".to_owned()));
+    assert_eq!(
+        kind(carl.sign_in("carl@example.org", PASSWORD).await),
+        (401, "wrong-credentials".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -484,16 +672,26 @@ async fn a_link_sets_a_password_once_and_an_invitation_is_accepted_once() {
     let control = Control::start().await;
     let mut anna = owner(&control).await;
     let mut dora = somebody(&control, "dora@example.org", "viewer", "weir").await;
-    let (status, link) = anna.call(Method::POST, "/v1/people/dora@example.org/password-reset", None).await;
+    let (status, link) = anna
+        .call(Method::POST, "/v1/people/dora@example.org/password-reset", None)
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{link}");
     let used = |password: &str| Some(json!({"secret": link["secret"], "password": password}));
     const USE: &str = "/v1/password-resets/use";
     let mut fresh = Browser::new(&control);
-    assert_eq!(kind(fresh.call(Method::POST, USE, used("short")).await), (422, "weak-password".to_owned()));
-    assert_eq!(fresh.call(Method::POST, USE, used("some other words")).await.0, StatusCode::OK);
+    assert_eq!(
+        kind(fresh.call(Method::POST, USE, used("short")).await),
+        (422, "weak-password".to_owned())
+    );
+    assert_eq!(
+        fresh.call(Method::POST, USE, used("some other words")).await.0,
+        StatusCode::OK
+    );
     assert_eq!(fresh.state().await, "signed-in");
     assert_eq!(dora.state().await, "signed-out");
-    let again = Browser::new(&control).call(Method::POST, USE, used("some newer words")).await;
+    let again = Browser::new(&control)
+        .call(Method::POST, USE, used("some newer words"))
+        .await;
     assert_eq!(kind(again), (404, "reset-not-found".to_owned()));
 
     // Who is signed in gets the roles on top; somebody else's invitation is not for her.
@@ -504,11 +702,22 @@ async fn a_link_sets_a_password_once_and_an_invitation_is_accepted_once() {
     assert_eq!(kind(wrong), (409, "another-person".to_owned()));
     let (_, offer) = fresh.call(Method::POST, "/v1/invitations/look", accept.clone()).await;
     assert_eq!(offer["grants"], json!([{"role": "owner", "scope": "account:default"}]));
-    let without = fresh.send(Method::POST, "/v1/invitations/accept", accept.clone(), "").await;
+    let without = fresh
+        .send(Method::POST, "/v1/invitations/accept", accept.clone(), "")
+        .await;
     assert_eq!(without.status(), StatusCode::FORBIDDEN, "a page of another site");
-    assert_eq!(fresh.call(Method::POST, "/v1/invitations/accept", accept.clone()).await.0, StatusCode::CREATED);
+    assert_eq!(
+        fresh
+            .call(Method::POST, "/v1/invitations/accept", accept.clone())
+            .await
+            .0,
+        StatusCode::CREATED
+    );
     let (_, who) = fresh.call(Method::GET, "/v1/whoami", None).await;
-    assert_eq!((who["rights"].as_array().unwrap().len(), &who["scope"]), (2, &json!("owner")));
+    assert_eq!(
+        (who["rights"].as_array().unwrap().len(), &who["scope"]),
+        (2, &json!("owner"))
+    );
     let again = fresh.call(Method::POST, "/v1/invitations/accept", accept).await;
     assert_eq!(kind(again), (404, "invitation-not-found".to_owned()));
 }
@@ -523,29 +732,73 @@ async fn what_was_done_is_written_down_for_those_who_look_after_it() {
     let variables = "/v1/projects/shop/environments/production/variables";
     let body = json!({"set": {"KEY": {"value": "hunter2", "secret": true}}});
     assert_eq!(ben.call(Method::PATCH, variables, Some(body)).await.0, StatusCode::OK);
-    let answer = ben.call(Method::PUT, "/v1/time-zone", Some(json!({"time_zone": "UTC"}))).await;
+    let answer = ben
+        .call(Method::PUT, "/v1/time-zone", Some(json!({"time_zone": "UTC"})))
+        .await;
     assert_eq!(kind(answer).0, 403);
     let (_, own) = ben.call(Method::GET, "/v1/audit", None).await;
     let own = own.as_array().unwrap();
-    assert!(own.iter().all(|entry| entry["scope"].as_str().unwrap().starts_with("shop")), "{own:?}");
-    assert_eq!(own[0]["operation"], "PATCH /v1/projects/{project}/environments/{environment}/variables");
-    assert_eq!(
-        (&own[0]["scope"], &own[0]["role"], &own[0]["outcome"], &own[0]["address"]),
-        (&json!("shop/production"), &json!("admin"), &json!("done"), &json!("127.0.0.1"))
+    assert!(
+        own.iter()
+            .all(|entry| entry["scope"].as_str().unwrap().starts_with("shop")),
+        "{own:?}"
     );
-    let (_, refused) = anna.call(Method::GET, "/v1/audit?who=ben&operation=time-zone", None).await;
-    assert_eq!((&refused[0]["outcome"], &refused[0]["status"]), (&json!("refused"), &json!(403)));
+    assert_eq!(
+        own[0]["operation"],
+        "PATCH /v1/projects/{project}/environments/{environment}/variables"
+    );
+    assert_eq!(
+        (
+            &own[0]["scope"],
+            &own[0]["role"],
+            &own[0]["outcome"],
+            &own[0]["address"]
+        ),
+        (
+            &json!("shop/production"),
+            &json!("admin"),
+            &json!("done"),
+            &json!("127.0.0.1")
+        )
+    );
+    let (_, refused) = anna
+        .call(Method::GET, "/v1/audit?who=ben&operation=time-zone", None)
+        .await;
+    assert_eq!(
+        (&refused[0]["outcome"], &refused[0]["status"]),
+        (&json!("refused"), &json!(403))
+    );
     let (_, first) = anna.call(Method::GET, "/v1/audit?limit=2", None).await;
     let before = first[1]["sequence"].as_i64().unwrap();
-    let (_, next) = anna.call(Method::GET, &format!("/v1/audit?limit=1&before={before}"), None).await;
+    let (_, next) = anna
+        .call(Method::GET, &format!("/v1/audit?limit=1&before={before}"), None)
+        .await;
     assert_eq!(next[0]["sequence"], before - 1);
-    let csv = anna.send(Method::GET, "/v1/audit?format=csv", None, "").await.text().await.unwrap();
-    assert!(csv.starts_with("sequence,at,") && csv.contains("\"'=ben@example.org\""), "{csv}");
-    let lines = anna.send(Method::GET, "/v1/audit?format=jsonl", None, "").await.text().await.unwrap();
+    let csv = anna
+        .send(Method::GET, "/v1/audit?format=csv", None, "")
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        csv.starts_with("sequence,at,") && csv.contains("\"'=ben@example.org\""),
+        "{csv}"
+    );
+    let lines = anna
+        .send(Method::GET, "/v1/audit?format=jsonl", None, "")
+        .await
+        .text()
+        .await
+        .unwrap();
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!(last["sequence"], 1);
     for text in [&csv, &lines] {
-        for secret in ["hunter2", PASSWORD, control.admin.as_str(), anna.cookie("weir").unwrap()] {
+        for secret in [
+            "hunter2",
+            PASSWORD,
+            control.admin.as_str(),
+            anna.cookie("weir").unwrap(),
+        ] {
             assert!(!text.contains(secret), "{secret} was written down");
         }
     }

@@ -59,7 +59,7 @@ async fn the_first_is_alone_and_the_last_owner_stays() {
         assert!(!store.user_any().await.unwrap());
         assert!(store.user_insert_first(&anna, &owner(1, &anna)).await.unwrap());
         assert!(!store.user_insert_first(&ben, &owner(2, &ben)).await.unwrap());
-        assert_eq!(store.user_list().await.unwrap(), [anna.clone()]);
+        assert_eq!(store.user_list().await.unwrap(), std::slice::from_ref(&anna));
 
         let mine = store.membership_list_of(Member::User(anna.id)).await.unwrap();
         assert_eq!(mine, [owner(1, &anna)]);
@@ -86,7 +86,10 @@ async fn the_first_is_alone_and_the_last_owner_stays() {
             used_ms: None,
         };
         store.invitation_insert(&invitation).await.unwrap();
-        assert_eq!(store.invitation_list().await.unwrap(), [invitation.clone()]);
+        assert_eq!(
+            store.invitation_list().await.unwrap(),
+            std::slice::from_ref(&invitation)
+        );
         assert_eq!(store.invitation_by_secret_sha256("secret", 100).await.unwrap(), None);
         assert_eq!(
             store.invitation_by_secret_sha256("secret", 99).await.unwrap(),
@@ -198,7 +201,10 @@ async fn roles_go_with_what_they_are_for() {
         store.token_touch(token.id, 77).await.unwrap();
         token.used_ms = Some(77);
         assert_eq!(store.token_by_secret_sha256("hash of ci").await.unwrap(), Some(token));
-        assert_eq!(store.service_account_list().await.unwrap(), [account.clone()]);
+        assert_eq!(
+            store.service_account_list().await.unwrap(),
+            std::slice::from_ref(&account)
+        );
 
         store.project_delete(project.id).await.unwrap();
         let left = store.membership_list().await.unwrap();
@@ -325,143 +331,86 @@ fn entry(who: &str, scope: &str, place: AuditPlace, at_ms: i64) -> AuditEntry {
     }
 }
 
+/// The clock of the database, which decides what may be removed.
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_millis()).unwrap()
+}
+
+/// One entry of long ago in a project, one of now in an environment of it, one of the whole Weir.
+async fn three(store: &weir_store::Store) -> weir_model::project::Project {
+    let (project, _) = house(store, "shop").await;
+    let place = AuditPlace::from(Place::Project(project.account, project.id));
+    for made in [
+        entry("Anna@example.org", "shop", place, 10),
+        entry("ben", "shop/staging", place, now_ms()),
+        entry("ben", "weir", AuditPlace::default(), now_ms()),
+    ] {
+        store.audit_insert(&made).await.unwrap();
+    }
+    project
+}
+
+async fn found(store: &weir_store::Store, change: impl FnOnce(&mut AuditSearch)) -> Vec<i64> {
+    let mut search = AuditSearch {
+        limit: 10,
+        ..AuditSearch::default()
+    };
+    change(&mut search);
+    let list = store.audit_list(&search).await.unwrap();
+    list.iter().map(|entry| entry.sequence).collect()
+}
+
 #[tokio::test]
-async fn what_was_done_is_found_and_never_changed() {
+async fn what_was_done_is_found() {
     on_each_database(|database| async move {
-        let store = database.store.clone();
-        let (project, _) = house(&store, "shop").await;
-        let place = AuditPlace::from(Place::Project(project.account, project.id));
-        let now_ms = 1_000
-            * i64::try_from(
-                std::time::SystemTime::now()
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .unwrap()
-                    .as_secs(),
-            )
-            .unwrap();
-        store
-            .audit_insert(&entry("Anna@example.org", "shop", place, 10))
-            .await
-            .unwrap();
-        store
-            .audit_insert(&entry("ben", "shop/staging", place, now_ms))
-            .await
-            .unwrap();
-        store
-            .audit_insert(&entry("ben", "weir", AuditPlace::default(), now_ms))
-            .await
-            .unwrap();
-        let all = || AuditSearch {
-            limit: 10,
-            ..AuditSearch::default()
-        };
-        let found = async |search: AuditSearch| -> Vec<i64> {
-            let list = store.audit_list(&search).await.unwrap();
-            list.iter().map(|entry| entry.sequence).collect()
-        };
-        assert_eq!(found(all()).await, [3, 2, 1]);
+        let store = database.store;
+        const NONE: [i64; 0] = [];
+        let project = three(&store).await;
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(found(&store, |_| {}).await, [3, 2, 1]);
         assert_eq!(
-            found(AuditSearch {
-                limit: 1,
-                before: Some(3),
-                ..all()
-            })
-            .await,
+            found(&store, |search| (search.limit, search.before) = (1, Some(3))).await,
             [2]
         );
-        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(found(&store, |search| search.who = text("anna@")).await, [1]);
+        assert_eq!(found(&store, |search| search.scope = text("shop")).await, [2, 1]);
+        assert_eq!(found(&store, |search| search.scope = text("sho")).await, NONE);
         assert_eq!(
-            found(AuditSearch {
-                who: text("anna@"),
-                ..all()
-            })
-            .await,
-            [1]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                scope: text("shop"),
-                ..all()
-            })
-            .await,
-            [2, 1]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                route: text("put /v1/proj"),
-                ..all()
-            })
-            .await,
+            found(&store, |search| search.route = text("put /v1/proj")).await,
             [3, 2, 1]
         );
-        assert_eq!(
-            found(AuditSearch {
-                text: text("100%_OF"),
-                ..all()
-            })
-            .await,
-            [3, 2, 1]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                text: text("100_x"),
-                ..all()
-            })
-            .await,
-            [] as [i64; 0]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                since_ms: Some(11),
-                ..all()
-            })
-            .await,
-            [3, 2]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                until_ms: Some(11),
-                ..all()
-            })
-            .await,
-            [1]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                within: Some(vec![project.id.to_string()]),
-                ..all()
-            })
-            .await,
-            [2, 1]
-        );
-        assert_eq!(
-            found(AuditSearch {
-                within: Some(Vec::new()),
-                ..all()
-            })
-            .await,
-            [] as [i64; 0]
-        );
+        assert_eq!(found(&store, |search| search.text = text("100%_OF")).await, [3, 2, 1]);
+        assert_eq!(found(&store, |search| search.text = text("100_x")).await, NONE);
+        assert_eq!(found(&store, |search| search.since_ms = Some(11)).await, [3, 2]);
+        assert_eq!(found(&store, |search| search.until_ms = Some(11)).await, [1]);
+        let own = Some(vec![project.id.to_string()]);
+        assert_eq!(found(&store, |search| search.within = own).await, [2, 1]);
+        assert_eq!(found(&store, |search| search.within = Some(Vec::new())).await, NONE);
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn what_was_done_is_never_changed_and_not_removed_before_its_time() {
+    on_each_database(|database| async move {
+        let store = database.store.clone();
+        three(&store).await;
         let mut connection = look(&database).await;
         for statement in [
             "UPDATE audit_entries SET who = 'nobody'",
             "UPDATE audit_entries SET status = 500 WHERE sequence = 1",
             "DELETE FROM audit_entries WHERE sequence = 2",
         ] {
-            assert!(
-                sqlx::raw_sql(statement).execute(&mut connection).await.is_err(),
-                "{statement}"
-            );
+            let done = sqlx::raw_sql(statement).execute(&mut connection).await;
+            assert!(done.is_err(), "{statement}");
         }
-        assert!(store.audit_prune(now_ms + 1).await.is_err(), "not before its time");
-        assert_eq!(found(all()).await, [3, 2, 1]);
+        assert!(store.audit_prune(now_ms() + 1).await.is_err(), "not before its time");
+        assert_eq!(found(&store, |_| {}).await, [3, 2, 1]);
         store.audit_prune(11).await.unwrap();
-        assert_eq!(found(all()).await, [3, 2]);
-        assert_eq!(
-            store.audit_insert(&entry("ben", "weir", place, now_ms)).await.unwrap(),
-            4
-        );
+        assert_eq!(found(&store, |_| {}).await, [3, 2]);
+        let next = entry("ben", "weir", AuditPlace::default(), 10);
+        assert_eq!(store.audit_insert(&next).await.unwrap(), 4);
     })
     .await;
 }

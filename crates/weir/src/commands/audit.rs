@@ -53,7 +53,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         ("scope", &args.scope),
         ("text", &args.text),
     ];
-    let given = wanted.iter().filter_map(|(name, value)| Some((*name, (*value).clone()?)));
+    let given = wanted
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value).clone()?)));
     let mut query: Vec<(&str, String)> = given.collect();
     if let Some(file) = &args.export {
         let format = match file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {

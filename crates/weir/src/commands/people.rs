@@ -111,7 +111,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
         Verb::Reset { email, second_factor } => reset(&client, session, &email, second_factor).await,
         Verb::Remove { email } => {
             client.delete_quietly(&person_path(&email, "")).await?;
-            done(session, &format!("{email} is gone, with all roles; the audit log keeps the name"))
+            done(
+                session,
+                &format!("{email} is gone, with all roles; the audit log keeps the name"),
+            )
         }
     }
 }
@@ -129,7 +132,11 @@ async fn list(client: &Client, session: &Session) -> Result<()> {
     ui.result(&people, || {
         let rows: Vec<Vec<Cell>> = people.iter().map(row).collect();
         let headers = ["EMAIL", "NAME", "ROLES", "SECOND FACTOR", "LAST SEEN", "STATE"];
-        ui.table(&headers, &rows, "nobody is here yet; weir people invite EMAIL --scope SCOPE")
+        ui.table(
+            &headers,
+            &rows,
+            "nobody is here yet; weir people invite EMAIL --scope SCOPE",
+        )
     })
 }
 
@@ -149,7 +156,10 @@ pub(crate) fn grants_text(grants: &[RoleGrant]) -> String {
     if grants.is_empty() {
         return "none".to_owned();
     }
-    let words: Vec<String> = grants.iter().map(|grant| format!("{} of {}", grant.role, grant.scope)).collect();
+    let words: Vec<String> = grants
+        .iter()
+        .map(|grant| format!("{} of {}", grant.role, grant.scope))
+        .collect();
     words.join(", ")
 }
 
@@ -163,7 +173,11 @@ async fn invite(client: &Client, session: &Session, request: &CreateInvitation) 
             grants_text(&made.grants),
             made.expires
         ));
-        ui.data(&format!("{}{}", client.base(), made.link.as_deref().unwrap_or_default()))
+        ui.data(&format!(
+            "{}{}",
+            client.base(),
+            made.link.as_deref().unwrap_or_default()
+        ))
     })
 }
 
@@ -183,14 +197,20 @@ async fn invitations(client: &Client, session: &Session) -> Result<()> {
                 ]
             })
             .collect();
-        ui.table(&["INVITATION", "FOR", "ROLES", "BY", "UNTIL"], &rows, "no invitation is open")
+        ui.table(
+            &["INVITATION", "FOR", "ROLES", "BY", "UNTIL"],
+            &rows,
+            "no invitation is open",
+        )
     })
 }
 
 async fn set_role(client: &Client, session: &Session, email: &str, role: &str, scope: &str) -> Result<()> {
     let people: Vec<Person> = client.get("/v1/people").await?;
     let wanted = email.to_lowercase();
-    let found = people.into_iter().find(|person| person.email == wanted || person.id == email);
+    let found = people
+        .into_iter()
+        .find(|person| person.email == wanted || person.id == email);
     let person = found.ok_or_else(|| {
         Failure::not_found(format!("there is nobody with the address {email}"))
             .hint(format!("weir people invite {email} --role {role} --scope {scope}"))
@@ -203,7 +223,9 @@ async fn set_role(client: &Client, session: &Session, email: &str, role: &str, s
             scope: scope.to_owned(),
         });
     }
-    let changed: Person = client.put(&person_path(email, "/grants"), &SetGrants { grants }).await?;
+    let changed: Person = client
+        .put(&person_path(email, "/grants"), &SetGrants { grants })
+        .await?;
     session.ui.result(&changed, || {
         session
             .ui

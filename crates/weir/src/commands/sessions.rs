@@ -44,10 +44,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             })
         }
         Verb::Revoke { email, session: one } => {
-            let rest = one.as_ref().map_or_else(
-                || "/sessions".to_owned(),
-                |one| format!("/sessions/{}", segment(one)),
-            );
+            let rest = one
+                .as_ref()
+                .map_or_else(|| "/sessions".to_owned(), |one| format!("/sessions/{}", segment(one)));
             client.delete_quietly(&person_path(&email, &rest)).await?;
             ui.result(&serde_json::json!({ "revoked": one }), || {
                 ui.note(&match one {
