@@ -76,8 +76,8 @@ const MIGRATIONS: &[Migration] = &[
 /// What a migration needs besides in the words of one database: triggers are written in other words on each.
 fn in_words_of(database: Database, version: i64) -> Option<&'static str> {
     match (database, version) {
-        (Database::Sqlite, 12) => Some(include_str!("../migrations/0012_people.sqlite.sql")),
-        (Database::Postgres, 12) => Some(include_str!("../migrations/0012_people.postgres.sql")),
+        (Database::Sqlite, 12) => Some(include_str!("../migrations/sqlite/0012_people.sql")),
+        (Database::Postgres, 12) => Some(include_str!("../migrations/postgres/0012_people.sql")),
         _ => None,
     }
 }
