@@ -69,7 +69,8 @@ pub async fn busybox_image() -> Result<&'static str> {
         return Ok(IMAGE);
     }
     let script = format!(
-        "set -eu; dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT; mkdir -p \"$dir/bin\" \"$dir/tmp\" \"$dir/etc\"; \
+        "set -eu; command -v busybox >/dev/null || {{ echo 'install it first: apt-get install busybox-static' >&2; exit 1; }}; \
+         dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT; mkdir -p \"$dir/bin\" \"$dir/tmp\" \"$dir/etc\"; \
          cp \"$(command -v busybox)\" \"$dir/bin/busybox\"; \
          for name in sh echo cat sleep httpd ls mkdir env nc id true false; do ln -s busybox \"$dir/bin/$name\"; done; \
          echo root:x:0:0:root:/:/bin/sh >\"$dir/etc/passwd\"; \

@@ -11,6 +11,7 @@ pub mod leftovers;
 pub mod load;
 pub mod processes;
 pub mod repository;
+pub mod tls;
 pub mod wait;
 pub mod weir;
 

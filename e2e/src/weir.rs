@@ -1,6 +1,7 @@
 //! A running Weir: the real binary with a data folder and ports of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -27,8 +28,12 @@ pub struct Weir {
     pub data: PathBuf,
     /// Address of the ingress.
     pub http: SocketAddr,
+    /// The same for TLS, where it speaks it.
+    pub https: Option<SocketAddr>,
     /// Address of the API and the git remotes.
     pub control: SocketAddr,
+    /// Ports that its TCP services get.
+    pub tcp_ports: RangeInclusive<u16>,
     binary: PathBuf,
     log: PathBuf,
     child: Mutex<Option<Child>>,
@@ -113,11 +118,33 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Ten ports in a row, below those that the kernel gives to clients.
+fn free_ports() -> Result<RangeInclusive<u16>> {
+    for _ in 0..100 {
+        let first = 10_000 + fastrand::u16(..2_000) * 10;
+        let mut ports = first..=first + 9;
+        if ports.all(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+            return Ok(first..=first + 9);
+        }
+    }
+    anyhow::bail!("no ten ports in a row are free")
+}
+
 /// A port that nobody listens on now.
 fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
+}
+
+/// A new one, which nothing else has.
+fn data_folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!(
+        "{}{name}-{}-{:06x}",
+        leftovers::FOLDER_PREFIX,
+        std::process::id(),
+        fastrand::u32(..0x0100_0000)
+    ))
 }
 
 /// Collects the output of a command, and ends the command when it takes too long.
@@ -150,21 +177,27 @@ impl Weir {
 
     /// The same with this binary.
     pub async fn start_binary(name: &str, binary: PathBuf) -> Result<Self> {
-        let data = std::env::temp_dir().join(format!(
-            "{}{name}-{}-{:06x}",
-            leftovers::FOLDER_PREFIX,
-            std::process::id(),
-            fastrand::u32(..0x0100_0000)
-        ));
-        Self::start_in(data, binary).await
+        Self::start_in(data_folder(name), binary).await
     }
 
-    /// The same in this data folder.
+    /// The same, and it speaks TLS, too.
+    pub async fn start_with_tls(name: &str, binary: PathBuf) -> Result<Self> {
+        let https = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        Self::start_at(data_folder(name), binary, Some(https)).await
+    }
+
+    /// The same without TLS in this data folder.
     pub async fn start_in(data: PathBuf, binary: PathBuf) -> Result<Self> {
+        Self::start_at(data, binary, None).await
+    }
+
+    async fn start_at(data: PathBuf, binary: PathBuf, https: Option<SocketAddr>) -> Result<Self> {
         std::fs::create_dir_all(&data)?;
         let weir = Self {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            https,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            tcp_ports: free_ports()?,
             binary,
             log: data.with_extension("log"),
             data,
@@ -183,6 +216,15 @@ impl Weir {
             .arg("--data")
             .arg(&self.data)
             .args(["--http", &self.http.to_string(), "--control", &self.control.to_string()])
+            .args(
+                self.https
+                    .iter()
+                    .flat_map(|address| ["--https".to_owned(), address.to_string()]),
+            )
+            .args([
+                "--tcp-ports",
+                &format!("{}-{}", self.tcp_ports.start(), self.tcp_ports.end()),
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

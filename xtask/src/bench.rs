@@ -18,6 +18,9 @@ pub(crate) struct Figure {
     pub(crate) target: Option<f64>,
 }
 
+/// Key in what a measurement prints, name in the table, unit, and what it should be less than.
+pub(crate) type Known = (&'static str, &'static str, &'static str, Option<f64>);
+
 struct Options {
     apps: u32,
     first: First,
@@ -67,6 +70,39 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     })?;
     print(&figures);
     write(&figures, "")
+}
+
+/// Has cargo build and run a measurement of another room, and makes figures of the line of JSON that it
+/// prints last. `words` are those of cargo.
+pub(crate) fn measured_by(words: &[&str], known: &[Known]) -> Result<Vec<Figure>> {
+    let output = std::process::Command::new("cargo")
+        .args(words)
+        .current_dir(e2e::root())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("run cargo")?;
+    ensure!(output.status.success(), "`cargo {}` failed", words.join(" "));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().context("the measurement says nothing")?;
+    let answer: Value = serde_json::from_str(last).context("read what was measured")?;
+    let figure = |(key, name, unit, target): &Known| {
+        let value = answer[key].as_f64();
+        let value = value.with_context(|| format!("the measurement tells no `{key}`"))?;
+        Ok(Figure {
+            name,
+            value,
+            unit,
+            target: *target,
+        })
+    };
+    known.iter().map(figure).collect()
+}
+
+/// How many processes were running or waiting on average, over one minute, five and fifteen: where it is
+/// more than what is measured here needs, others were at work.
+pub(crate) fn load_of_machine() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// The binary to measure: `WEIR_E2E_BINARY`, or a release build made now.
@@ -258,21 +294,22 @@ fn median(times: &mut [f64]) -> f64 {
 }
 
 pub(crate) fn print(figures: &[Figure]) {
-    println!("\n{:<42} {:>10}  {:>10}", "", "measured", "target");
+    println!("\n{:<52} {:>10}  {:>12}", "", "measured", "target");
     for figure in figures {
         let target = figure
             .target
-            .map_or(String::new(), |target| format!("< {target} {}", figure.unit));
+            .map_or(String::new(), |target| format!("< {target:.2} {}", figure.unit));
         let verdict = match figure.target {
             Some(target) if figure.value < target => "met",
             Some(_) => "MISSED",
             None => "",
         };
         println!(
-            "{:<42} {:>6.2} {:<3}  {target:>10}  {verdict}",
+            "{:<52} {:>6.2} {:<3}  {target:>12}  {verdict}",
             figure.name, figure.value, figure.unit
         );
     }
+    println!("load of the machine: {}", load_of_machine());
 }
 
 /// Into `bench/results/DATE{suffix}.json`.
@@ -309,6 +346,7 @@ pub(crate) fn write_document(mut document: Value, suffix: &str) -> Result<()> {
     document["machine"] = json!({
         "cpu": model,
         "cores": std::thread::available_parallelism().map(std::num::NonZero::get).unwrap_or(0),
+        "load": load_of_machine(),
         "docker": say("docker", &["version", "--format", "{{.Server.Version}}"]),
     });
     let folder = root.join("bench/results");

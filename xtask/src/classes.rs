@@ -2,15 +2,11 @@
 //! measuring is in `crates/ingress/examples/class_bench.rs`; here it is started and its figures
 //! become a table and `bench/results/DATE-classes.json`.
 
-use std::process::{Command, Stdio};
+use anyhow::{Result, ensure};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use crate::bench::{self, Known};
 
-use crate::bench::{self, Figure};
-
-/// Key in the answer, name in the table, unit, and what it should be less than.
-const FIGURES: [(&str, &str, &str, Option<f64>); 13] = [
+const FIGURES: [Known; 13] = [
     ("alone_p50_ms", "light requests alone, median", "ms", None),
     ("alone_p99_ms", "light requests alone, 99 of 100", "ms", None),
     ("with_p50_ms", "beside a full class of heavy ones, median", "ms", None),
@@ -47,50 +43,32 @@ const FIGURES: [(&str, &str, &str, Option<f64>); 13] = [
 ];
 
 /// Builds, measures for about a minute and a half, prints and writes. `--debug` measures what an
-/// ordinary build does, and writes nothing.
+/// ordinary build does, `--quick` takes a quarter of a minute; both write nothing.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let debug = match arguments {
-        [] => false,
-        ["--debug"] => true,
-        other => bail!("unknown option: {}; there is --debug", other.join(" ")),
-    };
-    let mut cargo = Command::new("cargo");
-    cargo.args([
+    let mut words = vec![
         "run",
         "--quiet",
         "--package",
         "weir-ingress",
         "--example",
         "class_bench",
-    ]);
-    if !debug {
-        cargo.arg("--release");
+    ];
+    for argument in arguments {
+        ensure!(
+            ["--debug", "--quick"].contains(argument),
+            "unknown option {argument}; there are --debug and --quick"
+        );
     }
-    let output = cargo
-        .current_dir(e2e::root())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("run cargo run")?;
-    ensure!(output.status.success(), "the measurement failed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().context("the measurement says nothing")?;
-    let answer: Value = serde_json::from_str(last).context("read what was measured")?;
-    let figures = FIGURES
-        .iter()
-        .map(|(key, name, unit, target)| {
-            let value = answer[key].as_f64().with_context(|| format!("no `{key}`"))?;
-            Ok(Figure {
-                name,
-                value,
-                unit,
-                target: *target,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    if !arguments.contains(&"--debug") {
+        words.push("--release");
+    }
+    if arguments.contains(&"--quick") {
+        words.extend(["--", "--quick"]);
+    }
+    let figures = bench::measured_by(&words, &FIGURES)?;
     bench::print(&figures);
-    if debug {
-        Ok(())
-    } else {
-        bench::write(&figures, "-classes")
+    match arguments {
+        [] => bench::write(&figures, "-classes"),
+        _ => Ok(()),
     }
 }

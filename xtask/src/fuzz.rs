@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     {
         bail!("there is no target {name}; there is: {}", targets.join(", "));
     }
+    check_tools()?;
     let mut failed = Vec::new();
     for target in targets.iter().filter(|target| only.is_none_or(|name| name == *target)) {
         println!("\n=== {target}: {seconds} s");
@@ -38,9 +39,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             ])
             .current_dir(&folder)
             .status()
-            .context(
-                "cannot run cargo; the targets need `rustup toolchain install nightly` and `cargo install cargo-fuzz`",
-            )?;
+            .context("cannot run cargo")?;
         if !status.success() {
             failed.push(target.as_str());
         }
@@ -50,6 +49,25 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             "found something, or could not be built: {}; what was found lies in fuzz/artifacts",
             failed.join(", ")
         );
+    }
+    Ok(())
+}
+
+/// Says what is missing before anything is built.
+fn check_tools() -> Result<()> {
+    let answers = |arguments: &[&str]| {
+        Command::new("cargo")
+            .args(arguments)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !answers(&["+nightly", "--version"]) {
+        bail!(
+            "the targets need a nightly compiler, for its sanitizers; next: rustup toolchain install nightly --profile minimal"
+        );
+    }
+    if !answers(&["fuzz", "--version"]) {
+        bail!("the targets are run by cargo-fuzz, which is not there; next: cargo install cargo-fuzz --locked");
     }
     Ok(())
 }

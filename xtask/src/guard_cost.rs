@@ -2,15 +2,11 @@
 //! process. The measuring is in `crates/ingress/benches/guard_cost.rs`; here it is started and
 //! its figures become a table and `bench/results/DATE-guard-cost.json`.
 
-use std::process::{Command, Stdio};
+use anyhow::Result;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use crate::bench::{self, Known};
 
-use crate::bench::{self, Figure};
-
-/// Key in the bench's answer, name in the table, unit, and what it should be less than.
-const FIGURES: [(&str, &str, &str, Option<f64>); 10] = [
+const FIGURES: [Known; 10] = [
     ("bare_per_core", "requests/s of one core, bare", "", None),
     ("with_per_core", "requests/s of one core, paid and guarded", "", None),
     ("lost_per_core_percent", "throughput of one core lost", "%", Some(3.0)),
@@ -25,28 +21,8 @@ const FIGURES: [(&str, &str, &str, Option<f64>); 10] = [
 
 /// Builds, measures for less than a minute, prints and writes.
 pub(crate) fn run() -> Result<()> {
-    let output = Command::new("cargo")
-        .args(["bench", "--quiet", "--package", "weir-ingress", "--bench", "guard_cost"])
-        .current_dir(e2e::root())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("run cargo bench")?;
-    ensure!(output.status.success(), "the measurement failed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().context("the measurement says nothing")?;
-    let answer: Value = serde_json::from_str(last).context("read what was measured")?;
-    let figures = FIGURES
-        .iter()
-        .map(|(key, name, unit, target)| {
-            let value = answer[key].as_f64().with_context(|| format!("no `{key}`"))?;
-            Ok(Figure {
-                name,
-                value,
-                unit,
-                target: *target,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let words = ["bench", "--quiet", "--package", "weir-ingress", "--bench", "guard_cost"];
+    let figures = bench::measured_by(&words, &FIGURES)?;
     bench::print(&figures);
     bench::write(&figures, "-guard-cost")
 }

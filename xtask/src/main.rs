@@ -11,6 +11,7 @@ mod milkie_way;
 mod openapi;
 mod tidy;
 mod wake;
+mod zero_loss;
 
 use std::process::ExitCode;
 
@@ -24,10 +25,14 @@ const USAGE: &str = "Usage: cargo xtask <command>
   bench deploy      measure pushes, rollback, memory and CPU of a release build of its own Weir
                     (--apps N idle apps, 20 unless told; --no-first leaves out the first push
                     on a machine without stacks)
-  bench ingress     the same work through Weir's node, nginx, HAProxy, Envoy and Caddy, in turns: 20
-                    minutes on two quiet cores (--quick 2 minutes; --only SHAPE one of them)
+  bench ingress     the same work through Weir's node, nginx, HAProxy, Envoy and Caddy, in turns: 15
+                    minutes on two quiet cores (--quick 4 minutes; --only SHAPE one of them)
   bench classes     light requests while heavy ones fill their class, beside alone and without
-                    classes, in one run, in turns (--debug for an ordinary build)
+                    classes, in one run, in turns (--debug for an ordinary build; --quick for a look)
+  bench zero-loss   a client that forgives nothing, while releases, instances and Weir itself are
+                    changed; then the same with nginx and HAProxy, which are reloaded: half an hour
+                    (--quick 5 minutes; --only weir|nginx|haproxy; --rate N requests/s, 1,000
+                    unless told; --debug for an ordinary build)
   bench wake        the first byte of a frozen and of a stopped app, beside one that runs and the
                     engine's own limits (--rounds N wakes of each, 100 unless told)
   bench guard-cost  measure what paying and guarding cost the proxy, in one run, in turns
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         ["bench", "ingress", rest @ ..] => ingress_bench::run(rest),
         ["bench", "classes", rest @ ..] => classes::run(rest),
         ["bench", "wake", rest @ ..] => wake::run(rest),
+        ["bench", "zero-loss", rest @ ..] => zero_loss::run(rest),
         ["bench", "guard-cost"] => guard_cost::run(),
         ["bench", "milkie-way"] => milkie_way::run(),
         ["bench", "traces"] => {

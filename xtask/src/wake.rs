@@ -1,10 +1,12 @@
 //! `cargo xtask bench wake [--rounds N]`: how long the first byte takes from an instance that is
-//! frozen and from one that is stopped, beside one that runs, and beside what the engine itself
-//! takes for an unpause and for a start of the same image. One run, on a Weir of its own.
+//! frozen and from one that is stopped, beside one that runs, and beside the limits of the machine:
+//! the kernel's freezer written by hand, the engine's own unpause, the engine's own start, each with one
+//! request straight to a container. One run, on a Weir of its own.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -37,103 +39,211 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     write(&figures, "-wake")
 }
 
+/// Milliseconds from the request, or from the order that wakes, to the first byte.
+#[derive(Default)]
+struct Times {
+    running: Vec<f64>,
+    frozen: Vec<f64>,
+    stopped: Vec<f64>,
+    thawed: Vec<f64>,
+    unpaused: Vec<f64>,
+    started: Vec<f64>,
+}
+
 async fn measure(weir: &Weir, rounds: usize) -> Result<Vec<Figure>> {
+    let sleep_by = |how: &str| format!("[process.web.scaling]\nidle = \"{how}\"\nidle_after = \"1s\"\n");
     let runs = app(weir, "runs", "").await?;
-    let naps = app(
-        weir,
-        "naps",
-        "[process.web.scaling]\nidle = \"freeze\"\nidle_after = \"1s\"\n",
-    )
-    .await?;
-    let sleeps = app(
-        weir,
-        "sleeps",
-        "[process.web.scaling]\nidle = \"stop\"\nidle_after = \"1s\"\n",
-    )
-    .await?;
-    let mut figures = Vec::new();
-    let mut running = Vec::new();
-    for _ in 0..rounds {
-        running.push(first_byte(weir.http, &runs.host())?);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let naps = app(weir, "naps", &sleep_by("freeze")).await?;
+    let sleeps = app(weir, "sleeps", &sleep_by("stop")).await?;
+    let mut container = Container::create().await?;
+    let mut times = Times::default();
+    let measured = async {
+        for _ in 0..rounds {
+            until(weir, "naps", |web| web["instances"][0]["state"] == "asleep").await?;
+            until(weir, "sleeps", |web| {
+                web["wanted"] == 0 && web["instances"].as_array().is_none_or(Vec::is_empty)
+            })
+            .await?;
+            // Now all is quiet: the container first, and the app that is started last, because they keep
+            // the engine at work for a while.
+            container.round(&mut times).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            times.running.push(first_byte(weir.http, &runs.host())?);
+            times.frozen.push(first_byte(weir.http, &naps.host())?);
+            times.stopped.push(first_byte(weir.http, &sleeps.host())?);
+        }
+        anyhow::Ok(())
     }
-    let running = add(&mut figures, ["running p50", "running p99"], running, [None, None]);
-    let mut frozen = Vec::new();
-    for _ in 0..rounds {
-        until(weir, "naps", |web| web["instances"][0]["state"] == "asleep").await?;
-        frozen.push(first_byte(weir.http, &naps.host())?);
-    }
-    // Over one that runs: at most 2 ms in the median, and 10 ms for the slowest hundredth.
-    let targets = [Some(running[0] + 2.0), Some(running[1] + 10.0)];
-    add(&mut figures, ["frozen p50", "frozen p99"], frozen, targets);
-    let mut stopped = Vec::new();
-    for _ in 0..rounds {
-        until(weir, "sleeps", |web| {
-            web["wanted"] == 0 && web["instances"].as_array().is_none_or(Vec::is_empty)
-        })
-        .await?;
-        stopped.push(first_byte(weir.http, &sleeps.host())?);
-    }
-    add(&mut figures, ["stopped p50", "stopped p99"], stopped, [None, None]);
-    engine(&mut figures, rounds).await?;
+    .await;
+    docker::docker(&["rm", "--force", &container.id]).await?;
+    measured?;
     for repository in [runs, naps, sleeps] {
         repository.destroy().await?;
     }
-    Ok(figures)
+    Ok(figures(times))
 }
 
-/// The engine's own limit: a container of the same image, without Weir.
-async fn engine(figures: &mut Vec<Figure>, rounds: usize) -> Result<()> {
-    let image = docker::busybox_image().await?;
-    let create = ["create", "--label", "weir.bench=wake", image];
-    let serve = ["httpd", "-f", "-p", "8000", "-h", "/etc"];
-    let id = docker::docker(&[&create[..], &serve[..]].concat())
-        .await?
-        .trim()
-        .to_owned();
-    let measured = async {
-        let order = |order: &str| ask_engine(&format!("/containers/{id}/{order}"));
-        let (mut starts, mut unpauses) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let began = Instant::now();
-            order("start")?;
-            let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-            let asked = Instant::now();
-            let address = docker::docker(&["inspect", "--format", format, &id]).await?;
-            let asking = asked.elapsed();
-            let address: SocketAddr = format!("{}:8000", address.trim()).parse()?;
-            while first_byte(address, "bench").is_err() {
-                ensure!(began.elapsed() < PATIENCE, "the container does not answer");
-                std::thread::sleep(Duration::from_millis(2));
+fn figures(times: Times) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let no_target = [None; 2];
+    let names = ["running, p50", "running, p99"];
+    let running = add(&mut figures, names, times.running, no_target);
+    // Over one that runs: at most 2 ms in the median, and 10 ms for the slowest hundredth.
+    let targets = [Some(running[0] + 2.0), Some(running[1] + 10.0)];
+    add(&mut figures, ["frozen, p50", "frozen, p99"], times.frozen, targets);
+    let names = ["  limit: the freezer alone, p50", "  limit: the freezer alone, p99"];
+    add(&mut figures, names, times.thawed, no_target);
+    let names = [
+        "  limit: the engine's unpause, p50",
+        "  limit: the engine's unpause, p99",
+    ];
+    add(&mut figures, names, times.unpaused, no_target);
+    let at = figures.len();
+    let names = ["  limit: the engine's start, p50", "  limit: the engine's start, p99"];
+    let started = add(&mut figures, names, times.started, no_target);
+    // Over the engine's start, in which the app boots as well.
+    let limits = figures.split_off(at);
+    let targets = [Some(started[0] + 150.0), None];
+    add(&mut figures, ["stopped, p50", "stopped, p99"], times.stopped, targets);
+    figures.extend(limits);
+    figures
+}
+
+/// A container of the same image, without Weir.
+struct Container {
+    id: String,
+    /// It gets the same one at each start, unless others take it; asking each time would take longer than
+    /// the start.
+    address: SocketAddr,
+}
+
+impl Container {
+    async fn create() -> Result<Self> {
+        let image = docker::busybox_image().await?;
+        let run = ["run", "--detach", "--label", "weir.bench=wake", image];
+        let serve = ["httpd", "-f", "-p", "8000", "-h", "/etc"];
+        let id = docker::docker(&[&run[..], &serve[..]].concat()).await?;
+        let id = id.trim().to_owned();
+        let address = address_of(&id).await?;
+        let container = Self { id, address };
+        container.end().await?;
+        Ok(container)
+    }
+
+    /// Started, thawed by the freezer, unpaused; and ended.
+    async fn round(&mut self, times: &mut Times) -> Result<()> {
+        let ms = |began: Instant| began.elapsed().as_secs_f64() * 1_000.0;
+        let began = Instant::now();
+        self.order("start")?;
+        wait_for_container(self.address, Duration::from_secs(5));
+        let took = ms(began);
+        let address = address_of(&self.id).await?;
+        if address == self.address {
+            times.started.push(took);
+        }
+        self.address = address;
+        wait_for_container(address, PATIENCE);
+        let freezer = Freezer::of(&self.id).await?;
+        freezer.freeze()?;
+        let began = Instant::now();
+        freezer.thaw()?;
+        first_byte(address, "bench")?;
+        times.thawed.push(ms(began));
+        self.order("pause")?;
+        let began = Instant::now();
+        self.order("unpause")?;
+        first_byte(address, "bench")?;
+        times.unpaused.push(ms(began));
+        self.end().await
+    }
+
+    async fn end(&self) -> Result<()> {
+        self.order("kill")?;
+        e2e::until("the container ends", PATIENCE, || async {
+            let running = docker::docker(&["inspect", "--format", "{{.State.Running}}", &self.id]).await?;
+            Ok((running.trim() == "false").then_some(()))
+        })
+        .await
+    }
+
+    fn order(&self, order: &str) -> Result<()> {
+        ask_engine(&format!("/containers/{}/{order}", self.id))
+    }
+}
+
+async fn address_of(id: &str) -> Result<SocketAddr> {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = docker::docker(&["inspect", "--format", format, id]).await?;
+    let address = format!("{}:8000", address.trim());
+    address
+        .parse()
+        .with_context(|| format!("the container's address is {address}"))
+}
+
+/// Whoever does not answer in time has another address.
+fn wait_for_container(address: SocketAddr, patience: Duration) {
+    let began = Instant::now();
+    while first_byte(address, "bench").is_err() && began.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The file by which the kernel freezes a container.
+struct Freezer {
+    file: PathBuf,
+    /// What freezes and what thaws.
+    words: [&'static str; 2],
+    /// What says so, and with what.
+    state: (PathBuf, &'static str),
+}
+
+impl Freezer {
+    async fn of(id: &str) -> Result<Self> {
+        let pid = docker::docker(&["inspect", "--format", "{{.State.Pid}}", id]).await?;
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.trim()))?;
+        let root = Path::new("/sys/fs/cgroup");
+        for line in groups.lines() {
+            let Some((controllers, group)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
+                continue;
+            };
+            let group = group.trim_start_matches('/');
+            if controllers == "freezer" {
+                let file = root.join("freezer").join(group).join("freezer.state");
+                return Ok(Self {
+                    state: (file.clone(), "FROZEN"),
+                    file,
+                    words: ["FROZEN", "THAWED"],
+                });
             }
-            starts.push((began.elapsed() - asking).as_secs_f64() * 1_000.0);
-            order("pause")?;
-            let began = Instant::now();
-            order("unpause")?;
-            first_byte(address, "bench")?;
-            unpauses.push(began.elapsed().as_secs_f64() * 1_000.0);
-            order("kill")?;
-            let gone = Instant::now();
-            while docker::docker(&["inspect", "--format", "{{.State.Running}}", &id])
-                .await?
-                .trim()
-                == "true"
-            {
-                ensure!(gone.elapsed() < PATIENCE, "the container does not end");
+            let file = root.join(group).join("cgroup.freeze");
+            if controllers.is_empty() && file.exists() {
+                return Ok(Self {
+                    state: (file.with_file_name("cgroup.events"), "frozen 1"),
+                    file,
+                    words: ["1", "0"],
+                });
             }
         }
-        add(
-            figures,
-            ["engine unpause p50", "engine unpause p99"],
-            unpauses,
-            [None, None],
-        );
-        add(figures, ["engine start p50", "engine start p99"], starts, [None, None]);
+        bail!(
+            "the kernel's freezer of a container is not where it should be, below {}",
+            root.display()
+        )
+    }
+
+    fn freeze(&self) -> Result<()> {
+        std::fs::write(&self.file, self.words[0])?;
+        let began = Instant::now();
+        while !std::fs::read_to_string(&self.state.0)?.contains(self.state.1) {
+            ensure!(began.elapsed() < PATIENCE, "the container does not freeze");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     }
-    .await;
-    docker::docker(&["rm", "--force", &id]).await?;
-    measured
+
+    fn thaw(&self) -> Result<()> {
+        let thaw = std::fs::write(&self.file, self.words[1]);
+        thaw.with_context(|| format!("write {}; are you root?", self.file.display()))
+    }
 }
 
 async fn app<'a>(weir: &'a Weir, name: &str, scaling: &str) -> Result<Repository<'a>> {
@@ -196,7 +306,10 @@ fn add(
     targets: [Option<f64>; 2],
 ) -> [f64; 2] {
     times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    let at = |percent: usize| {
+        let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+        times.get(at).copied().unwrap_or(f64::NAN)
+    };
     let values = [at(50), at(99)];
     for ((name, value), target) in names.into_iter().zip(values).zip(targets) {
         figures.push(Figure {

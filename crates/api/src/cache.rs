@@ -11,6 +11,9 @@ pub struct CacheStatus {
     pub entries: u64,
     /// Bytes of memory that they take.
     pub bytes: u64,
+    /// Bytes on disk that they take.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Requests that were answered without asking the app.
     pub hits: u64,
     /// Requests whose answer was then kept.

@@ -26,6 +26,9 @@ pub struct PutDomains {
     /// Another host that everybody is sent to; empty: none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_to: Option<String>,
+    /// The TCP service that they lead to, by TLS at the https port; `""`: they answer HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
     /// Whether requests without TLS are sent to the same address with it; usually they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https_redirect: Option<bool>,
@@ -58,6 +61,9 @@ pub struct Domain {
     /// Another host that everybody is sent to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_to: Option<String>,
+    /// The TCP service that it leads to, by TLS at the https port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
     /// Whether requests without TLS are sent to the same address with it, once there is a
     /// certificate.
     #[serde(default)]

@@ -238,6 +238,28 @@ pub struct ProcessStatus {
     /// What goes on in the classes of its requests, the default one first; none if it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassStatus>,
+    /// The TCP services that it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<TcpServiceStatus>,
+}
+
+/// A service that speaks TCP, and where it is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TcpServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// The port of the machine at which it is reached, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// That port with a host name that leads to this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Who ends the TLS of those that come by name: `end` (Weir) or `passthrough` (the app).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// Names and port by which it is reached with TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 /// What goes on in one class of the requests to a process.

@@ -13,6 +13,10 @@ pub struct Protection {
     pub maintenance: Option<Maintenance>,
     /// What was not let through.
     pub refused: RefusedRequests,
+    /// The path of the link past the maintenance that was asked for with `bypass`, on every host of the
+    /// environment. It is told once; only its hash is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass_path: Option<String>,
 }
 
 /// Somebody with a password.
@@ -53,6 +57,9 @@ pub struct Maintenance {
     pub allow: Vec<String>,
     /// Whether visitors get a page of the owner's.
     pub own_page: bool,
+    /// Whether there is a secret link that lets a browser through.
+    #[serde(default)]
+    pub bypass: bool,
 }
 
 /// Closes an environment.
@@ -71,6 +78,10 @@ pub struct SetMaintenance {
     /// A page in HTML for visitors, at most 65536 bytes. It may neither load nor run anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
+    /// Makes a secret link that lets whoever opens it through until the end of the maintenance; one of
+    /// before holds no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bypass: bool,
 }
 
 /// Requests that were not let through since the nodes started, by the reason.

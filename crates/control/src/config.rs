@@ -1,6 +1,7 @@
 //! The configuration of control: parsed once by the binary, passed down, read nowhere else.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::certificates::Certificates;
@@ -40,6 +41,8 @@ pub struct Config {
     pub smtp: Option<Secret>,
     /// Makes records in DNS when a certificate needs them: `PROGRAM present|cleanup NAME VALUE`.
     pub dns_hook: Option<PathBuf>,
+    /// Ports of the machine that are given to services that speak TCP; none where there are none.
+    pub tcp_ports: Option<RangeInclusive<u16>>,
 }
 
 impl Config {
@@ -70,6 +73,12 @@ impl Config {
             Some(https) => format!("https://{host}:{}", https.port()),
             None => self.url_of(host),
         }
+    }
+
+    /// Address under which a TCP service is reached by the name of a host.
+    pub fn tls_url_of(&self, host: &str) -> String {
+        let port = self.https.map_or(443, |https| https.port());
+        format!("tls://{host}:{port}")
     }
 
     /// Address under which a host is reached by people, without TLS.

@@ -15,7 +15,7 @@ use weir_store::StoreError;
 use crate::canary;
 use crate::context::Context;
 use crate::hosts::{self, platform_host};
-use crate::{protecting, worst_case};
+use crate::{protecting, tcp, worst_case};
 
 /// How many deployments are looked through for the one to roll back to.
 const DEPLOYMENTS_LOOKED_AT: i64 = 200;
@@ -142,6 +142,7 @@ pub async fn deploy(
         source,
         created_ms: now_ms,
     };
+    tcp::claim(context, environment, &release).await?;
     if canary.is_some() {
         canary::ensure_possible(context, environment, Some(&release)).await?;
     }
@@ -163,6 +164,7 @@ async fn go_back_to(
     release: Release,
     deployment: Deployment,
 ) -> Result<(Release, Deployment), DeployError> {
+    tcp::claim(context, environment, &release).await?;
     context.store.deployment_insert(&deployment).await?;
     context.reconciler.wake(environment.id);
     Ok((release, deployment))
@@ -238,6 +240,7 @@ async fn name_apps(
             host: format!("{stem}-{app}{suffix}"),
             platform: true,
             redirect_to: None,
+            tcp: None,
             https: hosts::USUAL_HTTPS,
             created_ms: release.created_ms,
         };

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use weir_model::certificate::HttpsPolicy;
 use weir_model::project::Domain;
-use weir_model::{AppName, DomainId, EnvironmentName, ProjectName};
+use weir_model::{AppName, DomainId, EnvironmentName, ProjectName, TcpServiceName};
 
 use crate::api::ApiError;
 use crate::config::Config;
 use crate::context::Context;
 use crate::reconcile::Presence;
+use crate::tcp;
 use weir_model::project::{Environment, Project};
 
 /// Longest host name, in bytes (RFC 1035).
@@ -139,6 +140,13 @@ pub async fn put_domains(
     if let Some(app) = &app {
         ensure_app(context, environment, app).await?;
     }
+    let tcp = match request.tcp.as_deref() {
+        None | Some("") => None,
+        Some(service) => Some(TcpServiceName::new(service)?),
+    };
+    if let Some(service) = &tcp {
+        tcp::ensure_service(context, environment, app.as_ref(), service).await?;
+    }
     let redirect_to = match request.redirect_to.as_deref() {
         None | Some("") => None,
         Some(target) => Some(check_host(target)?),
@@ -163,7 +171,7 @@ pub async fn put_domains(
             environment,
             old,
             &host,
-            (app.clone(), redirect_to.clone(), request),
+            (app.clone(), redirect_to.clone(), tcp.clone(), request),
         );
         if domains.insert(host.clone(), domain).is_none() && old.is_none() {
             added.push(host);
@@ -247,7 +255,12 @@ fn changed(
     environment: &Environment,
     old: Option<&Domain>,
     host: &str,
-    (app, redirect_to, request): (Option<AppName>, Option<String>, &weir_api::PutDomains),
+    (app, redirect_to, tcp, request): (
+        Option<AppName>,
+        Option<String>,
+        Option<TcpServiceName>,
+        &weir_api::PutDomains,
+    ),
 ) -> Domain {
     let now_ms = context.clock.now_ms();
     let mut domain = old.cloned().unwrap_or_else(|| Domain {
@@ -257,6 +270,7 @@ fn changed(
         host: host.to_owned(),
         platform: false,
         redirect_to: None,
+        tcp: None,
         https: USUAL_HTTPS,
         created_ms: now_ms,
     });
@@ -265,6 +279,9 @@ fn changed(
     }
     if request.redirect_to.is_some() {
         domain.redirect_to = redirect_to;
+    }
+    if request.tcp.is_some() {
+        domain.tcp = tcp;
     }
     domain.https.redirect = request.https_redirect.unwrap_or(domain.https.redirect);
     domain.https.hsts_s = request.hsts_s.unwrap_or(domain.https.hsts_s);

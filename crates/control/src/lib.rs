@@ -35,6 +35,7 @@ pub mod secrets;
 pub mod serve;
 pub mod status;
 pub mod tasks;
+pub mod tcp;
 pub mod tokens;
 mod worst_case;
 

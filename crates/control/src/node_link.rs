@@ -2,13 +2,17 @@
 //! newest snapshot and waits; it tells what it serves by and what goes on; it asks for money and
 //! tells what it has spent. Either side may vanish for a while.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
 use serde::Deserialize;
 use weir_ledger::protocol::Exchange;
 use weir_model::access_log::AccessBatch;
@@ -16,6 +20,7 @@ use weir_model::route::NodeReport;
 
 use crate::context::Context;
 use crate::money::MoneyError;
+use crate::reconcile::RouteBatch;
 
 /// Longest wait of a node for a newer snapshot.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
@@ -28,7 +33,16 @@ struct After {
     after: u64,
 }
 
-/// `GET /node/snapshot?after=GENERATION`, `GET /node/certificates?after=VERSION`, `POST /node/report` and `POST /node/ledger`.
+#[derive(Debug, Deserialize)]
+struct AfterGeneration {
+    #[serde(default)]
+    after: u64,
+    /// Which run of control gave it out. Nodes of an earlier version do not say so, and get
+    /// everything.
+    epoch: Option<u64>,
+}
+
+/// `GET /node/snapshot?after=GENERATION&epoch=RUN`, `GET /node/certificates?after=VERSION`, `POST /node/report` and `POST /node/ledger`.
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/node/snapshot", get(snapshot))
@@ -40,18 +54,33 @@ pub fn router(context: Context) -> Router {
         .with_state(context)
 }
 
-async fn snapshot(State(context): State<Context>, Query(After { after }): Query<After>) -> Response {
+async fn snapshot(State(context): State<Context>, Query(asked): Query<AfterGeneration>) -> Response {
+    let AfterGeneration { after, epoch } = asked;
     let mut snapshots = context.reconciler.snapshots();
+    let is_ours = epoch.is_none_or(|epoch| epoch == context.reconciler.route_epoch());
     // Not equal instead of greater: a node whose snapshot comes from a control with a clock
     // that was ahead must get ours at once; it reports, and the numbers go on above its own.
-    let newer = snapshots.wait_for(|snapshot| snapshot.generation != 0 && snapshot.generation != after);
+    let newer = snapshots.wait_for(|newest| newest.generation != 0 && (newest.generation != after || !is_ours));
     let result = tokio::select! {
         waited = tokio::time::timeout(LONGEST_POLL, newer) => waited,
         () = context.stop.cancelled() => return StatusCode::NO_CONTENT.into_response(),
     };
-    match result {
-        Ok(Ok(snapshot)) => Json(&*snapshot).into_response(),
-        _ => StatusCode::NO_CONTENT.into_response(),
+    match (result.is_ok_and(|waited| waited.is_ok()), epoch) {
+        (true, Some(epoch)) => batch(context.reconciler.route_batch(epoch, after)),
+        (true, None) => Json(context.reconciler.snapshot()).into_response(),
+        (false, _) => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// A line of JSON for each environment; it is made as it is sent.
+fn batch(batch: RouteBatch) -> Response {
+    match batch.pieces() {
+        Ok(pieces) => {
+            let pieces = pieces.map(|piece| Ok::<_, Infallible>(Bytes::from(piece)));
+            let kind = (header::CONTENT_TYPE, "application/x-ndjson");
+            ([kind], Body::from_stream(stream::iter(pieces))).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

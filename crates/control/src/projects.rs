@@ -190,6 +190,7 @@ async fn new_domain(context: &Context, project: &Project, environment: &Environm
         host,
         platform: true,
         redirect_to: None,
+        tcp: None,
         https: hosts::USUAL_HTTPS,
         created_ms: now_ms,
     })

@@ -31,37 +31,69 @@ const OWN_ROUNDS: u32 = 2;
 /// Longest name, and longest password, in bytes.
 const NAME_BYTES: usize = 100;
 pub(crate) const PASSWORD_BYTES: usize = 512;
-/// Hashes that are remembered.
+/// Hashes that are remembered in all.
 const MOST_KNOWN: usize = 10_000;
 
-/// Hashes that were made, by fingerprint of what they are of.
+/// Hashes that were made.
 #[derive(Debug, Clone, Default)]
-pub struct Hashes(Arc<Mutex<HashMap<String, String>>>);
+pub struct Hashes(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    number: usize,
+    /// By fingerprint of what they are of.
+    environments: HashMap<EnvironmentId, HashMap<String, String>>,
+}
+
+impl Known {
+    /// Where there is no room, the environment that has most loses one, whichever: so nobody who has
+    /// few has to wait for them again.
+    fn insert(&mut self, environment: EnvironmentId, fingerprint: String, hash: String) {
+        let hashes = self.environments.entry(environment).or_default();
+        if hashes.contains_key(&fingerprint) {
+            return;
+        }
+        if self.number < MOST_KNOWN {
+            self.number += 1;
+        } else if let Some(fullest) = self.environments.values_mut().max_by_key(|hashes| hashes.len())
+            && let Some(one) = fullest.keys().next().cloned()
+        {
+            fullest.remove(&one);
+        }
+        self.environments
+            .entry(environment)
+            .or_default()
+            .insert(fingerprint, hash);
+        self.environments.retain(|_, hashes| !hashes.is_empty());
+    }
+}
 
 impl Hashes {
     /// The hash of a password, the same for the same password at the same place. Takes a while the
     /// first time.
-    fn of(&self, sealer: &Sealer, place: &str, name: &str, password: &str) -> Result<String, String> {
+    fn of(
+        &self,
+        sealer: &Sealer,
+        environment: EnvironmentId,
+        variable: &VariableName,
+        name: &str,
+        password: &str,
+    ) -> Result<String, String> {
+        let place = format!("{environment} {variable}");
         let fingerprint = sealer.fingerprint(&[b"password", place.as_bytes(), name.as_bytes(), password.as_bytes()]);
-        let known = |hashes: &Self| {
-            hashes
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&fingerprint)
-                .cloned()
+        let known = {
+            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let hashes = known.environments.get(&environment);
+            hashes.and_then(|hashes| hashes.get(&fingerprint).cloned())
         };
-        if let Some(hash) = known(self) {
+        if let Some(hash) = known {
             return Ok(hash);
         }
         // Nobody without the key of this Weir can tell the salt, and it is another for each password.
         let salt = sealer.fingerprint(&[b"salt", fingerprint.as_bytes()]);
         let hash = hash_with(password, &salt.as_bytes()[..32])?;
-        let mut hashes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if hashes.len() >= MOST_KNOWN {
-            hashes.clear();
-        }
-        hashes.insert(fingerprint, hash.clone());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(environment, fingerprint, hash.clone());
         Ok(hash)
     }
 }
@@ -174,9 +206,8 @@ fn users_of(
     let value = sealer
         .value_of(environment, variable)
         .map_err(|error| error.to_string())?;
-    let place = format!("{environment} {name}");
     users(value.expose(), |user, password| {
-        hashes.of(sealer, &place, user, password)
+        hashes.of(sealer, environment, name, user, password)
     })
     .map_err(|problem| format!("the secret {name}: {problem}"))
 }
@@ -371,16 +402,43 @@ mod tests {
     #[test]
     fn a_password_in_a_secret_has_the_same_hash_each_time_and_another_elsewhere() {
         let (sealer, hashes) = (Sealer::from_key([7; 32]), Hashes::default());
-        let first = hashes.of(&sealer, "here", "anna", "geheim").unwrap();
+        let (here, there) = (EnvironmentId::from_parts(1, 1), EnvironmentId::from_parts(1, 2));
+        let (secret, another) = (
+            VariableName::new("SECRET").unwrap(),
+            VariableName::new("ANOTHER").unwrap(),
+        );
+        let first = hashes.of(&sealer, here, &secret, "anna", "geheim").unwrap();
         assert!(
             first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && check_hash(&first).is_ok(),
             "{first}"
         );
-        assert_eq!(Hashes::default().of(&sealer, "here", "anna", "geheim").unwrap(), first);
-        for (place, name) in [("there", "anna"), ("here", "ben")] {
-            assert_ne!(hashes.of(&sealer, place, name, "geheim").unwrap(), first);
+        let again = Hashes::default().of(&sealer, here, &secret, "anna", "geheim");
+        assert_eq!(again.unwrap(), first);
+        for (environment, secret, name) in [
+            (there, &secret, "anna"),
+            (here, &another, "anna"),
+            (here, &secret, "ben"),
+        ] {
+            let other = hashes.of(&sealer, environment, secret, name, "geheim").unwrap();
+            assert_ne!(other, first);
         }
         let fresh = fresh_hash("geheim").unwrap();
         assert!(check_hash(&fresh).is_ok() && fresh != fresh_hash("geheim").unwrap());
+    }
+
+    #[test]
+    fn one_with_many_passwords_pushes_out_only_its_own() {
+        let mut known = Known::default();
+        let (few, many) = (EnvironmentId::from_parts(1, 1), EnvironmentId::from_parts(1, 2));
+        for number in 0..100 {
+            known.insert(few, number.to_string(), String::new());
+        }
+        for number in 0..2 * MOST_KNOWN {
+            known.insert(many, number.to_string(), String::new());
+        }
+        let of = |environment| known.environments[&environment].len();
+        assert_eq!((of(few), of(many), known.number), (100, MOST_KNOWN - 100, MOST_KNOWN));
+        let newest = (2 * MOST_KNOWN - 1).to_string();
+        assert!(known.environments[&many].contains_key(&newest));
     }
 }

@@ -1,6 +1,6 @@
 //! What runs, told from reality: the reconciler's last observation beside what is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use weir_api::{BackgroundWork, EnvironmentStatus, Instance, InstanceRange, ProcessStatus};
 use weir_engine::InstanceRole;
@@ -15,6 +15,7 @@ use crate::api::present;
 use crate::class_status;
 use crate::context::Context;
 use crate::reconcile::InstanceView;
+use crate::tcp;
 
 /// Lines shown of an instance that crashed.
 const LAST_LINES: usize = 20;
@@ -56,6 +57,11 @@ pub async fn of_environment(
     let scales = context.store.scale_list(environment.id).await?;
     let views = instances_of(context, environment);
     let class_loads = context.reconciler.class_loads(environment.id);
+    let domains = context.store.domain_list(environment.id).await?;
+    let mut services = match &release {
+        Some(release) => tcp::addresses(context, project, environment, release, &domains).await?,
+        None => BTreeMap::new(),
+    };
     let mut numbers = Numbers::default();
     let mut processes = Vec::new();
     for (app, release_app) in release.iter().flat_map(|release| &release.apps) {
@@ -70,6 +76,7 @@ pub async fn of_environment(
                     .instances
                     .push(instance(context, &mut numbers, environment, view).await?);
             }
+            status.tcp = services.remove(&(app.clone(), process.clone())).unwrap_or_default();
             status.classes = class_status::of_process(&release_app.spec, process, &class_loads);
             let serving = release.as_ref().map_or(0, |release| release.number);
             let ready = status.instances.iter().filter(|instance| {
@@ -90,7 +97,6 @@ pub async fn of_environment(
     // A canary may stay for days; what serves is as well as ever meanwhile.
     let deploying = deployments.iter().any(|deployment| !deployment.is_resting_canary());
     let (health, detail) = health_of(environment, &processes, deploying, newest.first());
-    let domains = context.store.domain_list(environment.id).await?;
     Ok(EnvironmentStatus {
         environment: present::environment(context, project, environment).await?,
         project: project.name.to_string(),
@@ -149,6 +155,7 @@ fn process_status(
         cpu_milli: spec.cpu_milli,
         instances: Vec::new(),
         classes: Vec::new(),
+        tcp: Vec::new(),
     }
 }
 
@@ -326,6 +333,7 @@ mod tests {
             cpu_milli: 0,
             instances: vec![instance],
             classes: Vec::new(),
+            tcp: Vec::new(),
         }
     }
 

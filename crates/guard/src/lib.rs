@@ -24,6 +24,7 @@ mod flow;
 mod lineage;
 mod matrix;
 mod repeats;
+mod residents;
 mod roots;
 mod seat;
 mod sentry;

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use weir_model::guard::{GuardRule, GuardTrip};
-use weir_model::route::RouteSnapshot;
 use weir_model::{EnvironmentId, InstanceId, UnixMillis};
 
 use crate::background;
@@ -17,6 +16,7 @@ use crate::descent::{Descent, RootId, scatter};
 use crate::flow::{Call, Flow, Judgement, TargetState, rule_limit};
 use crate::lineage::{Lineage, LineageKey, trace_id};
 use crate::repeats::ContentHash;
+use crate::residents::Residents;
 use crate::roots::{Charge, Found, Roots, background_root, has_budget};
 use crate::seat::{Boarding, Kind, Label, Maker, Parents, Place, Seat, Trail};
 use crate::target::{Counter, Target};
@@ -27,7 +27,7 @@ use crate::trips::{Finding, Outcome, Trips};
 /// pairs of services in circles, 64 trips; what was quiet for longest is forgotten first.
 #[derive(Debug, Clone)]
 pub struct Sentry {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What a sentry begins with.
@@ -47,23 +47,23 @@ pub(crate) struct Inner {
     unix_ms_at_zero: UnixMillis,
     lanes: Box<[Arc<Lane>]>,
     chance: AtomicU64,
-    targets: Mutex<HashMap<TargetName, Arc<Target>>>,
+    pub(crate) targets: Mutex<HashMap<TargetName, Arc<Target>>>,
     next_target: AtomicU32,
-    seats: Mutex<HashMap<InstanceId, Arc<Seat>>>,
-    /// Those of the newest snapshot, whether they have an address of their own or not.
-    residents: Mutex<Vec<Arc<Seat>>>,
-    addresses: ArcSwap<Addresses>,
+    pub(crate) seats: Mutex<HashMap<InstanceId, Arc<Seat>>>,
+    /// Those that are routed or paid for.
+    pub(crate) residents: Mutex<Residents>,
+    pub(crate) addresses: ArcSwap<Addresses>,
     descents: Arc<Descents>,
     flow: Mutex<Flow>,
     trips: Mutex<Trips>,
 }
 
 /// Instances by address. Nobody from outside chooses the keys, so that a quick hash is enough.
-type Addresses = HashMap<IpAddr, Arc<Seat>, BuildHasherDefault<AddressHasher>>;
+pub(crate) type Addresses = HashMap<IpAddr, Arc<Seat>, BuildHasherDefault<AddressHasher>>;
 
 /// Spreads the bytes of an address.
 #[derive(Debug, Default)]
-struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl Hasher for AddressHasher {
     fn finish(&self) -> u64 {
@@ -90,7 +90,7 @@ impl Hasher for AddressHasher {
 }
 
 /// The environment and `app.process`.
-type TargetName = (EnvironmentId, Box<str>);
+pub(crate) type TargetName = (EnvironmentId, Box<str>);
 
 /// What one shard has of its own, so that visitors' requests share nothing with other shards.
 #[derive(Debug)]
@@ -205,52 +205,6 @@ impl Sentry {
                 trips: Mutex::default(),
             }),
         }
-    }
-
-    /// Learns from a snapshot which instance has which address, and the rules. Call it before
-    /// routes are compiled from the snapshot. Rules of a target whose routes differ in them are
-    /// those of the last route.
-    pub fn update(&self, snapshot: &RouteSnapshot) {
-        let mut residents: Vec<(InstanceId, EnvironmentId, String, Option<IpAddr>)> = Vec::new();
-        for host in snapshot.hosts.values() {
-            for route in &host.routes {
-                self.target(host.environment, &route.target).set_rules(&route.guard);
-                let of_canary = route.canary.iter().flat_map(|canary| &canary.pool);
-                residents.extend(route.pool.iter().chain(of_canary).map(|backend| {
-                    (
-                        backend.instance,
-                        host.environment,
-                        route.target.clone(),
-                        Some(backend.address.ip()),
-                    )
-                }));
-            }
-        }
-        residents.extend(snapshot.metered.iter().map(|metered| {
-            let text = format!("{}.{}", metered.app, metered.process);
-            (metered.instance, metered.environment, text, metered.address)
-        }));
-        let (mut addresses, mut named) = (Addresses::default(), Vec::new());
-        let mut seats = lock(&self.inner.seats);
-        for (instance, environment, text, address) in residents {
-            let seat = seats
-                .entry(instance)
-                .or_insert_with(|| Arc::new(self.new_seat(instance, environment, &text)));
-            if seat.target.names.is_none() {
-                // Somebody asked for it before it was known.
-                *seat = Arc::new(self.new_seat(instance, environment, &text));
-            }
-            named.push(Arc::clone(seat));
-            // Instances that share this machine's own address cannot be told from visitors.
-            if let Some(address) = address.filter(|address| !is_own(address)) {
-                addresses.insert(address, Arc::clone(seat));
-            }
-        }
-        self.inner.addresses.store(Arc::new(addresses));
-        *lock(&self.inner.residents) = named;
-        drop_unused(&mut seats);
-        drop(seats);
-        drop_unused(&mut lock(&self.inner.targets));
     }
 
     /// The target `app.process`; the same for the same name while anybody keeps it.
@@ -494,7 +448,7 @@ impl Sentry {
         lock(&self.inner.trips).count()
     }
 
-    fn new_seat(&self, instance: InstanceId, environment: EnvironmentId, text: &str) -> Seat {
+    pub(crate) fn new_seat(&self, instance: InstanceId, environment: EnvironmentId, text: &str) -> Seat {
         Seat::new(instance, self.target(environment, text), self.inner.shards)
     }
 }
@@ -539,16 +493,12 @@ fn root_id(shard: usize, count: u64) -> RootId {
 }
 
 /// The addresses by which this machine calls itself. The loopback has others.
-fn is_own(address: &IpAddr) -> bool {
+pub(crate) fn is_own(address: &IpAddr) -> bool {
     address.is_unspecified() || [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(address)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn drop_unused<K, V>(map: &mut HashMap<K, Arc<V>>) {
-    map.retain(|_, value| Arc::strong_count(value) > 1);
 }
 
 impl Passage {
@@ -634,6 +584,7 @@ mod tests {
 
     use proptest::prelude::*;
     use weir_model::route::MeteredInstance;
+    use weir_model::route::RouteSnapshot;
     use weir_model::{AppName, ProcessName};
 
     use super::*;

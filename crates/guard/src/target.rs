@@ -1,5 +1,6 @@
 //! A process of an app, as the guard knows it: what is called, and by which rules.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use weir_model::guard::{BackgroundRule, GuardRules};
@@ -16,7 +17,8 @@ pub struct Target {
     /// None for a text that is not of that form; such a target has no rules.
     pub(crate) names: Option<(AppName, ProcessName)>,
     rules: SharedRules,
-    visitors: Box<[Counter]>,
+    /// Made when they count for the first time: there may be a hundred thousand targets.
+    visitors: Box<[OnceLock<Box<Counter>>]>,
 }
 
 /// Alone on its cache line, so that workers do not wait for each other's.
@@ -55,7 +57,7 @@ impl Target {
                 reproduction: AtomicBool::new(true),
                 background: AtomicU8::new(0),
             },
-            visitors: (0..shards.max(1)).map(|_| Counter::default()).collect(),
+            visitors: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
         };
         target.set_rules(&GuardRules::default());
         target
@@ -91,6 +93,7 @@ impl Target {
 
     pub(crate) fn count_visitor(&self, shard: usize) {
         self.visitors[shard % self.visitors.len()]
+            .get_or_init(Box::default)
             .0
             .fetch_add(1, Ordering::Relaxed);
     }
@@ -99,6 +102,7 @@ impl Target {
     pub(crate) fn visitors(&self) -> u64 {
         self.visitors
             .iter()
+            .filter_map(OnceLock::get)
             .map(|counter| counter.0.load(Ordering::Relaxed))
             .sum()
     }

@@ -26,8 +26,9 @@ use weir_model::certificate::HttpsPolicy;
 use weir_model::route::{Backend, HostRoutes, Route, RouteClass, RouteSnapshot, RouteState};
 use weir_model::{EnvironmentId, InstanceId};
 
-/// Rounds of each kind.
+/// Rounds of each kind; with `--quick`, for a look.
 const ROUNDS: usize = 5;
+const QUICK_ROUNDS: usize = 1;
 const ROUND: Duration = Duration::from_secs(4);
 /// Pause between two light requests.
 const PACE: Duration = Duration::from_millis(4);
@@ -76,7 +77,8 @@ async fn measure() -> serde_json::Value {
     let plain = start_node(&folder.path().join("plain"), &snapshot(app, false), &stop).await;
     let kinds = [Kind::Alone, Kind::WithClasses, Kind::WithoutClasses];
     let mut measured: [Measured; 3] = Default::default();
-    for _ in 0..ROUNDS {
+    let quick = std::env::args().any(|word| word == "--quick");
+    for _ in 0..if quick { QUICK_ROUNDS } else { ROUNDS } {
         for (kind, sum) in kinds.into_iter().zip(&mut measured) {
             let node = if kind == Kind::WithoutClasses { plain } else { classed };
             round(node, kind, sum).await;

@@ -1,9 +1,11 @@
 //! What was served, counted apart from what was paid: control's audit compares the two. Whatever
 //! goes to an instance or to a client passes here, whether or not anybody has paid for it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use weir_model::EnvironmentId;
 use weir_model::route::AccessCounts;
 
 /// So many bytes of one answer are counted at once. Payment counts in blocks of the same size, so
@@ -13,7 +15,27 @@ const COUNTED_BYTES: u64 = 64 * 1024;
 /// The counts of one environment since the node started.
 #[derive(Debug)]
 pub(crate) struct Access {
-    workers: Box<[Cell]>,
+    /// Made when they count for the first time: there may be a hundred thousand environments.
+    workers: Box<[OnceLock<Box<Cell>>]>,
+    /// Whose they are, and where to say that there are any.
+    owner: Option<(EnvironmentId, Arc<Used>)>,
+}
+
+/// Environments of which anything was counted: of the others there is nothing to report, and they may
+/// be many.
+#[derive(Debug, Default)]
+pub(crate) struct Used(Mutex<BTreeSet<EnvironmentId>>);
+
+impl Used {
+    fn note(&self, environment: EnvironmentId) {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(environment);
+    }
+
+    pub(crate) fn all(&self) -> Vec<EnvironmentId> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        used.iter().copied().collect()
+    }
 }
 
 /// Those of one worker, in cache lines of their own.
@@ -29,14 +51,24 @@ struct Cell {
 impl Access {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
-            workers: (0..workers.max(1)).map(|_| Cell::default()).collect(),
+            workers: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+            owner: None,
+        }
+    }
+
+    /// One that says so when it counts for the first time.
+    pub(crate) fn of(environment: EnvironmentId, workers: usize, used: &Arc<Used>) -> Self {
+        Self {
+            owner: Some((environment, Arc::clone(used))),
+            ..Self::new(workers)
         }
     }
 
     /// Sums over all workers. What has ended is read first, so that nothing that goes on is missed.
     pub(crate) fn counts(&self) -> AccessCounts {
         let sum = |of: fn(&Cell) -> &AtomicU64| -> u64 {
-            self.workers.iter().map(|cell| of(cell).load(Ordering::Acquire)).sum()
+            let cells = self.workers.iter().filter_map(OnceLock::get);
+            cells.map(|cell| of(cell).load(Ordering::Acquire)).sum()
         };
         let ended = sum(|cell| &cell.ended);
         let requests = sum(|cell| &cell.requests);
@@ -49,7 +81,12 @@ impl Access {
     }
 
     fn cell(&self, worker: usize) -> &Cell {
-        &self.workers[worker % self.workers.len()]
+        self.workers[worker % self.workers.len()].get_or_init(|| {
+            if let Some((environment, used)) = &self.owner {
+                used.note(*environment);
+            }
+            Box::default()
+        })
     }
 }
 

@@ -2,11 +2,13 @@
 //! a bounded queue, in batches to control, which keeps it.
 //!
 //! No request ever waits for it. Where control is away or slow the queue fills up; what does not
-//! fit is counted by app and told with the next batch.
+//! fit is counted by app and told with the next batch. An environment may have as much in the queue
+//! as there is still free, so that one that writes a lot leaves room for all others: those that want
+//! more than there is come to the same share.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,11 +26,14 @@ use crate::node::Shared;
 use crate::serve::Origin;
 use crate::trace::Trace;
 
-/// Entries that may wait for control; each has some hundred bytes, and 8 KiB at most.
-const QUEUE: usize = 8_192;
-/// Entries of one batch.
-const BATCH: usize = 500;
-/// So long after a first entry it is waited for more.
+/// Bytes of memory of entries that may wait for control; each has some hundred, and 8 KiB at most.
+const QUEUE_BYTES: usize = 32 << 20;
+/// Of an entry without what its client says.
+const ENTRY_BYTES: usize = 700;
+/// Entries of one batch, and bytes of what is in them.
+const BATCH: usize = 1_000;
+const BATCH_BYTES: usize = 2 << 20;
+/// So long after a first entry it is waited for more, unless there is a batch already.
 const GATHER: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -44,18 +49,29 @@ const METHOD_BYTES: usize = 32;
 /// The node's end of the access logs.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    queue: mpsc::Sender<Box<Record>>,
-    sources: Mutex<HashMap<(EnvironmentId, AppName), Arc<Source>>>,
+    queue: mpsc::UnboundedSender<Box<Record>>,
+    /// Bytes in the queue.
+    queued: Arc<AtomicUsize>,
+    sources: Mutex<Sources>,
     /// Taken for as long as somebody sends.
     outbox: tokio::sync::Mutex<Outbox>,
     dropped: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Sources {
+    apps: HashMap<(EnvironmentId, AppName), Arc<Source>>,
+    /// Bytes in the queue of each environment.
+    queued: HashMap<EnvironmentId, Arc<AtomicUsize>>,
+}
+
 #[derive(Debug)]
 struct Outbox {
-    queue: mpsc::Receiver<Box<Record>>,
+    queue: mpsc::UnboundedReceiver<Box<Record>>,
     /// Not taken by control yet.
     batch: AccessBatch,
+    /// Bytes of what is in it.
+    bytes: usize,
 }
 
 /// One app whose requests are logged.
@@ -63,7 +79,10 @@ struct Outbox {
 pub(crate) struct Source {
     environment: EnvironmentId,
     app: AppName,
-    queue: mpsc::Sender<Box<Record>>,
+    queue: mpsc::UnboundedSender<Box<Record>>,
+    /// Bytes in the queue: of all, and of the environment.
+    in_all: Arc<AtomicUsize>,
+    of_environment: Arc<AtomicUsize>,
     /// Left out and not told yet.
     dropped: AtomicU64,
 }
@@ -81,17 +100,20 @@ pub(crate) struct Logged {
 pub(crate) struct Record {
     source: Arc<Source>,
     entry: AccessEntry,
+    bytes: usize,
 }
 
 impl AccessLog {
     pub(crate) fn new() -> Self {
-        let (sender, queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::unbounded_channel();
         Self {
             queue: sender,
+            queued: Arc::default(),
             sources: Mutex::default(),
             outbox: tokio::sync::Mutex::new(Outbox {
                 queue,
                 batch: AccessBatch::default(),
+                bytes: 0,
             }),
             dropped: AtomicU64::new(0),
         }
@@ -105,15 +127,18 @@ impl AccessLog {
         let (app, process) = target.split_once('.')?;
         let app = AppName::new(app).ok()?;
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let Sources { apps, queued } = &mut *sources;
         let fresh = || {
             Arc::new(Source {
                 environment,
                 app: app.clone(),
                 queue: self.queue.clone(),
+                in_all: Arc::clone(&self.queued),
+                of_environment: Arc::clone(queued.entry(environment).or_default()),
                 dropped: AtomicU64::new(0),
             })
         };
-        let source = sources.entry((environment, app.clone())).or_insert_with(fresh);
+        let source = apps.entry((environment, app.clone())).or_insert_with(fresh);
         Some(Logged {
             source: Arc::clone(source),
             process: process.into(),
@@ -130,7 +155,7 @@ impl AccessLog {
     fn take_dropped(&self) -> Vec<(EnvironmentId, AppName, u64)> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
-        sources.retain(|(environment, app), source| {
+        sources.apps.retain(|(environment, app), source| {
             let dropped = source.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 self.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -138,6 +163,7 @@ impl AccessLog {
             }
             Arc::strong_count(source) > 1
         });
+        sources.queued.retain(|_, queued| Arc::strong_count(queued) > 1);
         told
     }
 }
@@ -182,8 +208,12 @@ impl Record {
             first_byte_us: None,
             duration_us: 0,
         };
+        let asked = &entry.request;
+        let words =
+            [&asked.query, &asked.user_agent, &asked.referer].map(|words| words.as_ref().map_or(0, String::len));
         Self {
             source: Arc::clone(&logged.source),
+            bytes: ENTRY_BYTES + asked.path.len() + words.iter().sum::<usize>(),
             entry,
         }
     }
@@ -206,28 +236,47 @@ impl Record {
         self.entry.first_byte_us = outcome.first_byte_us;
         self.entry.duration_us = outcome.duration_us;
         let source = Arc::clone(&self.source);
-        if source.queue.try_send(self).is_err() {
+        if !source.has_room(self.bytes) || source.queue.send(self).is_err() {
             source.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
+impl Source {
+    /// Takes room in the queue, if the environment has no more there already than is free.
+    fn has_room(&self, bytes: usize) -> bool {
+        let free = QUEUE_BYTES.saturating_sub(self.in_all.load(Ordering::Relaxed));
+        // Others may look at the same moment; one more for each worker does no harm.
+        if self.of_environment.load(Ordering::Relaxed) + bytes > free {
+            return false;
+        }
+        self.in_all.fetch_add(bytes, Ordering::Relaxed);
+        self.of_environment.fetch_add(bytes, Ordering::Relaxed);
+        true
+    }
+}
+
 /// Carries entries to control until it is dropped; what was not taken stays in the outbox.
 pub(crate) async fn send(shared: &Shared, socket: &Path) {
-    let log = &shared.access_log;
+    carry(&shared.access_log, socket, GATHER).await;
+}
+
+async fn carry(log: &AccessLog, socket: &Path, gather: Duration) {
     let mut outbox = log.outbox.lock().await;
     let mut control = Control::new(socket);
     let mut pause = SHORTEST_PAUSE;
     loop {
         if outbox.batch.entries.is_empty() {
             let Some(first) = outbox.queue.recv().await else { return };
-            outbox.batch.entries.push(first.entry);
-            tokio::time::sleep(GATHER).await;
+            outbox.take(first);
+            if outbox.queue.len() < BATCH {
+                tokio::time::sleep(gather).await;
+            }
         }
         outbox.fill(log);
         match hand_over(&mut control, &outbox.batch).await {
             Ok(()) => {
-                outbox.batch = AccessBatch::default();
+                outbox.taken();
                 pause = SHORTEST_PAUSE;
             }
             Err(error) => {
@@ -251,7 +300,7 @@ pub(crate) async fn flush(shared: &Shared, socket: &Path) {
                 return Ok::<_, LinkError>(());
             }
             hand_over(&mut control, &outbox.batch).await?;
-            outbox.batch = AccessBatch::default();
+            outbox.taken();
         }
     };
     match tokio::time::timeout(FLUSH_TIMEOUT, all).await {
@@ -262,12 +311,27 @@ pub(crate) async fn flush(shared: &Shared, socket: &Path) {
 }
 
 impl Outbox {
+    fn take(&mut self, record: Box<Record>) {
+        let Record { source, entry, bytes } = *record;
+        source.in_all.fetch_sub(bytes, Ordering::Relaxed);
+        source.of_environment.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        self.batch.entries.push(entry);
+    }
+
+    /// Control has taken the batch.
+    fn taken(&mut self) {
+        self.batch = AccessBatch::default();
+        self.bytes = 0;
+    }
+
     /// Puts what waits into the batch, as far as there is room.
     fn fill(&mut self, log: &AccessLog) {
         while self.batch.entries.len() < BATCH
+            && self.bytes < BATCH_BYTES
             && let Ok(record) = self.queue.try_recv()
         {
-            self.batch.entries.push(record.entry);
+            self.take(record);
         }
         for (environment, app, lines) in log.take_dropped() {
             let told = &mut self.batch.dropped;
@@ -389,12 +453,24 @@ mod tests {
         assert!(back.request.user_agent.unwrap().len() <= AGENT_BYTES);
     }
 
+    /// Entries of an environment until one does not fit.
+    fn fill_up(logged: &Logged) -> usize {
+        for number in 0.. {
+            Box::new(record(logged, "/", &[])).end(&OUTCOME);
+            if logged.source.dropped.load(Ordering::Relaxed) > 0 {
+                return number;
+            }
+        }
+        unreachable!()
+    }
+
     #[test]
     fn a_full_queue_drops_and_tells_how_much() {
         let log = AccessLog::new();
-        let logged = logged(&log, "shop.web", AccessLogging::On).unwrap();
-        for _ in 0..QUEUE + 7 {
-            Box::new(record(&logged, "/", &[])).end(&OUTCOME);
+        let first = logged(&log, "shop.web", AccessLogging::On).unwrap();
+        let taken = fill_up(&first);
+        for _ in 0..6 {
+            Box::new(record(&first, "/", &[])).end(&OUTCOME);
         }
         let mut outbox = log.outbox.try_lock().unwrap();
         outbox.fill(&log);
@@ -402,10 +478,91 @@ mod tests {
         assert_eq!((outbox.batch.dropped[0].2, log.dropped()), (7, 7));
         outbox.fill(&log);
         assert_eq!(outbox.batch.dropped.len(), 1);
-        drop(logged);
-        outbox.batch = AccessBatch::default();
-        while outbox.queue.try_recv().is_ok() {}
-        outbox.fill(&log);
-        assert!(log.sources.lock().unwrap().is_empty());
+        drop(first);
+        let mut told = 0;
+        while !outbox.batch.entries.is_empty() {
+            told += outbox.batch.entries.len();
+            outbox.taken();
+            outbox.fill(&log);
+        }
+        assert_eq!((told, log.queued.load(Ordering::Relaxed)), (taken, 0));
+        let sources = log.sources.lock().unwrap();
+        assert!(sources.apps.is_empty() && sources.queued.is_empty());
+    }
+
+    #[test]
+    fn who_writes_a_lot_leaves_room_for_others() {
+        let log = AccessLog::new();
+        let app = |environment| {
+            let environment = EnvironmentId::from_parts(1, environment);
+            log.of(environment, "shop.web", AccessLogging::On).unwrap()
+        };
+        let (loud, other, third) = (app(1), app(2), app(3));
+        let loud_ones = fill_up(&loud);
+        let others = fill_up(&other);
+        assert!(others >= loud_ones / 2 - 1 && others > 1_000, "{loud_ones} {others}");
+        assert!(fill_up(&third) >= others / 2 - 1);
+        let most = QUEUE_BYTES / (ENTRY_BYTES + 1);
+        assert!(loud_ones >= most / 2 - 2 && loud_ones + others < most);
+        // As the queue empties, each of those who go on comes to the same share.
+        let mut outbox = log.outbox.try_lock().unwrap();
+        for _ in 0..200 {
+            outbox.taken();
+            outbox.fill(&log);
+            for logged in [&loud, &other] {
+                for _ in 0..BATCH {
+                    Box::new(record(logged, "/", &[])).end(&OUTCOME);
+                }
+            }
+        }
+        let share = |logged: &Logged| logged.source.of_environment.load(Ordering::Relaxed);
+        assert!(share(&loud).abs_diff(share(&other)) < QUEUE_BYTES / 20);
+    }
+
+    /// Control at a socket, which takes whatever comes.
+    async fn control(listener: tokio::net::UnixListener, batches: Arc<AtomicUsize>) {
+        use http_body_util::{BodyExt as _, Full};
+        let (stream, _) = listener.accept().await.unwrap();
+        let answer = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let batches = Arc::clone(&batches);
+            async move {
+                request.into_body().collect().await.unwrap();
+                batches.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::default()))
+            }
+        });
+        let stream = hyper_util::rt::TokioIo::new(stream);
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(stream, answer)
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_told_in_batches_without_pauses_between_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let (batches, log) = (Arc::new(AtomicUsize::new(0)), AccessLog::new());
+        tokio::spawn(control(
+            tokio::net::UnixListener::bind(&socket).unwrap(),
+            Arc::clone(&batches),
+        ));
+        let logged = logged(&log, "shop.web", AccessLogging::On).unwrap();
+        for _ in 0..21 * BATCH {
+            Box::new(record(&logged, "/a/usual/path", &[])).end(&OUTCOME);
+        }
+        let began = std::time::Instant::now();
+        let told = async {
+            while batches.load(Ordering::Relaxed) < 20 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            // With a pause after each batch it would take an hour.
+            () = carry(&log, &socket, Duration::from_secs(180)) => panic!("the queue is there"),
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("only {batches:?} batches were told"),
+            () = told => {}
+        }
+        let lines = f64::from(u32::try_from(20 * BATCH).unwrap());
+        println!("{:.0} lines per second", lines / began.elapsed().as_secs_f64());
     }
 }

@@ -2,36 +2,76 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::sleep;
 use weir_guard::Passage;
 use weir_ledger::wallet::NoMoney;
 
 use crate::access::Served;
 use crate::admission::Slot;
-use crate::cache::{StoredBody, Through};
+use crate::cache::{StoredBody, StoredError, Through};
 use crate::clock::Clock;
+use crate::node::Worker;
 use crate::pay::{Outflow, head_bytes};
+use crate::protect::connections::{ActiveRequest, Activity};
 use crate::protect::pace::{LeastPace, Pace};
+use crate::serve::Origin;
 use crate::upstream::{Broken, Kept, Wire};
 
 /// How far a request's body has come; read by the one who waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Upload {
     clock: Clock,
+    pace: LeastPace,
+    idle_timeout: Duration,
     last_progress_ms: AtomicU64,
     bytes: AtomicU64,
     done: AtomicBool,
     failed: AtomicBool,
     /// The instance wants more, and the client does not send it.
     client_owes: AtomicBool,
-    /// The answer has begun, so that nothing is expected of the client any more.
+    /// The answer has begun, so that nothing is expected of the client any more until it ends.
     answered: AtomicBool,
+    after: Mutex<After>,
     refused: OnceLock<BodyRefused>,
+}
+
+/// What is kept until the upload is over, where the answer has ended before.
+#[derive(Debug, Default)]
+enum After {
+    #[default]
+    Answering,
+    /// The instance is still busy with it.
+    Ended(Slot, Option<Passage>, Kept),
+    Over,
+}
+
+/// By what an upload is watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    clock: Clock,
+    pace: LeastPace,
+    idle_timeout: Duration,
+    /// Of the client's connection; none in tests.
+    activity: Option<Arc<Activity>>,
+}
+
+impl Watch {
+    pub(crate) fn of(worker: &Worker, origin: &Origin) -> Self {
+        let limits = &worker.shared.limits;
+        Self {
+            clock: worker.shared.clock,
+            pace: limits.body_pace,
+            idle_timeout: limits.body_idle_timeout,
+            activity: origin.places.as_ref().map(|places| Arc::clone(places.activity())),
+        }
+    }
 }
 
 /// Why the rest of a body is not taken.
@@ -55,9 +95,13 @@ pub(crate) enum RequestBodyError {
 }
 
 impl Upload {
-    fn new(clock: Clock) -> Self {
+    fn new(watch: &Watch) -> Self {
+        let clock = watch.clock;
         Self {
             clock,
+            pace: watch.pace,
+            idle_timeout: watch.idle_timeout,
+            after: Mutex::default(),
             last_progress_ms: AtomicU64::new(clock.now_ms()),
             bytes: AtomicU64::new(0),
             done: AtomicBool::new(false),
@@ -83,9 +127,68 @@ impl Upload {
         self.client_owes.load(Ordering::Relaxed) && !self.is_done()
     }
 
-    /// From now on it may be as slow as it likes.
+    /// From now on it may be as slow as it likes, until the answer ends.
     pub(crate) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer has ended. Whatever the instance still gets keeps it busy, until that is over, too.
+    fn answer_ended(&self, slot: Slot, passage: Option<Passage>, kept: Kept) {
+        let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
+        match *after {
+            After::Answering => *after = After::Ended(slot, passage, kept),
+            After::Ended(..) | After::Over => {
+                drop(after);
+                if let Some(passage) = passage {
+                    passage.end(kept.now_us());
+                }
+            }
+        }
+    }
+
+    fn has_answer_ended(&self) -> bool {
+        matches!(
+            *self.after.lock().unwrap_or_else(PoisonError::into_inner),
+            After::Ended(..)
+        )
+    }
+
+    /// Nothing of it goes on any more.
+    fn over(&self) {
+        let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *after, After::Over);
+        drop(after);
+        if let After::Ended(_slot, Some(passage), kept) = before {
+            passage.end(kept.now_us());
+        }
+    }
+
+    /// Ends when an upload whose answer has ended is too slow to be waited for: the client sends less
+    /// than it must, or nothing goes on at all.
+    pub(crate) async fn tarries(&self) {
+        let window = self.pace.window.max(Duration::from_millis(10));
+        let least = u128::from(self.pace.bytes_per_s) * window.as_millis() / 1_000;
+        let mut before = None;
+        loop {
+            sleep(window.min(self.idle_timeout)).await;
+            if !self.has_answer_ended() {
+                before = None;
+                continue;
+            }
+            let idle_ms = self.clock.now_ms().saturating_sub(self.last_progress_ms());
+            if u128::from(idle_ms) >= self.idle_timeout.as_millis() {
+                return;
+            }
+            // Where the instance does not take what has come, the client can do nothing about it.
+            let (bytes, at_ms) = before.get_or_insert((self.bytes(), self.clock.now_ms()));
+            if u128::from(self.clock.now_ms().saturating_sub(*at_ms)) < window.as_millis() {
+                continue;
+            }
+            if self.client_owes() && u128::from(self.bytes().saturating_sub(*bytes)) < least {
+                return;
+            }
+            before = Some((self.bytes(), self.clock.now_ms()));
+        }
     }
 
     /// Why the rest of it is not taken, if that is so.
@@ -113,22 +216,37 @@ pub(crate) struct RequestBody {
     begun: Option<Box<Polled>>,
     most_bytes: Option<u64>,
     pace: Pace,
-    least_pace: LeastPace,
+    /// Until all has come, the connection is busy with it; none in tests.
+    receiving: Option<Receiving>,
+}
+
+/// A body that a connection is about.
+#[derive(Debug)]
+struct Receiving {
+    activity: Arc<Activity>,
+    _active: ActiveRequest,
 }
 
 type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 impl RequestBody {
     /// A body that was received; watched unless it is empty.
-    pub(crate) fn new(incoming: Incoming, clock: Clock, least_pace: LeastPace) -> Self {
+    pub(crate) fn new(incoming: Incoming, watch: Watch) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
+        let upload = Arc::new(Upload::new(&watch));
+        let clock = watch.clock;
         Self {
             incoming: Some(incoming),
-            upload: Some(Arc::new(Upload::new(clock))),
-            least_pace,
-            ..Self::empty()
+            upload: Some(upload),
+            begun: None,
+            most_bytes: None,
+            pace: Pace::default(),
+            receiving: watch.activity.map(|activity| Receiving {
+                _active: activity.upload(clock),
+                activity,
+            }),
         }
     }
 
@@ -144,7 +262,7 @@ impl RequestBody {
             begun: None,
             most_bytes: None,
             pace: Pace::default(),
-            least_pace: LeastPace::default(),
+            receiving: None,
         }
     }
 
@@ -184,6 +302,18 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(receiving) = self.receiving.take() {
+            // The client may be sending still, and is to read the answer all the same.
+            receiving.activity.refuse();
+        }
+        if let Some(upload) = &self.upload {
+            upload.over();
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
@@ -215,7 +345,7 @@ impl Body for RequestBody {
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
                 let came = data.map_or(0, length);
                 let in_all = upload.bytes.fetch_add(came, Ordering::Relaxed).saturating_add(came);
-                let fast_enough = this.pace.moved(this.least_pace, now_ms, came);
+                let fast_enough = this.pace.moved(upload.pace, now_ms, came);
                 let refused = match this.most_bytes {
                     Some(most) if in_all > most => Some((BodyRefused::TooLarge(most), RequestBodyError::TooLarge)),
                     _ if fast_enough || upload.answered.load(Ordering::Relaxed) => None,
@@ -232,6 +362,9 @@ impl Body for RequestBody {
                     None => upload.done.store(true, Ordering::Relaxed),
                     Some(Ok(_)) if incoming.is_end_stream() => upload.done.store(true, Ordering::Relaxed),
                     Some(Ok(_)) => {}
+                }
+                if upload.is_done() {
+                    this.receiving = None;
                 }
             }
         }
@@ -264,11 +397,18 @@ pub(crate) struct Ending {
     pub(crate) kept: Kept,
     /// None where nothing is guarded.
     pub(crate) passage: Option<Passage>,
+    /// The rest of the request may still be on its way.
+    pub(crate) upload: Option<Arc<Upload>>,
 }
 
 impl Ending {
     /// The answer has come whole, over a connection that may be used again.
     pub(crate) fn complete(mut self, wire: Option<Wire>) {
+        if wire.is_none()
+            && let Some(upload) = self.upload.take()
+        {
+            return upload.answer_ended(self.slot, self.passage.take(), self.kept);
+        }
         if let Some(passage) = self.passage.take() {
             passage.end(self.kept.now_us());
         }
@@ -285,6 +425,8 @@ pub(crate) enum AnswerError {
     Instance(#[source] Broken),
     #[error("there is no money for the rest of the answer")]
     NoMoney(#[source] NoMoney),
+    #[error("what is kept of it does not come whole")]
+    Stored(#[source] StoredError),
 }
 
 /// The body of an answer.
@@ -314,15 +456,23 @@ pub(crate) struct UpstreamBody {
 }
 
 impl AnswerBody {
-    /// What an instance sends; an empty one has ended already.
-    pub(crate) fn upstream(mut incoming: Through, ending: Ending, outflow: Option<Outflow>, served: Served) -> Self {
+    /// What an instance sends; an empty one has ended already. `ending` is missing where somebody else sees to
+    /// the end.
+    pub(crate) fn upstream(
+        mut incoming: Through,
+        ending: Option<Ending>,
+        outflow: Option<Outflow>,
+        served: Served,
+    ) -> Self {
         if incoming.is_end_stream() {
-            ending.complete(incoming.give_back());
+            if let Some(ending) = ending {
+                ending.complete(incoming.give_back());
+            }
             return Self::Empty;
         }
         Self::Upstream(Box::new(UpstreamBody {
             incoming,
-            ending: Some(Box::new(ending)),
+            ending: ending.map(Box::new),
             outflow,
             served,
             unpaid: Bytes::new(),
@@ -432,7 +582,7 @@ impl Body for AnswerBody {
             }
             Self::Stored(stored) => stored
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(AnswerError::NoMoney))),
+                .map(|frame| frame.map(|frame| frame.map_err(AnswerError::Stored))),
         }
     }
 

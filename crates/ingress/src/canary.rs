@@ -1,10 +1,13 @@
 //! A canary: a part of the visitors gets a new release. Who comes again gets the same release
 //! again, by a cookie that holds a random number; which numbers get the canary follows from the
-//! share alone, so that a greater share takes nobody away from it.
+//! share alone, so that a greater share takes nobody away from it. The cookie is between the visitor
+//! and Weir: apps do not see it, so that none comes to depend on it, or takes every visitor for one
+//! with a session.
 
 use std::sync::Arc;
 
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use http::uri::Scheme;
 use sha2::{Digest, Sha256};
 use weir_model::DeploymentId;
 use weir_model::cache::CacheRules;
@@ -82,8 +85,8 @@ pub(crate) fn route_of(route: &Route, canary: &RouteCanary) -> Route {
     }
 }
 
-/// The route of the release that this request gets. Remembers who the visitor is, so that it gets
-/// the same one again if it has to be sent again.
+/// The route of the release that this request gets. `visitor` is who it is by its cookie. One that
+/// has none is remembered there, so that it gets the same release again if it has to be sent again.
 pub(crate) fn choose(
     route: Arc<CompiledRoute>,
     headers: Option<&HeaderMap>,
@@ -98,16 +101,9 @@ pub(crate) fn choose(
     if canary.share == 0 {
         return route;
     }
-    let known = || {
-        headers
-            .and_then(number_in)
-            .map(|number| Visitor { number, fresh: false })
-    };
-    let visitor = visitor.get_or_insert_with(|| {
-        known().unwrap_or_else(|| Visitor {
-            number: fastrand::u64(..),
-            fresh: true,
-        })
+    let visitor = visitor.get_or_insert_with(|| Visitor {
+        number: fastrand::u64(..),
+        fresh: true,
     });
     match canary.takes(visitor.number) {
         true => Arc::clone(&canary.route),
@@ -115,13 +111,18 @@ pub(crate) fn choose(
     }
 }
 
-/// Gives a visitor that has no cookie its own.
-pub(crate) fn mark(answer: &mut HeaderMap, visitor: Option<Visitor>) {
+/// Gives a visitor that has no cookie its own; one who came over TLS sends it back over TLS only.
+pub(crate) fn mark(answer: &mut HeaderMap, visitor: Option<Visitor>, scheme: &str) {
     let Some(visitor) = visitor.filter(|visitor| visitor.fresh) else {
         return;
     };
+    let secure = if scheme == Scheme::HTTPS.as_str() {
+        "; Secure"
+    } else {
+        ""
+    };
     let cookie = format!(
-        "{COOKIE_NAME}={:0DIGITS$x}; Path=/; HttpOnly; SameSite=Lax",
+        "{COOKIE_NAME}={:0DIGITS$x}; Path=/; HttpOnly; SameSite=Lax{secure}",
         visitor.number
     );
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -129,13 +130,43 @@ pub(crate) fn mark(answer: &mut HeaderMap, visitor: Option<Visitor>) {
     }
 }
 
-fn number_in(headers: &HeaderMap) -> Option<u64> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut numbers = cookies
-        .flat_map(|line| line.split(';'))
-        .filter_map(|cookie| cookie.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
-        .filter(|number| number.len() == DIGITS && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    u64::from_str_radix(numbers.next()?, 16).ok()
+/// Who asks, by its cookie; takes the cookie, whatever is in it, out of what the app gets to see.
+pub(crate) fn take_visitor(headers: &mut HeaderMap) -> Option<Visitor> {
+    let is_ours = |cookie: &&[u8]| content(cookie).is_some();
+    let lines = headers.get_all(COOKIE);
+    if !lines.iter().any(|line| cookies(line).any(|cookie| is_ours(&cookie))) {
+        return None;
+    }
+    let number = lines.iter().flat_map(cookies).find_map(number);
+    let others = |line: &HeaderValue| {
+        let others: Vec<&[u8]> = cookies(line).filter(|cookie| !is_ours(cookie)).collect();
+        HeaderValue::from_bytes(others.join(&b';').trim_ascii_start()).ok()
+    };
+    let left: Vec<HeaderValue> = lines
+        .iter()
+        .filter_map(others)
+        .filter(|line| !line.is_empty())
+        .collect();
+    headers.remove(COOKIE);
+    for line in left {
+        headers.append(COOKIE, line);
+    }
+    number.map(|number| Visitor { number, fresh: false })
+}
+
+fn cookies(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b';')
+}
+
+/// What is in a cookie, if it is that by which a visitor stays with a release.
+fn content(cookie: &[u8]) -> Option<&[u8]> {
+    let rest = cookie.trim_ascii().strip_prefix(COOKIE_NAME.as_bytes())?;
+    rest.trim_ascii_start().strip_prefix(b"=")
+}
+
+fn number(cookie: &[u8]) -> Option<u64> {
+    let digits = content(cookie).filter(|digits| digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit))?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The same on every node, and over restarts.
@@ -187,7 +218,8 @@ mod tests {
     }
 
     fn gets_canary(route: &Arc<CompiledRoute>, headers: &HeaderMap) -> bool {
-        &*choose(Arc::clone(route), Some(headers), &mut None).title == "canary"
+        let mut visitor = take_visitor(&mut headers.clone());
+        &*choose(Arc::clone(route), Some(headers), &mut visitor).title == "canary"
     }
 
     fn with_cookie(cookie: &str) -> HeaderMap {
@@ -197,7 +229,7 @@ mod tests {
     /// The cookie that a visitor gets, as it sends it back.
     fn cookie_of(visitor: Option<Visitor>) -> Option<String> {
         let mut answer = HeaderMap::new();
-        mark(&mut answer, visitor);
+        mark(&mut answer, visitor, "http");
         let cookie = answer.get(SET_COOKIE)?.to_str().unwrap().to_owned();
         assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
         Some(cookie.split(';').next().unwrap().to_owned())
@@ -231,7 +263,7 @@ mod tests {
                 assert!(now || !before, "a greater share took {cookie} away from the canary");
                 before = now;
             }
-            let mut known = None;
+            let mut known = take_visitor(&mut headers.clone());
             choose(Arc::clone(&shares[0]), Some(&headers), &mut known);
             assert_eq!(cookie_of(known), None, "the cookie is set once");
         }
@@ -268,8 +300,42 @@ mod tests {
             "weir-release=+000000000000001",
             "weir-release-x=0000000000000001",
         ] {
-            assert_eq!(number_in(&with_cookie(cookie)), None, "{cookie}");
+            assert_eq!(take_visitor(&mut with_cookie(cookie)), None, "{cookie}");
         }
-        assert_eq!(number_in(&with_cookie("a=b;weir-release=00000000000000ff")), Some(255));
+        let known = take_visitor(&mut with_cookie("a=b;weir-release=00000000000000ff"));
+        assert_eq!(known.map(|visitor| visitor.number), Some(255));
+    }
+
+    #[test]
+    fn apps_see_all_cookies_but_this_one() {
+        for (given, left) in [
+            ("weir-release=00000000000000ff", None),
+            ("weir-release=forged; weir-release =", None),
+            ("weir-release=00000000000000ff; a=1;b=2", Some("a=1;b=2")),
+            ("a=1; weir-release=00000000000000ff;b=2", Some("a=1;b=2")),
+            (
+                "weir-releases=1; x-weir-release=2",
+                Some("weir-releases=1; x-weir-release=2"),
+            ),
+            ("odd ;; cookies", Some("odd ;; cookies")),
+        ] {
+            let mut headers = with_cookie(given);
+            headers.append(COOKIE, HeaderValue::from_bytes(b"c=\xff").unwrap());
+            take_visitor(&mut headers);
+            let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+            let expected: Vec<&[u8]> = left.map(str::as_bytes).into_iter().chain([&b"c=\xff"[..]]).collect();
+            assert_eq!(lines, expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn over_tls_the_cookie_stays_there() {
+        let visitor = Visitor { number: 1, fresh: true };
+        for (scheme, is_secure) in [("https", true), ("http", false)] {
+            let mut answer = HeaderMap::new();
+            mark(&mut answer, Some(visitor), scheme);
+            let cookie = answer[SET_COOKIE].to_str().unwrap();
+            assert_eq!(cookie.ends_with("; Secure"), is_secure, "{cookie}");
+        }
     }
 }

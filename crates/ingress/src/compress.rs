@@ -9,7 +9,6 @@
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use brotli::CompressorWriter;
@@ -21,12 +20,12 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use zstd::stream::write::Encoder as ZstdEncoder;
 
+use crate::cache::{Tally, Weight};
+
 /// Smaller bodies fit into the packet of their head.
 const LEAST_BYTES: u64 = 1_024;
 /// So much is compressed before others of the same worker have their turn.
 const TURN_BYTES: usize = 32 * 1024;
-/// So many answers are compressed at once on the way, over all workers: each takes about a MiB.
-const MOST_CODERS: usize = 256;
 
 /// A content coding that browsers take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,50 +238,23 @@ pub(crate) fn mark(headers: &mut HeaderMap, coding: Option<Coding>) {
 }
 
 /// A body compressed at once; None if that does not make it smaller.
-pub(crate) fn compress(coding: Coding, body: &[u8]) -> Option<Bytes> {
+pub(crate) fn compress(coding: Coding, body: &[u8]) -> Option<Vec<u8>> {
     if length(body) < LEAST_BYTES {
         return None;
     }
     let mut coder = Coder::new(coding, Effort::Thorough).ok()?;
     coder.write(body).ok()?;
     let compressed = coder.finish().ok()?;
-    (compressed.len() < body.len()).then(|| compressed.into())
+    (compressed.len() < body.len()).then_some(compressed)
 }
 
 fn length(body: &[u8]) -> u64 {
     u64::try_from(body.len()).unwrap_or(u64::MAX)
 }
 
-/// How many answers are compressed on the way now.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Coders {
-    at_work: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-struct CoderPlace {
-    at_work: Arc<AtomicUsize>,
-}
-
-impl Coders {
-    fn take(&self) -> Option<CoderPlace> {
-        let place = CoderPlace {
-            at_work: Arc::clone(&self.at_work),
-        };
-        let before = self.at_work.fetch_add(1, Ordering::Relaxed);
-        (before < MOST_CODERS).then_some(place)
-    }
-}
-
-impl Drop for CoderPlace {
-    fn drop(&mut self) {
-        self.at_work.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Chooses how an answer goes to its client, and says so in its head. None: as it is.
 pub(crate) fn choose(
-    coders: &Coders,
+    coders: &Arc<Tally>,
     method: &Method,
     request: &HeaderMap,
     status: StatusCode,
@@ -294,7 +266,7 @@ pub(crate) fn choose(
     }
     let wanted = Coding::wanted(request, Effort::Quick).filter(|_| *method != Method::HEAD);
     let chosen = wanted.and_then(|coding| {
-        let place = coders.take()?;
+        let place = coders.borrow(1)?;
         let coder = Coder::new(coding, Effort::Quick).ok()?;
         Some((coding, OnTheWay::new(coder, place)))
     });
@@ -373,7 +345,7 @@ pub(crate) struct OnTheWay {
     turn_bytes: usize,
     trailers: Option<Frame<Bytes>>,
     ended: bool,
-    _place: CoderPlace,
+    _place: Weight,
 }
 
 impl std::fmt::Debug for OnTheWay {
@@ -386,7 +358,7 @@ impl std::fmt::Debug for OnTheWay {
 }
 
 impl OnTheWay {
-    fn new(coder: Coder, place: CoderPlace) -> Self {
+    fn new(coder: Coder, place: Weight) -> Self {
         Self {
             coder: Some(coder),
             rest: Bytes::new(),

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::Instant;
 
 use super::*;
+use crate::cache::Whole;
 
 fn map(text: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -160,7 +161,7 @@ impl Body for Parts {
 }
 
 fn on_the_way(coding: Coding) -> OnTheWay {
-    let place = Coders::default().take().unwrap();
+    let place = Tally::new(&Whole::new(1_000)).take(1).unwrap();
     OnTheWay::new(Coder::new(coding, Effort::Quick).unwrap(), place)
 }
 
@@ -253,13 +254,28 @@ fn a_huge_part_gives_others_their_turn() {
 }
 
 #[test]
-fn a_bounded_number_is_compressed_at_once() {
-    let coders = Coders::default();
-    let places: Vec<_> = (0..MOST_CODERS).filter_map(|_| coders.take()).collect();
-    assert_eq!(places.len(), MOST_CODERS);
-    assert!(coders.take().is_none());
-    drop(places);
-    assert!(coders.take().is_some());
+fn where_too_many_are_compressed_at_once_answers_go_as_they_are() {
+    let tally = Tally::new(&Whole::new(4));
+    let mut at_work = Vec::new();
+    for expected in [true, true, true, false] {
+        let mut headers = map("content-type: text/plain");
+        let asked = map("accept-encoding: gzip");
+        let chosen = choose(
+            &tally,
+            &Method::GET,
+            &asked,
+            StatusCode::OK,
+            &mut headers,
+            &SizeHint::with_exact(9_000),
+        );
+        assert_eq!(
+            (chosen.is_some(), headers.contains_key("content-encoding")),
+            (expected, expected)
+        );
+        at_work.extend(chosen);
+    }
+    drop(at_work);
+    assert_eq!(tally.own(), 0);
 }
 
 #[test]

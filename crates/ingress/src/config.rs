@@ -13,6 +13,7 @@ use weir_model::guard::BackgroundWork;
 use weir_model::route::MeteredInstance;
 use weir_model::{EnvironmentId, InstanceId};
 
+pub use crate::protect::addresses::ProxyHeader;
 pub use crate::protect::pace::LeastPace;
 use crate::sleep::Sleeping;
 use crate::succession::Succession;
@@ -63,8 +64,13 @@ pub struct NodeConfig {
     /// Networks of proxies that are believed about for whom they speak (`X-Forwarded-For`,
     /// `Forwarded`).
     pub trusted_proxies: Vec<IpNet>,
+    /// In which headers they say it.
+    pub proxy_header: ProxyHeader,
     /// Bytes of memory for answers that may be shared; 0 keeps none.
     pub cache_bytes: u64,
+    /// The folder in which large ones of them are kept, and how many bytes at most; nowhere unless it is
+    /// told. Whatever is in the folder is removed.
+    pub cache_files: Option<(PathBuf, u64)>,
     /// Bounds of time and number.
     pub limits: Limits,
 }
@@ -126,7 +132,9 @@ impl NodeConfig {
             succession: Succession::first(),
             proxy_protocol_from: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_header: ProxyHeader::default(),
             cache_bytes: CACHE_BYTES,
+            cache_files: None,
             limits: Limits::default(),
         }
     }

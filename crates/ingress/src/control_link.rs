@@ -19,11 +19,10 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weir_model::certificate::CertificateSet;
-use weir_model::route::RouteSnapshot;
 
 use crate::config::NodeConfig;
 use crate::node::Shared;
-use crate::{access_log, kept_file, report};
+use crate::{access_log, kept_file, report, route_link};
 
 /// A long poll is answered within 20 s; after this it is given up.
 const POLL_TIMEOUT: Duration = Duration::from_secs(35);
@@ -55,19 +54,20 @@ pub(crate) enum LinkError {
 pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: CancellationToken) {
     let routes = Subject {
         what: "routes",
-        path: "/node/snapshot",
+        question: |shared| shared.routes.question(),
         applied: |shared| shared.applied_generation.load(Ordering::SeqCst),
-        apply: apply_routes,
+        apply: |shared, text| route_link::take(shared, text).map(drop),
     };
     let certificates = Subject {
         what: "certificates",
-        path: "/node/certificates",
+        question: |shared| format!("/node/certificates?after={}", shared.tls.applied()),
         applied: |shared| shared.tls.applied(),
-        apply: apply_certificates,
+        apply: |shared, text| apply_certificates(shared, &text),
     };
     let work = async {
         tokio::join!(
-            follow(&shared, &config.control_socket, routes, config.snapshot_file.clone()),
+            poll(&shared, &config.control_socket, routes, None),
+            route_link::keep(&shared),
             follow(
                 &shared,
                 &config.control_socket,
@@ -86,25 +86,21 @@ pub(crate) async fn run(shared: Arc<Shared>, config: NodeConfig, stop: Cancellat
     }
 }
 
-/// Something that control gives out whole, under a number that rises.
+/// Something that control gives out under a number that rises.
 #[derive(Debug, Clone, Copy)]
 struct Subject {
     /// For the log.
     what: &'static str,
-    path: &'static str,
+    /// The path and query by which a newer one is asked for.
+    question: fn(&Shared) -> String,
     /// The number of what the node serves by.
     applied: fn(&Shared) -> u64,
-    apply: fn(&Shared, &[u8]) -> serde_json::Result<()>,
+    /// The error is in words.
+    apply: fn(&Shared, Bytes) -> Result<(), String>,
 }
 
-fn apply_routes(shared: &Shared, text: &[u8]) -> serde_json::Result<()> {
-    let snapshot: RouteSnapshot = serde_json::from_slice(text)?;
-    shared.apply(&snapshot);
-    Ok(())
-}
-
-fn apply_certificates(shared: &Shared, text: &[u8]) -> serde_json::Result<()> {
-    let set: CertificateSet = serde_json::from_slice(text)?;
+fn apply_certificates(shared: &Shared, text: &[u8]) -> Result<(), String> {
+    let set: CertificateSet = serde_json::from_slice(text).map_err(|error| kept_file::unread(&error))?;
     shared.tls.apply(&set);
     // Whoever has a question of an authority open waits for it.
     shared.report_wanted.notify_one();
@@ -115,17 +111,17 @@ fn apply_certificates(shared: &Shared, text: &[u8]) -> serde_json::Result<()> {
 async fn follow(shared: &Arc<Shared>, socket: &Path, subject: Subject, file: PathBuf) {
     let (keep, kept) = watch::channel(Bytes::new());
     tokio::join!(
-        poll(shared, socket, subject, keep),
+        poll(shared, socket, subject, Some(keep)),
         keep_newest(file, subject.what, kept)
     );
 }
 
-async fn poll(shared: &Arc<Shared>, socket: &Path, subject: Subject, keep: watch::Sender<Bytes>) {
+async fn poll(shared: &Arc<Shared>, socket: &Path, subject: Subject, keep: Option<watch::Sender<Bytes>>) {
     let mut control = Control::new(socket);
     let mut pause = SHORTEST_PAUSE;
     let mut away = false;
     loop {
-        match poll_once(shared, &mut control, subject, &keep).await {
+        match poll_once(shared, &mut control, subject, keep.as_ref()).await {
             Ok(progress) => {
                 if away {
                     tracing::info!(subject = subject.what, "control is back");
@@ -160,10 +156,10 @@ async fn poll_once(
     shared: &Arc<Shared>,
     control: &mut Control,
     subject: Subject,
-    keep: &watch::Sender<Bytes>,
+    keep: Option<&watch::Sender<Bytes>>,
 ) -> Result<Progress, LinkError> {
     let after = (subject.applied)(shared);
-    let request = Request::get(format!("{}?after={after}", subject.path));
+    let request = Request::get((subject.question)(shared));
     let (status, body) = control.exchange(request, Bytes::new(), POLL_TIMEOUT).await?;
     match status {
         StatusCode::NO_CONTENT => return Ok(Progress::Unchanged),
@@ -175,12 +171,12 @@ async fn poll_once(
             )));
         }
     }
-    let (shared, text) = (Arc::clone(shared), body.clone());
+    let (shared, kept) = (Arc::clone(shared), keep.map(|keep| (keep, body.clone())));
     // A large one takes a while; reports and gateways go on meanwhile.
     let applied = tokio::task::spawn_blocking(move || {
-        (subject.apply)(&shared, &text)?;
+        (subject.apply)(&shared, body)?;
         let repeated = (subject.applied)(&shared) == after && after != 0;
-        Ok::<_, serde_json::Error>(if repeated {
+        Ok::<_, String>(if repeated {
             Progress::Repeated
         } else {
             Progress::Applied
@@ -189,8 +185,10 @@ async fn poll_once(
     let progress = applied
         .await
         .map_err(|error| LinkError::Answer(error.to_string()))?
-        .map_err(|error| LinkError::Answer(kept_file::unread(&error)))?;
-    keep.send_replace(body);
+        .map_err(LinkError::Answer)?;
+    if let Some((keep, body)) = kept {
+        keep.send_replace(body);
+    }
     Ok(progress)
 }
 

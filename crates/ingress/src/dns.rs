@@ -123,7 +123,7 @@ impl Lookups {
 
     /// Draws for a query and the largest answer to it; nothing where nobody is charged.
     async fn draw(&self, query: &[u8], gateway: IpAddr, transport: Transport) -> Result<Option<Draw>, Unpaid> {
-        let environment = self.shared.table.load().networks.get(&gateway).copied();
+        let environment = self.shared.table.load().environment_at(gateway);
         let (Some(spending), Some(environment)) = (&self.shared.spending, environment) else {
             return Ok(None);
         };
@@ -173,7 +173,7 @@ impl Lookups {
         if let Some((_, resolvers)) = fresh {
             return resolvers.clone();
         }
-        let gateways = self.shared.table.load().gateways.clone();
+        let gateways = Arc::clone(&self.shared.table.load().gateways);
         let mut resolvers = read_resolvers(&self.resolv_conf);
         resolvers.retain(|resolver| !gateways.contains(&resolver.ip()));
         *known = Some((Instant::now(), resolvers.clone()));
@@ -297,7 +297,7 @@ fn decide(query: &[u8], addresses_of: impl Fn(&str) -> Option<Vec<IpAddr>>) -> D
 }
 
 /// The reply to a query that has one here.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn decided(query: &[u8], addresses_of: impl Fn(&str) -> Option<Vec<IpAddr>>) -> Option<Vec<u8>> {
     match decide(query, addresses_of) {
         Decision::Reply(reply) => Some(reply),

@@ -50,7 +50,7 @@ pub(crate) async fn arrive(
     let mut content = None;
     let internal = sentry.internal(address);
     if internal {
-        if let Some(habits) = shared.table.load().habits.get(&address) {
+        if let Some(habits) = shared.table.load().habits(address) {
             habits.calls.store(true, Ordering::Relaxed);
         }
         content = content_of(request).await;

@@ -68,6 +68,11 @@ pub(crate) fn unread(error: &serde_json::Error) -> String {
 /// Replaces the file in one step: whoever reads it sees the old one or the new one, whole, even
 /// after a loss of power.
 pub(crate) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(text)).map(|_file| ())
+}
+
+/// The same with what `fill` writes. Gives the file, which can be read and written on.
+pub(crate) fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -79,6 +84,7 @@ pub(crate) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let temporary = PathBuf::from(temporary);
     let mut options = File::options();
     let mut file = options
+        .read(true)
         .write(true)
         .create(true)
         .truncate(true)
@@ -86,10 +92,15 @@ pub(crate) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
         .open(&temporary)?;
     // It may be left from before, open to others.
     file.set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.write_all(text)?;
-    file.sync_all()?;
+    let filled = fill(&mut file).and_then(|()| file.sync_all());
+    if let Err(error) = filled {
+        // A half-written one helps nobody, least of all on a full disk.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]

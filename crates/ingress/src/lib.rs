@@ -26,7 +26,6 @@
 mod access;
 mod access_log;
 mod admission;
-mod alike;
 mod background;
 mod body;
 mod cache;
@@ -39,12 +38,14 @@ mod connection;
 mod control_link;
 mod counters;
 mod dns;
-#[cfg(fuzzing)]
+mod era;
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
 mod headers;
 mod instance;
 mod kept_file;
+mod kept_routes;
 mod listen;
 mod metrics;
 mod node;
@@ -54,16 +55,21 @@ mod process;
 mod protect;
 mod registry;
 mod report;
+mod route_link;
 mod serve;
+mod sharded;
 mod sleep;
 mod succession;
 mod table;
+mod tcp;
+mod tenant;
 mod tls;
 mod trace;
 mod upgrade;
 mod upstream;
 
-pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, Spending};
+pub use cache::sane_share;
+pub use config::{CpuWatch, Guarding, LeastPace, Limits, NodeConfig, NodeError, ProxyHeader, Spending};
 pub use counters::CounterTotals;
 pub use node::{Node, run_node};
 pub use sleep::{Found, Freezer, Freezers, Sleeping, Standing};

@@ -23,9 +23,10 @@ use crate::connection::serve_connection;
 use crate::counters::count;
 use crate::dns;
 use crate::node::{Shared, Worker};
-use crate::protect;
+use crate::protect::{self, Arrival};
 use crate::succession::GatewayUse;
-use crate::tls;
+use crate::tcp::{self, Ends, Way};
+use crate::tls::{self, Opened};
 
 /// Connections that the kernel completes while no worker has time to accept.
 const BACKLOG: i32 = 4096;
@@ -48,8 +49,10 @@ pub(crate) struct Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Entrance {
     Http,
-    /// HTTP inside TLS.
+    /// HTTP inside TLS, or a service that is reached by TLS.
     Https,
+    /// What the service speaks whose port it is.
+    Tcp,
 }
 
 impl Entrance {
@@ -57,6 +60,7 @@ impl Entrance {
         match self {
             Self::Http => GatewayUse::Http,
             Self::Https => GatewayUse::Https,
+            Self::Tcp => GatewayUse::Tcp,
         }
     }
 }
@@ -183,7 +187,7 @@ fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, entrance: 
     let worker = Arc::clone(worker);
     let open = OpenGuard::new(&worker);
     let tasks = worker.connections.clone();
-    // Two kinds of task, so that a connection without TLS does not carry the room for it.
+    // A kind of task for each, so that a connection without TLS does not carry the room for it.
     match entrance {
         Entrance::Http => tasks.spawn(async move {
             if let Some((stream, arrival)) = protect::arrive(&worker, stream, client.ip()).await {
@@ -192,14 +196,44 @@ fn spawn(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, entrance: 
             drop(open);
         }),
         Entrance::Https => tasks.spawn(async move {
+            if let Some((stream, arrival)) = protect::arrive(&worker, stream, client.ip()).await {
+                serve_tls(worker, stream, client, arrival).await;
+            }
+            drop(open);
+        }),
+        Entrance::Tcp => tasks.spawn(async move {
+            tcp::prepare(&stream);
             if let Some((stream, arrival)) = protect::arrive(&worker, stream, client.ip()).await
-                && let Some((stream, session)) = tls::handshake(&worker, stream).await
+                && let Ok(here) = stream.local_addr()
             {
-                serve_connection(worker, stream, arrival.origin(Some(session))).await;
+                let ends = Ends { peer: client, here };
+                tcp::serve(worker, stream, arrival.origin(None), ends, Way::Port(here.port())).await;
             }
             drop(open);
         }),
     };
+}
+
+/// Makes the handshake, and serves whom the client meant by it.
+async fn serve_tls(worker: Arc<Worker>, stream: TcpStream, client: SocketAddr, arrival: Arrival) {
+    let Ok(here) = stream.local_addr() else { return };
+    let ends = Ends { peer: client, here };
+    match tls::handshake(&worker, stream).await {
+        Some(Opened::Http(stream, session)) => {
+            serve_connection(worker, stream, arrival.origin(Some(session))).await;
+        }
+        // Boxed, so that the connections of everybody else do not carry the room for them.
+        Some(Opened::Service(stream, session)) => {
+            tcp::prepare(&stream.get_ref().0.stream);
+            let way = Way::Host(session.server_name.clone().unwrap_or_default());
+            Box::pin(tcp::serve(worker, stream, arrival.origin(Some(session)), ends, way)).await;
+        }
+        Some(Opened::Passed(stream, name)) => {
+            tcp::prepare(&stream.stream);
+            Box::pin(tcp::serve(worker, stream, arrival.origin(None), ends, Way::Host(name))).await;
+        }
+        None => {}
+    }
 }
 
 /// No waiting for more before a segment is sent, and no connections to clients that are gone.
@@ -249,7 +283,7 @@ pub(crate) async fn serve_gateways(
     let mut open: HashMap<(IpAddr, Door), CancellationToken> = HashMap::new();
     let mut complained: HashSet<(IpAddr, Door)> = HashSet::new();
     loop {
-        let gateways = shared.table.load().gateways.clone();
+        let gateways = Arc::clone(&shared.table.load().gateways);
         open.retain(|(address, _), closed| {
             let stays = gateways.contains(address);
             if !stays {
@@ -319,15 +353,21 @@ impl Door {
         let Self::Entrance(_, everyone) = self else {
             return false;
         };
-        match everyone.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => gateway.is_ipv4(),
-            IpAddr::V6(address) if address.is_unspecified() => true,
-            address => address == gateway,
-        }
+        covers(everyone.ip(), gateway)
     }
 }
 
-fn open_entrance(
+/// Whether a listener at this address is one at the gateway, too.
+pub(crate) fn covers(everyone: IpAddr, gateway: IpAddr) -> bool {
+    match everyone {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => gateway.is_ipv4(),
+        IpAddr::V6(address) if address.is_unspecified() => true,
+        address => address == gateway,
+    }
+}
+
+/// Listens at an address until it is closed, for all workers.
+pub(crate) fn open_entrance(
     shared: &Shared,
     crew: &Arc<Crew>,
     entrance: Entrance,
@@ -336,7 +376,7 @@ fn open_entrance(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(shared.succession.listener(entrance.gateway_use(), address)?)?;
     let crew = Arc::clone(crew);
-    tracing::debug!(%address, "the ingress listens at a gateway");
+    tracing::debug!(%address, ?entrance, "the ingress listens at one more address");
     tokio::spawn(async move {
         loop {
             tokio::select! {

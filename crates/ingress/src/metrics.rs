@@ -8,8 +8,10 @@ mod book;
 mod observation;
 mod series;
 mod socket;
+mod visit;
 
 pub(crate) use book::{Book, Watched};
-pub(crate) use observation::{Observation, ObservedBody};
+pub(crate) use observation::{Carried, Observation, ObservedBody, Seat};
 pub(crate) use series::{Outcome, Series};
 pub(crate) use socket::serve;
+pub(crate) use visit::Visit;

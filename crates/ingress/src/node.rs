@@ -1,10 +1,12 @@
 //! The node process: what its workers share, their threads, start and end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
@@ -12,7 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_guard::Sentry;
-use weir_model::route::RouteSnapshot;
+use weir_model::EnvironmentId;
+use weir_model::cache::CacheCounts;
+use weir_model::route_feed::Head;
 
 use crate::access_log::{self, AccessLog};
 use crate::admission::Gate;
@@ -27,11 +31,15 @@ use crate::process::Doors;
 use crate::protect::Defences;
 use crate::protect::connections::Connections;
 use crate::registry::{self, Registry};
+use crate::route_link::Routes;
 use crate::sleep::{self, Demands, Sleeping};
 use crate::succession::Succession;
 use crate::table::Table;
 use crate::tls::{Handshakes, Ports, Tls};
-use crate::{background, control_link, guard, kept_file, upstream};
+use crate::{background, control_link, guard, kept_file, route_link, tcp, upstream};
+
+/// So long counts of what is kept of answers are good enough for reports.
+const COUNTS_AGE: Duration = Duration::from_millis(900);
 
 /// Runs a node until `stop`: binds, serves, ends the requests in flight.
 ///
@@ -67,11 +75,12 @@ pub(crate) struct Shared {
     pub(crate) defences: Arc<Defences>,
     pub(crate) clock: Clock,
     pub(crate) table: ArcSwap<Table>,
-    /// Of the newest table; see [`Shared::is_newer`].
-    epoch: AtomicU64,
-    /// The epoch again, for those who wait for a change.
+    /// The epoch of the newest table, for those who wait for a change.
     changes: watch::Sender<u64>,
     pub(crate) applied_generation: AtomicU64,
+    pub(crate) routes: Routes,
+    /// What was kept of answers when it was counted last: that takes a while with many environments.
+    cache_counts: Mutex<Option<(Instant, BTreeMap<EnvironmentId, CacheCounts>)>>,
     registry: Mutex<Registry>,
     pub(crate) report_wanted: Arc<Notify>,
     waiting: AtomicU64,
@@ -172,9 +181,7 @@ impl Node {
         if let Some(set) = kept_file::read_or_warn(&config.certificates_file) {
             shared.tls.apply(&set);
         }
-        if let Some(snapshot) = kept_file::read_or_warn(&config.snapshot_file) {
-            shared.apply(&snapshot);
-        }
+        route_link::start(&shared, &config.snapshot_file);
         let beside = TaskTracker::new();
         beside.spawn(control_link::run(Arc::clone(&shared), config.clone(), gone.clone()));
         beside.spawn(
@@ -232,6 +239,11 @@ impl Node {
             Arc::clone(&shared),
             Arc::clone(&crew),
             config.metrics_socket.clone(),
+        ));
+        beside.spawn(tcp::doors::serve(
+            Arc::clone(&shared),
+            Arc::clone(&crew),
+            http_address.ip(),
         ));
         beside.spawn(listen::serve_gateways(
             Arc::clone(&shared),
@@ -372,10 +384,10 @@ impl Shared {
             Guarding::Off => None,
         };
         let report_wanted = Arc::new(Notify::new());
-        let (proxies, trusted) = (&config.proxy_protocol_from, &config.trusted_proxies);
-        let defences = Defences::new(&config.limits, proxies, trusted);
-        let defences = Arc::new(defences.map_err(|source| NodeError::Random { source })?);
-        let cache = Arc::new(Cache::new(config.cache_bytes));
+        let defences = Arc::new(Defences::new(config).map_err(|source| NodeError::Random { source })?);
+        let files = config.cache_files.as_ref();
+        let files = files.map(|(folder, bytes)| (folder.as_path(), *bytes));
+        let cache = Arc::new(Cache::new(config.cache_bytes, files));
         let doors = Doors {
             cache: Arc::clone(&cache),
             defences: Some(Arc::clone(&defences)),
@@ -394,9 +406,10 @@ impl Shared {
             tls: Tls::new(ports).map_err(|source| NodeError::Tls { source })?,
             clock,
             table: ArcSwap::from_pointee(Table::default()),
-            epoch: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             applied_generation: AtomicU64::new(0),
+            routes: Routes::default(),
+            cache_counts: Mutex::default(),
             unrouted: registry.series().unrouted(),
             access_log: registry.series().access_log(),
             registry: Mutex::new(registry),
@@ -414,36 +427,38 @@ impl Shared {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves by this snapshot from now on. When it returns, each request that was routed by an
-    /// older one is counted at its instance, or is routed anew.
-    pub(crate) fn apply(&self, snapshot: &RouteSnapshot) {
+    /// Serves by what the registry was told of from now on. When it returns, each request that was
+    /// routed by older routes of an environment that changed is counted at its instance, or is
+    /// routed anew (see [`Era::begin`](crate::era::Era::begin)).
+    pub(crate) fn serve_by(&self, head: &Head) {
         let mut registry = self.registry();
-        let compiled = registry.compile(snapshot);
-        let epoch = compiled.table.epoch;
+        let mut compiled = registry.finish();
+        let (epoch, hosts) = (compiled.table.epoch, compiled.table.hosts.len());
+        let metered = compiled.metered.take();
         registry::install(compiled, |table| self.table.store(Arc::new(table)));
         self.defences.sweep();
-        // A request counts itself at its instance and *then* looks at the epoch; the counts are
-        // read after this store. All are sequentially consistent, so a request either sees
-        // the new epoch and begins anew, or is in the counts.
-        self.epoch.store(epoch, Ordering::SeqCst);
-        self.cache.purge(&snapshot.cache_purges);
-        self.applied_generation.store(snapshot.generation, Ordering::SeqCst);
+        self.table.load().tcp.close_unpaid();
+        self.cache.purge(&head.cache_purges);
+        self.applied_generation.store(head.generation, Ordering::SeqCst);
         drop(registry);
         self.changes.send_replace(epoch);
-        if let Some(spending) = &self.spending {
-            spending.metered.send_replace(snapshot.metered.clone());
+        if let (Some(spending), Some(metered)) = (&self.spending, metered) {
+            spending.metered.send_replace(metered);
         }
         self.report_wanted.notify_one();
-        tracing::debug!(
-            snapshot.generation,
-            hosts = snapshot.hosts.len(),
-            "serving by new routes"
-        );
+        tracing::debug!(generation = head.generation, hosts, "serving by new routes");
     }
 
-    /// Whether there is a newer table than that of `epoch`.
-    pub(crate) fn is_newer(&self, epoch: u64) -> bool {
-        self.epoch.load(Ordering::SeqCst) > epoch
+    /// What is kept of answers, as of a second ago at most; `exactly` as of now.
+    pub(crate) fn cache_counts(&self, exactly: bool) -> BTreeMap<EnvironmentId, CacheCounts> {
+        let mut last = self.cache_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = last.as_ref().filter(|(at, _)| !exactly && at.elapsed() < COUNTS_AGE);
+        if let Some((_, counts)) = fresh {
+            return counts.clone();
+        }
+        let counts = self.cache.counts();
+        *last = Some((Instant::now(), counts.clone()));
+        counts
     }
 
     /// Waits until there is a newer table than that of `epoch`; false at the deadline.

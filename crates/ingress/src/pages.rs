@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use weir_model::protection::Maintenance;
 
@@ -50,8 +50,8 @@ pub(crate) struct Page {
     retry_after_seconds: Option<u32>,
     /// Where the client is sent.
     location: Option<Box<HeaderValue>>,
-    /// How the client says who it is.
-    challenge: Option<Box<HeaderValue>>,
+    /// How the client says who it is, or what the browser is to keep.
+    field: Option<Box<(HeaderName, HeaderValue)>>,
     /// Closed like this: there may be a page of the owner's, instead of ours.
     closed: Option<Arc<Maintenance>>,
 }
@@ -66,7 +66,7 @@ impl Page {
             hint: None,
             retry_after_seconds: None,
             location: None,
-            challenge: None,
+            field: None,
             closed: None,
         }
     }
@@ -405,8 +405,8 @@ impl Page {
         if let Some(location) = &self.location {
             headers.insert(header::LOCATION, HeaderValue::clone(location));
         }
-        if let Some(challenge) = &self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::clone(challenge));
+        if let Some((name, value)) = self.field.as_deref() {
+            headers.insert(name, value.clone());
         }
         answer
     }

@@ -10,13 +10,15 @@
 
 pub(crate) mod access;
 pub(crate) mod addresses;
+mod bypass;
 pub(crate) mod client_stream;
 pub(crate) mod connections;
 mod fence;
 pub(crate) mod pace;
-mod path;
+pub(crate) mod path;
 pub(crate) mod proxy_protocol;
 mod rate;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,15 +34,15 @@ use tokio::time::timeout;
 use weir_model::EnvironmentId;
 use weir_model::route::Refused;
 
-use crate::config::Limits;
+use crate::config::NodeConfig;
 use crate::counters::count;
 use crate::node::{Shared, Worker};
 use crate::pages::Page;
 use crate::serve::Origin;
 use crate::tls::Session;
 use access::Passwords;
-use addresses::{ClientKey, Visitor};
-use connections::{ConnectionPlace, PerAddress, Places};
+use addresses::{ClientKey, ProxyHeader, Visitor};
+use connections::{AddressPlace, ConnectionPlace, PerAddress, Places};
 pub(crate) use fence::{Fence, pass};
 use proxy_protocol::Source;
 use rate::{Bucket, Buckets, Pour};
@@ -59,6 +61,8 @@ pub(crate) struct Defences {
     pub(crate) proxy_protocol_from: Vec<IpNet>,
     /// Whose headers are believed about for whom they speak.
     trusted_proxies: Vec<IpNet>,
+    /// In which headers.
+    proxy_header: ProxyHeader,
     buckets: Buckets,
     /// Buckets of rules for everybody together, by the name of the rule.
     common: Mutex<CommonBuckets>,
@@ -72,11 +76,12 @@ impl Defences {
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub(crate) fn new(limits: &Limits, proxy_protocol_from: &[IpNet], trusted_proxies: &[IpNet]) -> io::Result<Self> {
+    pub(crate) fn new(config: &NodeConfig) -> io::Result<Self> {
         Ok(Self {
-            per_address: Arc::new(PerAddress::new(limits.connections_per_address)),
-            proxy_protocol_from: proxy_protocol_from.to_vec(),
-            trusted_proxies: trusted_proxies.to_vec(),
+            per_address: Arc::new(PerAddress::new(config.limits.connections_per_address)),
+            proxy_protocol_from: config.proxy_protocol_from.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            proxy_header: config.proxy_header,
             buckets: Buckets::new(BUCKETS),
             common: Mutex::default(),
             refused: Mutex::default(),
@@ -101,6 +106,11 @@ impl Defences {
         Arc::clone(locked(&self.refused).entry(environment).or_default())
     }
 
+    /// Counts a connection that an address list refuses.
+    pub(crate) fn count_address(&self, environment: EnvironmentId) {
+        self.refusals_of(environment).address.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Forgets the buckets of rules that are in no table any more.
     pub(crate) fn sweep(&self) {
         locked(&self.common).retain(|_, bucket| Arc::strong_count(bucket) > 1);
@@ -117,19 +127,30 @@ impl Defences {
 
     /// Says that a load balancer does not speak the PROXY protocol; seldom, because it connects often.
     fn complain(&self, peer: IpAddr, error: &io::Error) {
-        let now_ns = self.now_ns();
-        let seldom = Pour::new(1, Duration::from_secs(60), 1);
-        if self
-            .buckets
-            .of(("complaint", ClientKey::of(peer)), now_ns)
-            .take(seldom, now_ns)
-            .is_ok()
-        {
+        if self.is_seldom("complaint", peer) {
             tracing::warn!(
                 client.address = %peer, %error,
                 "refused a connection: this address is in --proxy-protocol-from and did not begin with a PROXY header; switch the protocol on there, or take the address out"
             );
         }
+    }
+
+    /// Says that headers of a trusted proxy do not tell who its client is; seldom.
+    fn complain_of_headers(&self, proxy: IpAddr) {
+        if self.is_seldom("headers", proxy) {
+            tracing::warn!(
+                client.address = %proxy,
+                "refused a request: X-Forwarded-For and Forwarded of a trusted proxy name different clients; say with --proxy-header which of them the proxy writes, and have it remove the other"
+            );
+        }
+    }
+
+    /// Once a minute about each address.
+    fn is_seldom(&self, what: &str, peer: IpAddr) -> bool {
+        let now_ns = self.now_ns();
+        let seldom = Pour::new(1, Duration::from_secs(60), 1);
+        let bucket = self.buckets.of((what, ClientKey::of(peer)), now_ns);
+        bucket.take(seldom, now_ns).is_ok()
     }
 
     /// Whether the headers of this client are believed about for whom it speaks.
@@ -169,7 +190,7 @@ impl RefusalCounts {
 /// What instances say about for whom they speak is never believed.
 pub(crate) fn is_internal(shared: &Shared, client: IpAddr, here: IpAddr) -> bool {
     let table = shared.table.load();
-    table.gateways.contains(&here.to_canonical()) || table.insiders.contains(&client.to_canonical())
+    table.networks.contains_key(&here.to_canonical()) || table.residents.contains_key(&client.to_canonical())
 }
 
 /// A connection that is let in.
@@ -206,11 +227,14 @@ pub(crate) async fn arrive(worker: &Worker, mut stream: TcpStream, peer: IpAddr)
         return None;
     };
     let mut client = peer;
-    if !internal && addresses::contains(&defences.proxy_protocol_from, peer) {
+    let is_balancer = !internal && addresses::contains(&defences.proxy_protocol_from, peer);
+    if is_balancer {
         client = behind(worker, &mut stream, peer, &at_worker).await?;
     }
-    // Instances are bounded by what their environments may use, not by address.
-    let of_address = match internal {
+    let is_proxy = !internal && defences.is_trusted_proxy(client);
+    // Instances are bounded by what their environments may use, not by address. Who speaks for many
+    // is not one of them: behind a proxy each request is counted for its client.
+    let of_address = match internal || is_proxy || (is_balancer && client == peer) {
         true => None,
         false => {
             let place = defences.per_address.enter(client);
@@ -224,7 +248,7 @@ pub(crate) async fn arrive(worker: &Worker, mut stream: TcpStream, peer: IpAddr)
     };
     let arrival = Arrival {
         client,
-        is_proxy: !internal && defences.is_trusted_proxy(client),
+        is_proxy,
         places: Places::new(at_worker, of_address),
     };
     Some((stream, arrival))
@@ -249,23 +273,50 @@ async fn behind(worker: &Worker, stream: &mut TcpStream, peer: IpAddr, place: &C
     }
 }
 
-/// From where a request comes whose connection is a trusted proxy's.
-pub(crate) fn on_behalf_of(shared: &Shared, origin: &Origin, headers: &HeaderMap) -> Option<Origin> {
+/// From where a request comes whose connection is a trusted proxy's, with its place among those of
+/// that client; none where the connection is the client's own.
+///
+/// # Errors
+/// It cannot be told who the client is, or that client has as many requests as it may.
+pub(crate) fn on_behalf_of(
+    worker: &Worker,
+    origin: &Origin,
+    headers: &HeaderMap,
+) -> Result<Option<(Origin, Option<AddressPlace>)>, Page> {
     if !origin.is_proxy {
-        return None;
+        return Ok(None);
     }
+    let defences = &worker.shared.defences;
     let peer = Visitor {
         address: origin.client,
         secure: origin.secure,
     };
-    let visitor = addresses::forwarded(headers, &shared.defences.trusted_proxies, peer);
-    Some(Origin {
+    let told = addresses::forwarded(headers, &defences.trusted_proxies, defences.proxy_header, peer);
+    let visitor = told.map_err(|error| {
+        defences.complain_of_headers(origin.client);
+        Page::ambiguous_client(&error.to_string())
+    })?;
+    // Behind a proxy a client has no connection of its own; so many requests at once are its share.
+    // A proxy that speaks for itself is not counted, as its connections are not.
+    let place = match defences.is_trusted_proxy(visitor.address) {
+        true => None,
+        false => {
+            let most = defences.per_address.most();
+            let place = defences.per_address.enter(visitor.address);
+            if place.is_none() {
+                count(&worker.counters.connections_refused);
+            }
+            Some(place.ok_or_else(|| Page::too_many_at_once(most))?)
+        }
+    };
+    let origin = Origin {
         client: visitor.address,
         session: origin.session.clone(),
         secure: visitor.secure,
         is_proxy: true,
         places: origin.places.clone(),
-    })
+    };
+    Ok(Some((origin, place)))
 }
 
 /// Refuses heads that are larger than they may be. The parsers end much larger ones without a word.

@@ -16,8 +16,8 @@ use crate::succession;
 /// routed by an older snapshot is in them.
 pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
     let mut registry = shared.registry();
-    let counts = |(environment, access): (&EnvironmentId, &Arc<Access>)| (*environment, access.counts());
-    let access = registry.accesses().iter().map(counts);
+    let counts = |(environment, access): (EnvironmentId, &Arc<Access>)| (environment, access.counts());
+    let access = registry.accesses().map(counts);
     let access = access
         .filter(|(_, counts)| *counts != AccessCounts::default())
         .collect();
@@ -54,7 +54,7 @@ pub(crate) fn build(shared: &Shared, leaving: bool) -> NodeReport {
         paying,
         sending: spending.and_then(|spending| Some(spending.sending.as_ref()?.borrow().clone())),
         access,
-        cache: shared.cache.counts(),
+        cache: shared.cache_counts(leaving),
         refused: shared.defences.refused(),
         meter: spending.and_then(|spending| spending.wallets.meter()),
         leaving,

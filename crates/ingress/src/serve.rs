@@ -20,7 +20,7 @@ use weir_model::route::RouteState;
 
 use crate::access::{Served, Unserved};
 use crate::admission::{Gate, HeldPlace, Pick, Slot};
-use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload};
+use crate::body::{AnswerBody, BodyRefused, Ending, RequestBody, Upload, Watch};
 use crate::cache::{Address, Taken, Way};
 use crate::canary::{self, Visitor};
 use crate::counters::count;
@@ -30,8 +30,8 @@ use crate::metrics::{Observation, ObservedBody};
 use crate::node::{Shared, Worker};
 use crate::pages::{Format, Page};
 use crate::pay::{self, Outflow};
-use crate::protect;
 use crate::protect::connections::Places;
+use crate::protect::{self, Fence};
 use crate::table::CompiledRoute;
 use crate::tls::{self, Session};
 use crate::trace;
@@ -193,9 +193,17 @@ pub(crate) async fn serve(
     count(&worker.counters.requests);
     let trace = trace::identify(request.headers_mut());
     let mut seen = Observation::begin(&worker, &request, trace);
-    let visitor = protect::on_behalf_of(&worker.shared, origin, request.headers());
-    let origin = visitor.as_ref().unwrap_or(origin);
-    let answer = answer(worker, origin, request, &mut seen).await;
+    let answer = match protect::on_behalf_of(&worker, origin, request.headers()) {
+        Ok(None) => answer(worker, origin, request, &mut seen).await,
+        Ok(Some((visitor, place))) => {
+            seen.holds(place);
+            answer(worker, &visitor, request, &mut seen).await
+        }
+        Err(page) => {
+            count(&worker.counters.pages);
+            page.answer(Format::wanted(request.headers()))
+        }
+    };
     seen.answered(answer)
 }
 
@@ -304,7 +312,8 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let lineage = parts.headers.remove(LINEAGE_HEADER);
-    let body = RequestBody::new(incoming, worker.shared.clock, worker.shared.limits.body_pace);
+    let visitor = canary::take_visitor(&mut parts.headers);
+    let body = RequestBody::new(incoming, Watch::of(worker, origin));
     headers::prepare_request(
         &mut parts.headers,
         &host,
@@ -337,6 +346,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
         lineage,
         came_round: loops > 0,
         places: origin.places.clone(),
+        visitor,
         ..Call::new(
             host,
             target,
@@ -367,7 +377,7 @@ async fn find_route(
     if table.epoch == 0 {
         drop(table);
         let timeout = shared.limits.unreachable_timeout;
-        return match hold(worker, call, &shared.starting, 0, timeout).await {
+        return match hold(worker, call, &shared.starting, None, timeout).await {
             Hold::Ended => Ok(None),
             Hold::TooLong | Hold::TooMany => Err(Page::starting()),
         };
@@ -387,6 +397,10 @@ async fn find_route(
     };
     let fence = host.fence.clone();
     drop(table);
+    let by_link = |fence: &Arc<Fence>| fence.by_link(call.method(), call.target.path(), origin.secure);
+    if let Some(page) = fence.as_ref().and_then(by_link) {
+        return Err(page);
+    }
     seen.route(&route, origin, &call.host.name, call.outgoing.as_ref());
     if let (Some(fence), false, Some(request)) = (fence, call.passed, &mut call.outgoing) {
         protect::pass(worker, &fence, origin.client, request).await?;
@@ -409,7 +423,7 @@ async fn find_route(
         }
         RouteState::Hold { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::hold_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -417,7 +431,7 @@ async fn find_route(
         }
         RouteState::Asleep { timeout_ms } => {
             let timeout = Duration::from_millis(*timeout_ms);
-            match hold(worker, call, &route.gate, route.epoch, timeout).await {
+            match hold(worker, call, &route.gate, Some(&*route), timeout).await {
                 Hold::Ended => Ok(None),
                 Hold::TooLong => Err(Page::wake_timeout(&route.title)),
                 Hold::TooMany => Err(Page::hold_full(&route.title)),
@@ -440,8 +454,14 @@ enum Hold {
     TooMany,
 }
 
-/// Waits at a held route until there is a new table.
-async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, timeout: Duration) -> Hold {
+/// Waits until the routes of the environment are others; before the first table, for that.
+async fn hold(
+    worker: &Worker,
+    call: &mut Call,
+    gate: &Arc<Gate>,
+    route: Option<&CompiledRoute>,
+    timeout: Duration,
+) -> Hold {
     let shared = &worker.shared;
     let deadline = *call.hold_deadline.get_or_insert_with(|| Instant::now() + timeout);
     if call.held.is_none() {
@@ -458,11 +478,11 @@ async fn hold(worker: &Worker, call: &mut Call, gate: &Arc<Gate>, epoch: u64, ti
     call.unreachable_deadline = None;
     call.needs_instance = false;
     let _waiting = shared.waiting();
-    if shared.table_changed(epoch, deadline).await {
-        Hold::Ended
-    } else {
-        Hold::TooLong
-    }
+    let changed = match route {
+        Some(route) => route.passed(deadline).await,
+        None => shared.table_changed(0, deadline).await,
+    };
+    if changed { Hold::Ended } else { Hold::TooLong }
 }
 
 /// Asks the guard, which refuses runaways, and pays.
@@ -493,7 +513,7 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
     if route.pool.is_empty() || route.gate.waiting() == 0 {
         match route.pick(&call.tried, shared.clock.now_ms()) {
             // Counted, and no newer table since: whoever installs the next one sees the count.
-            Pick::Slot(slot) if !shared.is_newer(route.epoch) => return Ok(Some(slot)),
+            Pick::Slot(slot) if !route.is_past() => return Ok(Some(slot)),
             Pick::Slot(_) => return Ok(None),
             Pick::Nobody => return wait_for_instance(worker, route, call).await.map(|()| None),
             Pick::Full => {}
@@ -514,8 +534,8 @@ async fn admit(worker: &Worker, route: &Arc<CompiledRoute>, call: &mut Call) -> 
     let (_place, handed) = route.gate.enter(ticket);
     tokio::select! {
         biased;
-        slot = handed => Ok(slot.ok().filter(|_| !shared.is_newer(route.epoch))),
-        changed = shared.table_changed(route.epoch, deadline) => {
+        slot = handed => Ok(slot.ok().filter(|_| !route.is_past())),
+        changed = route.passed(deadline) => {
             if changed {
                 return Ok(None);
             }
@@ -546,7 +566,7 @@ async fn wait_for_instance(worker: &Worker, route: &CompiledRoute, call: &mut Ca
         deadline.min(now + shared.limits.unreachable_pause)
     };
     let _waiting = shared.waiting();
-    shared.table_changed(route.epoch, again).await;
+    route.passed(again).await;
     call.tried.clear();
     Ok(())
 }
@@ -606,6 +626,7 @@ async fn exchange(
                 slot,
                 kept: Kept::new(worker),
                 passage: call.passage.take(),
+                upload,
             };
             return deliver(worker, route, answer, ending, call).await.map(Some);
         }
@@ -731,7 +752,7 @@ async fn deliver(
     }
     let (mut parts, incoming) = answer.into_parts();
     headers::prepare_answer(&mut parts.headers);
-    canary::mark(&mut parts.headers, call.visitor);
+    canary::mark(&mut parts.headers, call.visitor, call.scheme);
     if parts.status.is_server_error() {
         ending.slot.instance.count_failure();
     }
@@ -751,6 +772,7 @@ async fn deliver(
     let outflow = Outflow::begin(worker, route, head, incoming.size_hint()).await?;
     let mut served = call.served(worker, route);
     served.send(head);
+    let (incoming, ending) = cached::run_ahead(worker, incoming, ending);
     Ok(Response::from_parts(
         parts,
         AnswerBody::upstream(incoming, ending, outflow, served),

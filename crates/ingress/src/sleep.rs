@@ -293,10 +293,11 @@ pub(crate) fn look_up<T>(
     let asked = Cell::new(None);
     let decision = decide(&|name| {
         let addresses = table.addresses_of(name, gateway);
-        let environment = table.networks.get(&gateway);
-        let is_meant =
-            |watched: &&Watched| Some(&watched.environment) == environment && watched.rule.names.contains(name);
-        let Some(watched) = table.watched.iter().find(is_meant) else {
+        let of_network = table
+            .environment_at(gateway)
+            .and_then(|environment| table.watched.get(&environment));
+        let is_meant = |watched: &&Watched| watched.rule.names.contains(name);
+        let Some(watched) = of_network.and_then(|watched| watched.iter().find(is_meant)) else {
             return addresses;
         };
         watched.habits.knocks.count.fetch_add(1, Ordering::SeqCst);
@@ -322,9 +323,9 @@ impl Asked {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let table = shared.table.load_full();
-            let is_this =
-                |watched: &&Watched| (watched.environment, &watched.target) == (self.environment, &self.target);
-            let watched = table.watched.iter().find(is_this);
+            let is_this = |watched: &&Watched| watched.target == self.target;
+            let of_environment = table.watched.get(&self.environment);
+            let watched = of_environment.and_then(|watched| watched.iter().find(is_this));
             if watched.is_none_or(|watched| !watched.pool.is_empty()) {
                 return true;
             }
@@ -408,14 +409,13 @@ impl Dormitory {
             return;
         }
         self.processes.retain(|(environment, target), _pulse| {
-            table
-                .watched
-                .iter()
-                .any(|watched| (watched.environment, &watched.target) == (*environment, target))
+            let of_environment = table.watched.get(environment);
+            of_environment.is_some_and(|watched| watched.iter().any(|watched| watched.target == *target))
         });
         let known: BTreeSet<InstanceId> = table
             .watched
-            .iter()
+            .values()
+            .flat_map(|watched| watched.iter())
             .flat_map(|watched| &watched.pool)
             .map(|instance| instance.backend.instance)
             .collect();
@@ -428,7 +428,7 @@ impl Dormitory {
         }
         let mut demands = Demands::new();
         let mut is_news = false;
-        for watched in &table.watched {
+        for watched in table.watched.values().flat_map(|watched| watched.iter()) {
             let mut is_called = false;
             for instance in &watched.pool {
                 is_called |= self.attend(watched, instance, &table.gateways, now_ms).await;

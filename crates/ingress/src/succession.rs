@@ -26,6 +26,8 @@ use weir_model::route::ProcessMark;
 const LINGER: Duration = Duration::from_secs(20);
 /// At most so many sockets are handed on.
 pub const MOST_SOCKETS: usize = 4_096;
+/// At most so many nodes live after one that drains.
+const MOST_AFTER: usize = 16;
 
 /// What a socket at a gateway is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,11 +40,13 @@ pub enum GatewayUse {
     Datagrams,
     /// Name lookups by streams.
     Streams,
+    /// A service of an app that speaks TCP, at a gateway or for everyone.
+    Tcp,
 }
 
 impl GatewayUse {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Datagrams, Self::Streams];
+    pub const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Datagrams, Self::Streams, Self::Tcp];
 
     /// Its word between two nodes.
     pub fn word(self) -> &'static str {
@@ -51,6 +55,7 @@ impl GatewayUse {
             Self::Https => "https",
             Self::Datagrams => "datagrams",
             Self::Streams => "streams",
+            Self::Tcp => "tcp",
         }
     }
 
@@ -76,6 +81,8 @@ struct Inner {
     open: Mutex<Sockets>,
     /// Nodes before this one.
     before: Vec<ProcessMark>,
+    /// Nodes after this one.
+    after: Mutex<BTreeSet<ProcessMark>>,
     opened: CancellationToken,
     drained: CancellationToken,
     /// When draining began, and when it is over at the latest.
@@ -102,7 +109,7 @@ impl Succession {
                     let socket = UdpSocket::from(socket);
                     (socket.local_addr()?, socket.into())
                 }
-                GatewayUse::Http | GatewayUse::Https | GatewayUse::Streams => {
+                GatewayUse::Http | GatewayUse::Https | GatewayUse::Streams | GatewayUse::Tcp => {
                     let socket = TcpListener::from(socket);
                     (socket.local_addr()?, socket.into())
                 }
@@ -152,10 +159,21 @@ impl Succession {
             .collect()
     }
 
-    /// Nodes before this one whose processes still live.
+    /// The process with this number is a node that takes the place of this one: who hears of this
+    /// one alone must not believe that it is the only one that serves.
+    pub fn succeeded_by(&self, pid: u32) {
+        let mut after = lock(&self.inner.after);
+        after.retain(lives);
+        if after.len() < MOST_AFTER {
+            after.extend(process(Some(pid)));
+        }
+    }
+
+    /// Nodes before and after this one whose processes still live.
     pub fn beside(&self) -> BTreeSet<ProcessMark> {
-        let lives = |mark: &&ProcessMark| process(Some(mark.pid)) == Some(**mark);
-        self.inner.before.iter().filter(lives).copied().collect()
+        let after = lock(&self.inner.after);
+        let all = self.inner.before.iter().chain(after.iter());
+        all.filter(|mark| lives(mark)).copied().collect()
     }
 
     /// Whether no other node may serve beside it: what is in flight at another one is not seen here.
@@ -238,12 +256,23 @@ impl Succession {
         }
     }
 
+    /// Forgets the sockets of a kind that are not wanted any more.
+    pub(crate) fn keep_only(&self, kind: GatewayUse, wanted: impl Fn(&SocketAddr) -> bool) {
+        for sockets in [&self.inner.open, &self.inner.inherited] {
+            lock(sockets).retain(|(what, address), _| *what != kind || wanted(address));
+        }
+    }
+
     /// Forgets the sockets of a gateway that is gone.
     pub(crate) fn close(&self, gateway: std::net::IpAddr) {
         for sockets in [&self.inner.open, &self.inner.inherited] {
             lock(sockets).retain(|(_, address), _| address.ip() != gateway);
         }
     }
+}
+
+fn lives(mark: &ProcessMark) -> bool {
+    process(Some(mark.pid)) == Some(*mark)
 }
 
 /// A process as the kernel knows it, this one unless told otherwise; none if it has ended.
@@ -276,6 +305,20 @@ mod tests {
         assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
         new.close(address.ip());
         assert!(new.gateway_sockets().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_that_drains_names_the_one_after_it_as_long_as_that_lives() {
+        let old = Succession::first();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        old.succeeded_by(child.id());
+        assert_eq!(old.beside(), BTreeSet::from([process(Some(child.id())).unwrap()]));
+        assert!(!old.is_alone());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(old.beside().is_empty() && old.is_alone());
+        old.succeeded_by(child.id());
+        assert!(old.beside().is_empty(), "it has ended");
     }
 
     #[test]

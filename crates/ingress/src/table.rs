@@ -1,58 +1,79 @@
 //! The compiled routes: host and path to a pool of instances. Immutable once made; a new
 //! snapshot makes a new table.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Method;
+use tokio::time::Instant;
 use weir_guard::Target;
 use weir_ledger::wallet::Till;
 use weir_model::EnvironmentId;
 use weir_model::cache::CacheRules;
-use weir_model::route::RouteState;
+use weir_model::route::{Backend, RouteState};
+use weir_model::route_feed::nobody;
 
 use crate::access::Access;
 use crate::admission::Gate;
 use crate::cache::Shelf;
 use crate::canary::Canary;
 use crate::class::Class;
+use crate::era::Era;
 use crate::instance::Instance;
 use crate::metrics::Watched;
 use crate::process::Habits;
 use crate::protect::Fence;
+use crate::sharded::Sharded;
 use crate::sleep;
+use crate::tcp::Services;
 use crate::tls::HostPolicy;
 
-/// All routes of one snapshot.
-#[derive(Debug, Default)]
+/// All routes. A copy takes no time, and a change of one environment changes little of it.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     /// Counts the tables of this process. Unlike the snapshot's generation it rises even if
     /// control should begin anew.
     pub(crate) epoch: u64,
     /// By host name, lower case, without port.
-    pub(crate) hosts: HashMap<Box<str>, Arc<HostEntry>>,
+    pub(crate) hosts: Sharded<Arc<str>, Arc<HostEntry>, 1024>,
+    /// What is reached by TCP and not by HTTP.
+    pub(crate) tcp: Arc<Services>,
     /// Where the ingress listens too, and answers name lookups.
-    pub(crate) gateways: Vec<IpAddr>,
-    /// Addresses of instances: what they say about for whom they speak is not believed.
-    pub(crate) insiders: HashSet<IpAddr>,
-    /// Whose network is behind each gateway.
-    pub(crate) networks: BTreeMap<IpAddr, EnvironmentId>,
-    /// Private names of the network behind each gateway.
-    pub(crate) names: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
-    /// By the address of an instance: where to note what its process does.
-    pub(crate) habits: HashMap<IpAddr, Arc<Habits>>,
+    pub(crate) gateways: Arc<[IpAddr]>,
+    /// By the address of an instance: what it says about for whom it speaks is not believed.
+    pub(crate) residents: Sharded<IpAddr, Resident>,
+    /// The network behind each gateway.
+    pub(crate) networks: Sharded<IpAddr, Arc<Network>>,
     /// Processes that scale or sleep.
-    pub(crate) watched: Vec<sleep::Watched>,
+    pub(crate) watched: Sharded<EnvironmentId, Arc<[sleep::Watched]>>,
     /// Every instance in a pool, each once.
-    pub(crate) instances: Vec<Arc<Instance>>,
+    pub(crate) instances: Sharded<Backend, Arc<Instance>>,
+}
+
+/// Who is behind the address of an instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Resident {
+    pub(crate) environment: EnvironmentId,
+    /// Where to note what its process does; none without routes.
+    pub(crate) habits: Option<Arc<Habits>>,
+}
+
+/// The network behind a gateway.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) owner: EnvironmentId,
+    /// Private names, and where they lead.
+    pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// The routes of one host, longest prefix first.
 #[derive(Debug)]
 pub(crate) struct HostEntry {
+    /// Whose they are.
+    pub(crate) environment: EnvironmentId,
     pub(crate) routes: Vec<Arc<CompiledRoute>>,
     /// What it says before any of them.
     pub(crate) policy: HostPolicy,
@@ -73,6 +94,8 @@ impl HostEntry {
 pub(crate) struct CompiledRoute {
     /// Of the table it belongs to.
     pub(crate) epoch: u64,
+    /// Tells whether its environment has newer ones.
+    pub(crate) era: Arc<Era>,
     /// Without the slash at the end, so `/` is empty.
     pub(crate) prefix: Box<str>,
     /// `project` or `project (environment)`, for pages.
@@ -112,6 +135,7 @@ impl CompiledRoute {
     pub(crate) fn for_test() -> Self {
         Self {
             epoch: 1,
+            era: Arc::new(Era::new(1)),
             prefix: "".into(),
             title: "shop".into(),
             state: RouteState::Serve,
@@ -137,6 +161,16 @@ impl CompiledRoute {
 }
 
 impl CompiledRoute {
+    /// Whether its environment has newer ones.
+    pub(crate) fn is_past(&self) -> bool {
+        self.era.is_past(self.epoch)
+    }
+
+    /// Waits until its environment has newer ones; false at the deadline.
+    pub(crate) async fn passed(&self, deadline: Instant) -> bool {
+        self.era.passed(self.epoch, deadline).await
+    }
+
     fn answers(&self, method: &Method) -> bool {
         let is = |named: &Method| named.as_str().eq_ignore_ascii_case(method.as_str());
         self.methods.is_empty() || self.methods.iter().any(is)
@@ -147,19 +181,30 @@ impl Table {
     /// Where a name leads that is looked up at a gateway; none if it is not ours to say. Of whom
     /// the private name is asked for, it is noted.
     pub(crate) fn addresses_of(&self, name: &str, gateway: IpAddr) -> Option<Vec<IpAddr>> {
-        if self.hosts.contains_key(name) {
+        if self.hosts.contains_key(name) || self.tcp.of_host(name).is_some() {
             return Some(vec![gateway]);
         }
-        let addresses = self.names.get(&gateway)?.get(name)?;
-        for habits in addresses.iter().filter_map(|address| self.habits.get(address)) {
+        let addresses = self.networks.get(&gateway)?.names.get(name)?;
+        for habits in addresses.iter().filter_map(|address| self.habits(*address)) {
             habits.called_directly.store(true, Ordering::Relaxed);
         }
         Some(addresses.clone())
     }
 
+    /// What the process of an instance does; only of those with routes.
+    pub(crate) fn habits(&self, address: IpAddr) -> Option<&Arc<Habits>> {
+        self.residents.get(&address)?.habits.as_ref()
+    }
+
+    /// Whose network is behind a gateway: who pays for lookups of outside names there.
+    pub(crate) fn environment_at(&self, gateway: IpAddr) -> Option<EnvironmentId> {
+        let owner = self.networks.get(&gateway)?.owner;
+        (owner != nobody()).then_some(owner)
+    }
+
     /// Whether requests may reach whoever has this address that the node does not see.
     pub(crate) fn is_called_directly(&self, address: IpAddr) -> bool {
-        let habits = self.habits.get(&address);
+        let habits = self.habits(address);
         habits.is_some_and(|habits| habits.called_directly.load(Ordering::Relaxed))
     }
 }

@@ -33,7 +33,7 @@ use crate::headers;
 use crate::node::Worker;
 
 use certificates::Certificates;
-pub(crate) use handshake::{Handshakes, handshake};
+pub(crate) use handshake::{Handshakes, Opened, handshake};
 pub(crate) use policy::HostPolicy;
 
 /// Protocols that are spoken inside TLS, the preferred one first.

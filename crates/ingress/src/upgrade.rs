@@ -18,6 +18,7 @@ use crate::admission::Slot;
 use crate::body::AnswerBody;
 use crate::counters::count;
 use crate::headers;
+use crate::metrics::{Carried, Seat};
 use crate::node::Worker;
 use crate::pay::Outflow;
 use crate::protect::connections::Places;
@@ -51,7 +52,13 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, answer: Response<Answ
     count(&worker.counters.upgrades);
     let (clock, passage) = (worker.shared.clock, tunnel.passage);
     let active = tunnel.places.map(|places| (places.activity().request(clock), places));
-    let carried = carry(tunnel.client, upstream, tunnel.outflow, tunnel.served);
+    let seat = Seat::default();
+    let paid = Payment {
+        outflow: tunnel.outflow,
+        served: tunnel.served,
+        carried: Some(Carried::new(seat.clone())),
+    };
+    let carried = carry(tunnel.client, upstream, paid);
     worker.connections.spawn(async move {
         tokio::select! {
             biased;
@@ -76,16 +83,12 @@ pub(crate) fn switch(worker: &Arc<Worker>, tunnel: Tunnel, answer: Response<Answ
     }
     parts.status = StatusCode::SWITCHING_PROTOCOLS;
     parts.extensions.clear();
+    parts.extensions.insert(seat);
     Response::from_parts(parts, AnswerBody::Empty)
 }
 
 /// Carries bytes both ways until one side closes, or what goes to the client cannot be paid.
-async fn carry(
-    client: OnUpgrade,
-    upstream: AnswerStream,
-    outflow: Option<Outflow>,
-    served: Served,
-) -> hyper::Result<()> {
+async fn carry(client: OnUpgrade, upstream: AnswerStream, payment: Payment) -> hyper::Result<()> {
     let client = client.await?;
     let Some((stream, read)) = upstream.into_tunnel() else {
         return Ok(());
@@ -94,8 +97,7 @@ async fn carry(
     let mut upstream = tokio::io::join((&read[..]).chain(reading), writing);
     let mut client = PaidStream {
         stream: TokioIo::new(client),
-        outflow,
-        served,
+        payment,
     };
     let (size, other) = (TUNNEL_BUFFER_BYTES, TUNNEL_BUFFER_BYTES);
     let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, size, other).await;
@@ -105,16 +107,30 @@ async fn carry(
     Ok(())
 }
 
+/// From what a tunnel is paid, and where it is counted.
+pub(crate) struct Payment {
+    /// None where nothing is charged.
+    pub(crate) outflow: Option<Outflow>,
+    pub(crate) served: Served,
+    /// None where it is counted elsewhere.
+    pub(crate) carried: Option<Carried>,
+}
+
 /// A client's stream; what is written to it is paid before.
-struct PaidStream<S> {
-    stream: S,
-    outflow: Option<Outflow>,
-    served: Served,
+pub(crate) struct PaidStream<S> {
+    pub(crate) stream: S,
+    pub(crate) payment: Payment,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PaidStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let bytes = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
+        if let (Some(carried), true) = (&mut self.payment.carried, bytes > 0) {
+            carried.receive(bytes);
+        }
+        read
     }
 }
 
@@ -122,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let mut allowed = data.len();
-        if let Some(outflow) = &mut this.outflow {
+        if let Some(outflow) = &mut this.payment.outflow {
             let wanted = u64::try_from(allowed).unwrap_or(u64::MAX);
             let paid = ready!(outflow.poll_allow(cx, wanted, None)).map_err(|reason| {
                 tracing::info!(%reason, "closed an upgraded connection: there is no money for what it sends");
@@ -132,8 +148,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PaidStream<S> {
         }
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &data[..allowed]))?;
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
-        this.served.send(bytes);
-        if let Some(outflow) = &mut this.outflow {
+        this.payment.served.send(bytes);
+        if let Some(carried) = &mut this.payment.carried {
+            carried.send(bytes);
+        }
+        if let Some(outflow) = &mut this.payment.outflow {
             outflow.spend(bytes);
         }
         Poll::Ready(Ok(written))

@@ -7,6 +7,8 @@
 
 mod chunks;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod sending;
 #[cfg(test)]
@@ -146,7 +148,7 @@ async fn open(worker: &Worker, instance: &Arc<Instance>) -> io::Result<Wire> {
 /// Closes the idle connections that nobody has used for long.
 pub(crate) fn close_idle(worker: &Worker) {
     let table = worker.shared.table.load_full();
-    for instance in &table.instances {
+    for instance in table.instances.values() {
         instance.with_idle(worker.index, |idle| {
             idle.retain(|connection| {
                 connection.wire.is_silent() && connection.since.elapsed() < worker.shared.limits.idle_timeout

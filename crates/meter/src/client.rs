@@ -86,6 +86,22 @@ impl Meter {
 
     /// Refills until it is stopped; then gives back what is not in flight.
     pub async fn run(mut self, stop: CancellationToken) {
+        self.refill(&stop).await;
+    }
+
+    /// Draws nothing, and only tells the ledger what is over of what an earlier process has held
+    /// under this name; talks to it for at most so long. Gives whether it knows all of it.
+    pub(crate) async fn settle(mut self, longest: Duration, stop: &CancellationToken) -> bool {
+        let over = stop.child_token();
+        let enough = async {
+            tokio::time::sleep(longest).await;
+            over.cancel();
+        };
+        tokio::join!(self.refill(&over), enough);
+        self.purse.is_settled()
+    }
+
+    async fn refill(&mut self, stop: &CancellationToken) {
         let link = Arc::clone(&self.link);
         let wallets = self.wallets.clone();
         let mut exchanging: Option<Exchanging<'_>> = None;

@@ -48,6 +48,10 @@ enum Message {
         part: usize,
         parts: usize,
         points: Vec<FreezePoint>,
+        /// Who pays has only begun and does not know all instances yet: what it does not name is
+        /// to be watched as before.
+        #[serde(default)]
+        beginning: bool,
     },
     /// The one who pays ends on purpose: let everything run.
     Goodbye,
@@ -77,6 +81,16 @@ impl Line {
     /// Tells everything that runs and is paid for. Never waits; what cannot be told is told with
     /// the next round.
     pub fn renew(&mut self, points: &[FreezePoint]) {
+        self.tell(points, false);
+    }
+
+    /// The same of a process that does not know yet all that runs: what the one before it has told
+    /// is renewed, too, so that nothing is left that nobody would freeze.
+    pub fn begin(&mut self, points: &[FreezePoint]) {
+        self.tell(points, true);
+    }
+
+    fn tell(&mut self, points: &[FreezePoint], beginning: bool) {
         self.round += 1;
         let parts = points.len().div_ceil(POINTS_PER_PART).max(1);
         for part in 0..parts {
@@ -86,6 +100,7 @@ impl Line {
                 part,
                 parts,
                 points: mine.cloned().collect(),
+                beginning,
             };
             self.send(&message);
         }
@@ -126,7 +141,7 @@ struct Watched {
 
 impl Watched {
     fn hear(&mut self, message: Message, now: Instant) {
-        let (round, part, parts, points) = match message {
+        let (round, part, parts, points, beginning) = match message {
             Message::Goodbye => {
                 *self = Self::default();
                 return;
@@ -136,7 +151,8 @@ impl Watched {
                 part,
                 parts,
                 points,
-            } => (round, part, parts, points),
+                beginning,
+            } => (round, part, parts, points, beginning),
         };
         if round != self.round {
             self.round = round;
@@ -147,7 +163,12 @@ impl Watched {
             self.coming.extend(points);
         }
         if self.parts.len() >= parts {
-            self.points = std::mem::take(&mut self.coming);
+            let before = std::mem::replace(&mut self.points, std::mem::take(&mut self.coming));
+            if beginning {
+                let named: BTreeSet<InstanceId> = self.points.iter().map(|point| point.instance).collect();
+                let unnamed = before.into_iter().filter(|point| !named.contains(&point.instance));
+                self.points.extend(unnamed);
+            }
             self.due = (!self.points.is_empty()).then_some(now + DEADLINE);
         }
     }
@@ -289,7 +310,32 @@ mod tests {
             part,
             parts,
             points,
+            beginning: false,
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_only_begun_to_pay_takes_nothing_off_the_list() {
+        let (mut watched, start) = (Watched::default(), Instant::now());
+        watched.hear(renew(1, 0, 1, points(0..3)), start);
+        let begun = |round, points| Message::Renew {
+            round,
+            part: 0,
+            parts: 1,
+            points,
+            beginning: true,
+        };
+        watched.hear(begun(1, Vec::new()), start + RENEW);
+        assert!(watched.late(start + DEADLINE).is_empty(), "it is renewed");
+        assert_eq!(watched.late(start + RENEW + DEADLINE), points(0..3));
+        watched.hear(begun(2, points(2..4)), start + RENEW);
+        assert_eq!(watched.late(start + RENEW + DEADLINE).len(), 4);
+        watched.hear(renew(3, 0, 1, points(2..4)), start + RENEW);
+        assert_eq!(watched.late(start + RENEW + DEADLINE), points(2..4));
+        // As older programs say it.
+        let old = r#"{"renew":{"round":9,"part":0,"parts":1,"points":[]}}"#;
+        watched.hear(serde_json::from_str(old).unwrap(), start);
+        assert!(watched.due.is_none());
     }
 
     #[tokio::test]

@@ -142,6 +142,13 @@ struct Accounts {
     shares: BTreeMap<InstanceId, Share>,
     /// Whether the first list of instances was seen.
     started: bool,
+    /// Whether a list was given at all, be it an empty one.
+    told: bool,
+    /// Whether everything that ran before this process has been looked for once. Until then the
+    /// deadman is to go on watching what the process before has told it.
+    complete: bool,
+    /// Those that were looked for, and were not found yet.
+    unfound: BTreeSet<InstanceId>,
     renewed_ms: Option<u64>,
 }
 
@@ -159,6 +166,9 @@ impl Accounts {
             used: BTreeMap::new(),
             shares: BTreeMap::new(),
             started: false,
+            told: false,
+            complete: false,
+            unfound: BTreeSet::new(),
             renewed_ms: None,
             config,
         }
@@ -200,7 +210,9 @@ impl Accounts {
     /// Opens accounts for those that are new, and closes those of nobody's concern.
     fn heed(&mut self) {
         let now_ms = self.now_ms();
+        self.told |= self.config.payroll.metered.has_changed().unwrap_or(false);
         let metered = self.config.payroll.metered.borrow_and_update().clone();
+        self.told |= !metered.is_empty();
         let seen = if self.started { Seen::Now } else { Seen::Before };
         self.started |= !metered.is_empty();
         let wanted: BTreeSet<InstanceId> = metered.iter().map(|facts| facts.instance).collect();
@@ -227,10 +239,14 @@ impl Accounts {
     /// Finds out where instances are, which may mean to ask the engine; never waits for it.
     fn look(&mut self) {
         while let Some(found) = self.places.try_join_next() {
-            if let Ok((id, Some(point))) = found
-                && self.looking.remove(&id).is_some()
-            {
-                self.points.insert(id, point);
+            match found {
+                Ok((id, Some(point))) if self.looking.remove(&id).is_some() => {
+                    self.points.insert(id, point);
+                }
+                Ok((id, None)) if !self.complete => {
+                    self.unfound.insert(id);
+                }
+                _ => {}
             }
         }
         let now_ms = self.now_ms();
@@ -407,7 +423,16 @@ impl Accounts {
             account.is_watched().then(|| self.points.get(id).cloned()).flatten()
         };
         let points: Vec<FreezePoint> = self.accounts.iter().filter_map(watched).collect();
-        line.renew(&points);
+        if !self.complete {
+            let looked_for = |id: &InstanceId| self.points.contains_key(id) || self.unfound.contains(id);
+            self.complete = self.told && self.accounts.keys().all(looked_for);
+        }
+        if self.complete {
+            self.unfound.clear();
+            line.renew(&points);
+        } else {
+            line.begin(&points);
+        }
     }
 
     fn end(mut self, farewell: Farewell) {

@@ -10,6 +10,7 @@ mod client;
 pub mod deadman;
 pub mod egress;
 pub mod instances;
+mod left;
 mod link;
 mod log;
 
@@ -21,6 +22,7 @@ use weir_ledger::wallet::Wallets;
 use weir_model::route::MeteredInstance;
 
 pub use client::{Meter, MeterConfig};
+pub use left::Left;
 pub use link::{LedgerLink, LinkError, SocketLink};
 pub use log::LogError;
 

@@ -78,6 +78,9 @@ pub struct CacheCounts {
     pub entries: u64,
     /// Bytes that they take in memory.
     pub bytes: u64,
+    /// Bytes that they take on disk.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Requests that were answered without asking the app.
     pub hits: u64,
     /// Requests whose answer was then kept.

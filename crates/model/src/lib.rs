@@ -20,12 +20,17 @@ pub mod project;
 pub mod protection;
 pub mod release;
 pub mod route;
+pub mod route_feed;
 pub mod scaling;
 pub mod spec;
 pub mod task;
+pub mod tcp;
 
 pub use ids::*;
-pub use names::{AppName, ClassName, EnvironmentName, InvalidName, ProcessName, ProjectName, VariableName, VolumeName};
+pub use names::{
+    AppName, ClassName, EnvironmentName, InvalidName, ProcessName, ProjectName, TcpServiceName, VariableName,
+    VolumeName,
+};
 
 /// Milliseconds since the Unix epoch, UTC. The one representation of an instant in Weir.
 pub type UnixMillis = i64;

@@ -130,6 +130,8 @@ names! {
     VolumeName, "a volume", |name| check_label(name, 30);
     /// A class of requests of an app. `default` is the one of all other requests.
     ClassName, "a class", check_class;
+    /// A service of an app that speaks TCP and not HTTP.
+    TcpServiceName, "a TCP service", |name| check_label(name, 30);
     /// A variable or secret, as the app sees it.
     VariableName, "a variable", check_variable;
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::HttpsPolicy;
 use crate::{
     AccountId, AppName, DeploymentId, DomainId, EnvironmentId, EnvironmentName, ProcessName, ProjectId, ProjectName,
-    ServiceAccountId, TokenId, UnixMillis, VariableName,
+    ServiceAccountId, TcpServiceName, TokenId, UnixMillis, VariableName,
 };
 
 /// One product: sources and environments.
@@ -144,6 +144,9 @@ pub struct Domain {
     pub platform: bool,
     /// Another host that everybody is sent to: `www.example.org` for `example.org`.
     pub redirect_to: Option<String>,
+    /// The TCP service that it leads to, by TLS at the https port; none: it answers HTTP.
+    #[serde(default)]
+    pub tcp: Option<TcpServiceName>,
     /// What happens to requests without TLS, and what those with it are told.
     pub https: HttpsPolicy,
     /// When it was added.

@@ -194,8 +194,12 @@ pub struct Maintenance {
     pub allow: Vec<Network>,
     /// The owner's own page, in HTML; at most [`PAGE_BYTES`].
     pub page: Option<String>,
+    /// Who knows the secret with this hash (SHA-256, hexadecimal) gets through, by [`BYPASS_PATH`].
+    pub bypass: Option<String>,
 }
 
+/// Followed by the secret, the path of the link that lets a browser through a maintenance.
+pub const BYPASS_PATH: &str = "/.weir/bypass/";
 /// Largest page of an owner, in bytes.
 pub const PAGE_BYTES: usize = 64 << 10;
 /// Longest message to visitors, in bytes.

@@ -12,6 +12,7 @@ use crate::canary::{CanaryHeader, Share};
 use crate::certificate::HttpsPolicy;
 use crate::guard::{BackgroundWork, GuardRules, GuardTrip};
 use crate::protection::Protection;
+use crate::tcp::TcpRoute;
 use crate::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName};
 
 /// Everything that a node needs to serve. Whole, not a difference: a node that missed any
@@ -47,6 +48,9 @@ pub struct RouteSnapshot {
     /// Kept answers to be forgotten.
     #[serde(default)]
     pub cache_purges: CachePurges,
+    /// What is reached by TCP and not by HTTP.
+    #[serde(default)]
+    pub tcp: Vec<TcpRoute>,
 }
 
 /// What a node has to know of a process that scales or sleeps.
@@ -256,7 +260,7 @@ pub enum RouteState {
 }
 
 /// One instance as the ingress sees it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Backend {
     /// Identity.
     pub instance: InstanceId,
@@ -320,7 +324,8 @@ pub struct NodeReport {
     /// Which process it is; none of one that does not say.
     #[serde(default)]
     pub process: Option<ProcessMark>,
-    /// Nodes that live beside it and may still serve: those whose place it takes.
+    /// Nodes that live beside it and may serve: those whose place it takes, and those that take its
+    /// own.
     #[serde(default)]
     pub beside: BTreeSet<ProcessMark>,
 }

@@ -10,6 +10,7 @@ use crate::access_log::AccessLogging;
 use crate::cache::CacheSpec;
 use crate::protection::ProtectionSpec;
 use crate::scaling::Scaling;
+use crate::tcp::TcpSpec;
 use crate::{AppName, ClassName, ProcessName, VolumeName};
 
 /// One app of a release.
@@ -42,6 +43,9 @@ pub struct AppSpec {
     /// What is done with its answers on their way.
     #[serde(default)]
     pub cache: CacheSpec,
+    /// What is reached by TCP and not by HTTP.
+    #[serde(default)]
+    pub tcp: Vec<TcpSpec>,
 }
 
 impl AppSpec {
@@ -53,7 +57,9 @@ impl AppSpec {
 
     /// Whether instances of this process are reached through the ingress.
     pub fn is_routed(&self, process: &ProcessName) -> bool {
-        process.is_web() || self.routes.iter().any(|route| route.process == *process)
+        process.is_web()
+            || self.routes.iter().any(|route| route.process == *process)
+            || self.tcp.iter().any(|service| service.process == *process)
     }
 }
 
@@ -112,6 +118,9 @@ impl Default for ProcessSpec {
 pub struct Check {
     /// `None`: `GET /` must answer below 500. `Some(path)`: it must answer 200 to 399.
     pub path: Option<String>,
+    /// It must accept a connection, and is asked nothing; for processes that speak no HTTP.
+    #[serde(default)]
+    pub tcp: bool,
     /// How long an instance may take until its first passed check, in seconds.
     pub ready_timeout_s: u32,
     /// Pause between checks of a live instance, in seconds.
@@ -126,6 +135,7 @@ impl Default for Check {
     fn default() -> Self {
         Self {
             path: None,
+            tcp: false,
             ready_timeout_s: 60,
             interval_s: 10,
             timeout_s: 5,

@@ -17,6 +17,7 @@ impl FromRow for Domain {
             host: row.text("host")?,
             platform: row.flag("platform")?,
             redirect_to: row.text_optional("redirect_to")?,
+            tcp: row.parsed_optional("tcp")?,
             https: HttpsPolicy {
                 redirect: row.flag("https_redirect")?,
                 hsts_s: u32::try_from(row.integer("hsts_s")?).unwrap_or(u32::MAX),
@@ -38,15 +39,15 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, domains: &[Doma
 }
 
 const INSERT: &str = "INSERT INTO domains
-    (id, environment_id, app, host, platform, redirect_to, https_redirect, hsts_s, created_ms)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    (id, environment_id, app, host, platform, redirect_to, https_redirect, hsts_s, created_ms, tcp)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// The same, and where the environment has the host already, how it answers from now on.
 const PUT: &str = "INSERT INTO domains
-    (id, environment_id, app, host, platform, redirect_to, https_redirect, hsts_s, created_ms)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    (id, environment_id, app, host, platform, redirect_to, https_redirect, hsts_s, created_ms, tcp)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (host) DO UPDATE SET app = excluded.app, redirect_to = excluded.redirect_to,
-        https_redirect = excluded.https_redirect, hsts_s = excluded.hsts_s
+        https_redirect = excluded.https_redirect, hsts_s = excluded.hsts_s, tcp = excluded.tcp
     WHERE domains.environment_id = excluded.environment_id";
 
 async fn insert<'e>(
@@ -72,6 +73,7 @@ async fn write<'e>(
         .bind(i64::from(domain.https.redirect))
         .bind(i64::from(domain.https.hsts_s))
         .bind(domain.created_ms)
+        .bind(domain.tcp.as_ref().map(|service| service.as_str()))
         .execute(executor)
         .await
         .map_err(|error| {

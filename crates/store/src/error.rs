@@ -111,6 +111,11 @@ const UNIQUE: &[Unique] = &[
         words: "the environment has a release of this number already",
     },
     Unique {
+        constraint: "tcp_ports_primary",
+        columns: "tcp_ports.port",
+        words: "the port of a TCP service was taken by another one at this moment",
+    },
+    Unique {
         constraint: "accounts_primary",
         columns: "accounts.id",
         words: "the account exists already",

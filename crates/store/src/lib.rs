@@ -47,6 +47,7 @@ mod service_account;
 mod setting;
 mod sign_in;
 mod task;
+mod tcp;
 mod token;
 mod user;
 mod variable;
@@ -73,6 +74,7 @@ pub use protection::AccessUser;
 pub use service_account::ServiceAccount;
 pub use sign_in::SignIn;
 pub use task::LINES_KEPT;
+pub use tcp::{TcpPort, TcpPortRefused, TcpPortWish};
 pub use user::User;
 
 /// The store; cheap to clone.

@@ -67,6 +67,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0010_scaling.sql"),
     },
     Migration {
+        version: 11,
+        name: "tcp",
+        sql: include_str!("../migrations/0011_tcp.sql"),
+    },
+    Migration {
         version: 12,
         name: "people",
         sql: include_str!("../migrations/0012_people.sql"),

@@ -5,6 +5,7 @@
 pub(crate) mod background;
 mod child;
 pub(crate) mod door;
+mod draining;
 pub(crate) mod engine_check;
 pub(crate) mod executable;
 pub(crate) mod freezers;
@@ -19,6 +20,7 @@ pub(crate) mod prepare;
 pub(crate) mod protection;
 pub(crate) mod ready;
 pub(crate) mod sockets;
+pub(crate) mod strays;
 pub(crate) mod supervisor;
 pub(crate) mod tracing_format;
 pub(crate) mod upgrade;

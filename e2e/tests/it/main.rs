@@ -23,6 +23,7 @@ mod money;
 mod reality;
 mod scaling;
 mod stage;
+mod tcp;
 mod traffic;
 mod upgrades;
 
@@ -93,12 +94,15 @@ fn trials() -> Vec<Trial> {
             push_with_a_wrong_token_is_refused;
         upgrades:
             upgrades_under_load_fail_no_request
+            upgrade_lets_sleepers_sleep_and_cuts_no_private_call
             upgrade_that_cannot_work_changes_nothing_and_says_why;
         traffic:
             pushes_under_load_fail_no_request_of_a_stateless_app
             pushes_under_load_fail_no_request_of_an_app_with_a_volume
             rollback_under_load_fails_no_request
             large_bodies_stream_both_ways;
+        tcp:
+            a_tcp_service_keeps_its_port_and_loses_no_connection_when_releases_are_switched;
         canary:
             a_canary_gets_its_share_and_fails_no_request_however_it_ends;
         scaling:

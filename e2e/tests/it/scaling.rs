@@ -4,15 +4,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::load::{Load, LoadOptions};
-use e2e::{Repository, docker, until};
+use e2e::{Repository, Weir, docker, until};
 use serde_json::Value;
 
 use crate::stage::common;
 
 /// A page that busybox serves, asleep after a second.
 async fn sleeper<'a>(name: &str, scaling: &str) -> Result<Repository<'a>> {
+    sleeper_on(common().await?, name, scaling).await
+}
+
+/// The same on this Weir.
+pub(crate) async fn sleeper_on<'a>(weir: &'a Weir, name: &str, scaling: &str) -> Result<Repository<'a>> {
     let base = docker::busybox_image().await?;
-    let repository = Repository::empty(common().await?, name).await?;
+    let repository = Repository::empty(weir, name).await?;
     repository.write(
         "Dockerfile",
         &format!(
@@ -39,6 +44,15 @@ fn states(web: &Value) -> Vec<String> {
     instances
         .map(|one| one["state"].as_str().unwrap_or_default().to_owned())
         .collect()
+}
+
+/// Waits until its only instance sleeps.
+pub(crate) async fn asleep(repository: &Repository<'_>) -> Result<()> {
+    until("it sleeps", Duration::from_secs(40), || async {
+        let web = web(repository, &repository.project).await?;
+        Ok((states(&web) == ["asleep"]).then_some(()))
+    })
+    .await
 }
 
 pub(crate) async fn frozen_instance_is_woken_by_a_request() -> Result<()> {

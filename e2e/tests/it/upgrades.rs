@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::load::{Load, LoadOptions};
 use e2e::processes::Part;
-use e2e::{Repository, Weir, until};
+use e2e::{Answer, Repository, Weir, until};
+
+use crate::scaling::{asleep, sleeper_on};
 
 /// How many upgrades the test under load makes.
 const UPGRADES: u32 = 3;
@@ -94,4 +96,71 @@ async fn refuse_upgrades(weir: &Weir) -> Result<()> {
     weir.start_again().await?;
     upgrade(weir, &[]).await?.ok()?;
     Ok(())
+}
+
+pub(crate) async fn upgrade_lets_sleepers_sleep_and_cuts_no_private_call() -> Result<()> {
+    let weir = Weir::start("upgradesleep").await?;
+    let result = upgrade_beside_sleepers(&weir).await;
+    weir.remove().await?;
+    result
+}
+
+async fn upgrade_beside_sleepers(weir: &Weir) -> Result<()> {
+    let sleeper = sleeper_on(weir, "dozer", "idle = \"freeze\"").await?;
+    let caller = Repository::live_probe(weir, "caller").await?;
+    // From inside over the gateway of its environment, and back to itself.
+    let inside = format!("/fetch?url=http://{}:{}", caller.host(), weir.http.port());
+    let says = |answer: &Answer, words: &str| {
+        ensure!(
+            answer.status == 200 && answer.body.starts_with("200 probe 1") && answer.body.contains(words),
+            "a private call was answered with {}: {}",
+            answer.status,
+            answer.body
+        );
+        Ok(())
+    };
+    says(&caller.page(&format!("{inside}/")).await?, "")?;
+    // It sleeps at the upgrade, and the first one after it wakes it.
+    asleep(&sleeper).await?;
+    let node = weir.pid(Part::Node)?;
+    let long = format!("{inside}/slow?ms=12000");
+    let upgraded = async {
+        // The long call is on its way.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        upgrade(weir, &["--drain", "60s"]).await?.ok()?;
+        sleeper.serves("/", "good morning").await?;
+        says(&caller.page(&format!("{inside}/")).await?, "")
+    };
+    let (call, upgraded) = tokio::join!(caller.page(&long), upgraded);
+    upgraded?;
+    says(&call?, "..........")?;
+    until("the old node has left", Duration::from_secs(70), || async {
+        Ok((!std::path::Path::new(&format!("/proc/{node}")).exists()).then_some(()))
+    })
+    .await?;
+    // Asked for all the time that an upgrade takes: by whichever node, it wakes at once, and stays
+    // awake as long as two of them serve.
+    asleep(&sleeper).await?;
+    let asked = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..60 {
+            let began = std::time::Instant::now();
+            sleeper.serves("/", "good morning").await?;
+            says(&caller.page(&format!("{inside}/")).await?, "")?;
+            slowest = slowest.max(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok::<_, anyhow::Error>(slowest)
+    };
+    let arguments = ["--drain", "20s"];
+    let (asked, upgraded) = tokio::join!(asked, upgrade(weir, &arguments));
+    upgraded?.ok()?;
+    println!(
+        "slowest pair of requests to a sleeper and of a private call during an upgrade: {:?}",
+        asked?
+    );
+    asleep(&sleeper).await?;
+    sleeper.serves("/", "good morning").await?;
+    sleeper.destroy().await?;
+    caller.destroy().await
 }

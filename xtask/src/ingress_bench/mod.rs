@@ -7,9 +7,9 @@
 
 mod load;
 mod peers;
-mod process;
+pub(crate) mod process;
 mod report;
-mod tools;
+pub(crate) mod tools;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -131,8 +131,8 @@ struct Options {
 impl Options {
     fn read(arguments: &[&str]) -> Result<Self> {
         let mut options = Self {
-            rounds: 8,
-            seconds: 3,
+            rounds: 7,
+            seconds: 2,
             only: Vec::new(),
         };
         let mut words = arguments.iter();

@@ -5,24 +5,32 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::processes::children;
+use e2e::processes::{Signal, children};
 
 /// A program that ends with this value.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
     /// On one core, with its output in the file.
     pub(super) fn start(core: usize, command: &Command, log: &std::path::Path) -> Result<Self> {
+        Self::start_anywhere(on_core(core, command), log)
+    }
+
+    /// On any core, with its output in the file.
+    pub(crate) fn start_anywhere(mut command: Command, log: &std::path::Path) -> Result<Self> {
         let log = fs::File::create(log)?;
-        let mut pinned = on_core(core, command);
-        pinned.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = pinned.spawn().with_context(|| format!("start {command:?}"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| format!("start {command:?}"))?;
         Ok(Self { child })
     }
 
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -68,7 +76,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The children of a process that is killed would go on.
+        // The children of a process that is killed would go on; and one that still runs would start others
+        // in the place of those that are killed.
+        let _ = e2e::processes::signal(self.child.id(), Signal::SIGSTOP);
         for pid in self.tree().into_iter().skip(1) {
             let _ = e2e::processes::kill_now(pid);
         }

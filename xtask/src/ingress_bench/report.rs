@@ -34,7 +34,7 @@ struct Row {
     disturbed: bool,
 }
 
-/// A goal, and what was measured.
+/// A goal, and what was measured; NaN where the one to compare with is not here.
 struct Goal {
     name: String,
     measured: f64,
@@ -44,6 +44,14 @@ struct Goal {
 impl Goal {
     fn met(&self) -> bool {
         self.measured <= self.target
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.measured.is_nan() {
+            true => "not measured",
+            false if self.met() => "met",
+            false => "MISSED",
+        }
     }
 }
 
@@ -113,13 +121,12 @@ fn goals(results: &Results) -> Vec<Goal> {
         let rows = rows(results, &shape);
         let Some(weir) = find(&rows, Proxy::Weir) else { continue };
         for (proxy, target) in shape.targets {
-            if let Some(other) = find(&rows, *proxy) {
-                goals.push(Goal {
-                    name: format!("{}: CPU, of {}'s", shape.name, proxy.name()),
-                    measured: weir.cpu_us / other.cpu_us,
-                    target: *target,
-                });
-            }
+            let other = find(&rows, *proxy).map_or(f64::NAN, |other| other.cpu_us);
+            goals.push(Goal {
+                name: format!("{}: CPU, of {}'s", shape.name, proxy.name()),
+                measured: weir.cpu_us / other,
+                target: *target,
+            });
         }
         if let (Some(bare), Some(nginx)) = (find(&rows, Proxy::None), find(&rows, Proxy::Nginx)) {
             goals.push(Goal {
@@ -201,12 +208,15 @@ pub(super) fn print(results: &Results) {
     }
     println!("\n{:<78} {:>9} {:>9}", "", "measured", "at most");
     for goal in goals(results) {
-        let verdict = if goal.met() { "met" } else { "MISSED" };
         println!(
-            "{:<78} {:>9.2} {:>9.2}  {verdict}",
-            goal.name, goal.measured, goal.target
+            "{:<78} {:>9.2} {:>9.2}  {}",
+            goal.name,
+            goal.measured,
+            goal.target,
+            goal.verdict()
         );
     }
+    println!("load of the machine: {}", crate::bench::load_of_machine());
 }
 
 /// For the file of results.
@@ -232,7 +242,7 @@ pub(super) fn document(results: &Results, versions: &BTreeMap<&'static str, Stri
         .collect();
     let goals: Vec<Value> = goals(results)
         .iter()
-        .map(|goal| json!({ "name": goal.name, "value": goal.measured, "target": goal.target, "met": goal.met() }))
+        .map(|goal| json!({ "name": goal.name, "value": goal.measured, "target": goal.target, "verdict": goal.verdict() }))
         .collect();
     json!({ "versions": versions, "shapes": shapes, "memory": memory, "goals": goals })
 }

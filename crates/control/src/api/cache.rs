@@ -76,6 +76,7 @@ fn status(counts: CacheCounts) -> CacheStatus {
     CacheStatus {
         entries: counts.entries,
         bytes: counts.bytes,
+        disk_bytes: counts.disk_bytes,
         hits: counts.hits,
         misses: counts.misses,
         stale: counts.stale,

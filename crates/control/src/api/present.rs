@@ -125,10 +125,14 @@ pub fn domain(context: &Context, domain: &Domain) -> weir_api::Domain {
     let now_ms = context.clock.now_ms();
     weir_api::Domain {
         host: domain.host.clone(),
-        url: context.config.url_by(&context.certificates, &domain.host),
+        url: match &domain.tcp {
+            Some(_) => context.config.tls_url_of(&domain.host),
+            None => context.config.url_by(&context.certificates, &domain.host),
+        },
         app: domain.app.as_ref().map(ToString::to_string),
         platform: domain.platform,
         redirect_to: domain.redirect_to.clone(),
+        tcp: domain.tcp.as_ref().map(ToString::to_string),
         https_redirect: domain.https.redirect,
         hsts_s: domain.https.hsts_s,
         certificate: Some(certificates::present(&context.certificates, &domain.host, now_ms)),

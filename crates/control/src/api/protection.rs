@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use sha2::{Digest as _, Sha256};
 use weir_api::{AccessUser, Maintenance, Protection, RefusedRequests, SetAccess, SetMaintenance};
 use weir_model::UnixMillis;
 use weir_model::project::{Environment, Project};
-use weir_model::protection::{self, MESSAGE_BYTES, MOST_NETWORKS, MOST_USERS, Network, PAGE_BYTES, User};
+use weir_model::protection::{self, BYPASS_PATH, MESSAGE_BYTES, MOST_NETWORKS, MOST_USERS, Network, PAGE_BYTES, User};
 
 use super::Api;
 use super::error::ApiError;
@@ -14,6 +15,7 @@ use super::present::instant;
 use crate::context::Context;
 use crate::projects::ensure_alive;
 use crate::protecting::{self, PASSWORD_BYTES};
+use crate::secrets::{hex, random_bytes};
 
 const LEAST_PASSWORD: usize = 8;
 
@@ -94,9 +96,15 @@ pub(super) async fn set_maintenance(
     let context = &api.context;
     let before = context.store.maintenance_of(at.environment.id).await?;
     let now_ms = context.clock.now_ms();
-    let closed = closed(request, now_ms, before.map(|before| before.since_ms))?;
+    let secret = request.bypass.then(|| hex(&random_bytes::<32>()));
+    let mut closed = closed(request, now_ms, before.map(|before| before.since_ms))?;
+    closed.bypass = secret.as_ref().map(|secret| hex(&Sha256::digest(secret)));
     context.store.maintenance_set(at.environment.id, Some(&closed)).await?;
-    changed(context, &at, "maintenance.on", "closed for maintenance").await
+    let Json(shown) = changed(context, &at, "maintenance.on", "closed for maintenance").await?;
+    Ok(Json(Protection {
+        bypass_path: secret.map(|secret| format!("{BYPASS_PATH}{secret}")),
+        ..shown
+    }))
 }
 
 /// Opens an environment again.
@@ -147,6 +155,7 @@ fn closed(
         message: request.message,
         allow: allow.map_err(|problem| ApiError::invalid(format!("`allow`: {problem}")))?,
         page: request.page,
+        bypass: None,
     })
 }
 
@@ -176,6 +185,7 @@ async fn shown(context: &Context, environment: &Environment) -> Result<Protectio
         users: users.into_iter().map(user).collect(),
         maintenance: maintenance(context, environment).await?,
         refused: refused(context, environment),
+        bypass_path: None,
     })
 }
 
@@ -188,6 +198,7 @@ pub(crate) async fn maintenance(context: &Context, environment: &Environment) ->
         message: closed.message,
         allow: closed.allow.iter().map(ToString::to_string).collect(),
         own_page: closed.page.is_some(),
+        bypass: closed.bypass.is_some(),
     }))
 }
 

@@ -18,7 +18,6 @@ use weir_model::{AccountId, EnvironmentId, ProjectId};
 
 use crate::api::ApiError;
 use crate::context::Context;
-pub use text::CONTENT_TYPE;
 use text::{Kind, Text};
 
 /// Deployments that are looked through for the one that is live.
@@ -41,8 +40,20 @@ struct Seen {
     environment: Environment,
 }
 
-/// What is known now, of what may be seen.
-pub async fn text(context: &Context, rights: &Rights) -> Result<String, ApiError> {
+/// What is known now, of what may be seen, as it is asked for by `Accept`, with its media type.
+pub async fn asked(
+    context: &Context,
+    rights: &Rights,
+    accept: &str,
+) -> Result<(&'static str, String), ApiError> {
+    let text = text(context, rights).await?;
+    Ok(match text::wants_open_metrics(accept) {
+        true => (text::OPEN_METRICS, text::as_open_metrics(&text)),
+        false => (text::CONTENT_TYPE, text),
+    })
+}
+
+async fn text(context: &Context, rights: &Rights) -> Result<String, ApiError> {
     let view = View::new(context, rights).await?;
     let mut text = Text::default();
     text.family("weir_build_info", Kind::Gauge, "1, with the version of Weir.");

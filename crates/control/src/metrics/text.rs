@@ -6,7 +6,9 @@ use std::fmt::{Display, Write as _};
 use weir_model::metrics::{BUCKETS_US, Histogram};
 
 /// The media type of the format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of OpenMetrics.
+pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Longest value of a label, in characters.
 const LABEL: usize = 200;
 const US_PER_S: u64 = 1_000_000;
@@ -94,6 +96,46 @@ impl Text {
     }
 }
 
+/// The same as OpenMetrics has it: families of counters are named without `_total`, bounds are written
+/// with a point, and there is an end.
+pub(super) fn as_open_metrics(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.lines() {
+        let about = ["# HELP ", "# TYPE "].iter().find(|about| line.starts_with(**about));
+        match about.and_then(|about| Some((about, line[about.len()..].split_once(' ')?))) {
+            Some((about, (name, rest))) => {
+                let _ = write!(out, "{about}{} {rest}", name.strip_suffix("_total").unwrap_or(name));
+            }
+            None => match line
+                .split_once("le=\"")
+                .and_then(|(before, rest)| Some((before, rest.split_once('"')?)))
+            {
+                Some((before, (bound, rest))) if bound.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    let _ = write!(out, "{before}le=\"{bound}.0\"{rest}");
+                }
+                _ => out.push_str(line),
+            },
+        }
+        out.push('\n');
+    }
+    out.push_str("# EOF\n");
+    out
+}
+
+/// Whether the one who asks would rather have OpenMetrics (`Accept`), as Prometheus does.
+pub(super) fn wants_open_metrics(accept: &str) -> bool {
+    let weight = |wanted: &str| {
+        let kinds = accept.split(',').filter_map(|kind| {
+            let mut parts = kind.split(';').map(str::trim);
+            (parts.next()? == wanted).then_some(())?;
+            let said = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+            Some(said.unwrap_or(1.0_f32))
+        });
+        kinds.fold(0.0, f32::max)
+    };
+    weight("application/openmetrics-text") > weight("text/plain")
+}
+
 /// Microseconds as seconds, exactly: `0.0025`, `60`.
 fn seconds(us: u64) -> String {
     let (whole, rest) = (us / US_PER_S, us % US_PER_S);
@@ -120,6 +162,34 @@ mod tests {
             "# HELP a_total What it is.\n# TYPE a_total counter\na_total{{path=\"/\\\"\\\\\\n}} 1\",long=\"{long}\"}} 7\na_total 8\n"
         );
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn open_metrics_is_told_to_who_asks_for_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        assert!(wants_open_metrics(prometheus) && wants_open_metrics("application/openmetrics-text"));
+        for other in [
+            "",
+            "*/*",
+            "text/plain",
+            "text/plain, application/openmetrics-text;q=0.5",
+        ] {
+            assert!(!wants_open_metrics(other), "{other}");
+        }
+        let mut text = Text::default();
+        text.family("a_total", Kind::Counter, "What it_total is.");
+        text.sample("a_total", &[("le", "x")], 7);
+        text.family("b", Kind::Histogram, "Times.");
+        let mut buckets = vec![0; BUCKETS_US.len() + 1];
+        buckets[15] = 1;
+        text.histogram("b", &[], &Histogram { buckets, sum_us: 5 });
+        let told = as_open_metrics(&text.into_string());
+        assert!(told.starts_with("# HELP a What it_total is.\n# TYPE a counter\na_total{le=\"x\"} 7\n# HELP b Times.\n# TYPE b histogram\nb_bucket{le=\"0.001\"} 0\n"), "{told}");
+        assert!(
+            told.contains("b_bucket{le=\"60.0\"} 0\nb_bucket{le=\"+Inf\"} 1\n"),
+            "{told}"
+        );
+        assert!(told.ends_with("b_count 1\n# EOF\n"), "{told}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How a push looks in a terminal.
 
-use weir_model::project::{Environment, Project, Scale};
+use weir_model::project::{Domain, Environment, Project, Scale};
 use weir_model::release::Release;
 use weir_model::task::LineKind;
 
 use super::Live;
 use crate::context::Context;
+use crate::tcp;
 
 /// A line of a task as the person who pushes sees it.
 pub fn line_for_terminal(kind: LineKind, text: &str) -> String {
@@ -55,12 +56,36 @@ pub async fn summary(context: &Context, project: &Project, environment: &Environ
         return lines;
     }
     let (main, others): (Vec<_>, Vec<_>) = domains.iter().partition(|domain| domain.app.is_none());
-    for domain in main.into_iter().chain(others) {
+    for domain in main.into_iter().chain(others).filter(|domain| domain.tcp.is_none()) {
         let app = domain.app.as_ref().map(|app| format!("  ({app})")).unwrap_or_default();
         lines.push(format!("       {}{app}", context.config.url_of(&domain.host)));
     }
+    lines.extend(tcp_services(context, project, environment, live, &domains).await);
     lines.push(String::new());
     lines
+}
+
+/// `tcp db: shop.localhost:20000`, for each service.
+async fn tcp_services(
+    context: &Context,
+    project: &Project,
+    environment: &Environment,
+    live: &Live,
+    domains: &[Domain],
+) -> Vec<String> {
+    let services = tcp::addresses(context, project, environment, &live.release, domains).await;
+    let services = services.unwrap_or_default().into_values().flatten();
+    let lines = services.map(|service| {
+        let places: Vec<String> = service.address.into_iter().chain(service.hosts).collect();
+        match places.as_slice() {
+            [] => format!(
+                "       tcp {0}: no name leads to it yet: weir domain add HOST --tcp {0}",
+                service.name
+            ),
+            places => format!("       tcp {}: {}", service.name, places.join(", ")),
+        }
+    });
+    lines.collect()
 }
 
 /// `web: 2 instances of 512 MiB`, for each process.

@@ -15,7 +15,7 @@ use weir_model::task::{LineKind, TaskState};
 use weir_model::{AppName, DeploymentId, InstanceId, ProcessName, UnixMillis};
 
 use super::driver::{PassError, Wanted, Worker};
-use super::plan::{Action, Crashes, Observed};
+use super::plan::{Action, CanaryCrashes, Crashes, Fact, Observed, is_mine};
 use crate::money::storage;
 use crate::projects;
 use crate::secrets::SecretError;
@@ -151,7 +151,10 @@ impl Worker {
         }
         let labels = &fact.labels;
         let now_ms = self.context.clock.now_ms();
-        let count = self.count_crash(&labels.app, &labels.process, fact.started_ms, now_ms);
+        let count = match canary_of(wanted, fact) {
+            Some(deployment) => self.count_canary_crash(wanted, deployment, fact, reason, now_ms),
+            None => self.count_crash(&labels.app, &labels.process, fact.started_ms, now_ms),
+        };
         self.context.logs.note(labels, reason).await;
         let message = format!("{}.{} {reason} (crash {count} in a row)", labels.app, labels.process);
         tracing::info!(project.name = %wanted.project.name, environment.name = %wanted.environment.name, instance.id = %instance, "{}: {message}", wanted.title());
@@ -165,13 +168,41 @@ impl Worker {
 
     fn count_crash(&mut self, app: &AppName, process: &ProcessName, started_ms: UnixMillis, now_ms: UnixMillis) -> u32 {
         let crashes = self.crashes.entry((app.clone(), process.clone())).or_default();
-        let stable = now_ms - started_ms >= STABLE_MS;
-        let count = if stable { 1 } else { crashes.count.saturating_add(1) };
-        *crashes = Crashes {
-            count,
-            not_before_ms: now_ms + pause_after(count),
+        *crashes = once_more(*crashes, started_ms, now_ms);
+        crashes.count
+    }
+
+    /// How often in a row the process of an instance crashed.
+    pub(super) fn crashes_of(&self, wanted: &Wanted, fact: &Fact) -> u32 {
+        let (app, process) = (fact.labels.app.clone(), fact.labels.process.clone());
+        let crashes = match canary_of(wanted, fact) {
+            Some(canary) => self
+                .canary_crashes
+                .get(&(canary, app, process))
+                .map(|known| known.crashes),
+            None => self.crashes.get(&(app, process)).copied(),
         };
-        count
+        crashes.map_or(0, |crashes| crashes.count)
+    }
+
+    /// Counted apart: what a canary does is nothing against the release that serves.
+    fn count_canary_crash(
+        &mut self,
+        wanted: &Wanted,
+        deployment: DeploymentId,
+        fact: &Fact,
+        reason: &str,
+        now_ms: UnixMillis,
+    ) -> u32 {
+        let in_progress = |id: &DeploymentId| wanted.desired.in_progress.iter().any(|target| target.deployment == *id);
+        self.canary_crashes.retain(|(id, ..), _| in_progress(id));
+        let key = (deployment, fact.labels.app.clone(), fact.labels.process.clone());
+        let known = self.canary_crashes.entry(key).or_default();
+        *known = CanaryCrashes {
+            crashes: once_more(known.crashes, fact.started_ms, now_ms),
+            reason: reason.to_owned(),
+        };
+        known.crashes.count
     }
 
     // --- deployments ---
@@ -566,6 +597,23 @@ pub(crate) fn container(
         terminal: false,
         interactive: false,
         labels,
+    }
+}
+
+/// The canary that an instance belongs to, if it does.
+fn canary_of(wanted: &Wanted, fact: &Fact) -> Option<DeploymentId> {
+    let mut targets = wanted.desired.in_progress.iter();
+    let canary = targets.find(|target| target.state == DeploymentState::Canary && is_mine(target, fact));
+    canary.map(|target| target.deployment)
+}
+
+/// One more crash in a row, or the first one of a new row.
+fn once_more(before: Crashes, started_ms: UnixMillis, now_ms: UnixMillis) -> Crashes {
+    let stable = now_ms - started_ms >= STABLE_MS;
+    let count = if stable { 1 } else { before.count.saturating_add(1) };
+    Crashes {
+        count,
+        not_before_ms: now_ms + pause_after(count),
     }
 }
 

@@ -125,9 +125,8 @@ impl Scaler {
             Some(demand) => self.follow(bounds, demand, may_shrink, now_ms),
             None => (from, Why::Calm),
         };
-        let may_sleep = bounds.idle == Idle::Stop || bounds.most == 0;
         let to = match wanted {
-            0 if may_sleep => 0,
+            0 if may_be_none(bounds) => 0,
             wanted => wanted.clamp(bounds.least, bounds.most),
         };
         if to == from {
@@ -162,11 +161,8 @@ impl Scaler {
             && now_ms.saturating_sub(self.awake_since_ms) >= idle_after_ms
             && bounds.idle == Idle::Stop;
         if self.count == 0 {
-            let wanted = if demand.waiting > 0 {
-                needed.max(bounds.least)
-            } else {
-                0
-            };
+            let is_asked = demand.waiting > 0 && now_ms >= self.no_room_until_ms;
+            let wanted = if is_asked { needed.max(bounds.least) } else { 0 };
             return (wanted, Why::Asked(asked));
         }
         if is_quiet && may_shrink {
@@ -192,18 +188,29 @@ impl Scaler {
         }
     }
 
-    /// There was no money for more than `there`. Gives what is to be told, once for each time.
-    fn no_room(&mut self, there: u32, now_ms: UnixMillis) -> Option<Change> {
+    /// There was no money for more than `there`. Gives what is to be told, once for each time. Below
+    /// the least it does not go, unless all of it may be stopped: what serves is tried again all the
+    /// time.
+    fn no_room(&mut self, bounds: &Bounds, there: u32, now_ms: UnixMillis) -> Option<Change> {
         let from = self.count;
         let is_news = now_ms >= self.no_room_until_ms.saturating_add(NO_ROOM_MS * 2);
         self.no_room_until_ms = now_ms + NO_ROOM_MS;
-        self.count = there.min(from);
-        is_news.then_some(Change {
+        let floor = match there {
+            0 if may_be_none(bounds) => 0,
+            _ => bounds.least,
+        };
+        self.count = there.max(floor).min(from);
+        (is_news && self.count < from).then_some(Change {
             from,
             to: self.count,
             why: Why::NoRoom,
         })
     }
+}
+
+/// Whether a process may have no instance at all.
+fn may_be_none(bounds: &Bounds) -> bool {
+    bounds.idle == Idle::Stop || bounds.most == 0
 }
 
 /// A process that is scaled, as its environment's worker last said.
@@ -319,7 +326,7 @@ impl Scalers {
         if let Some(mine) = lock(&self.0).get_mut(&environment)
             && let Some(scaled) = mine.processes.get_mut(key)
         {
-            let change = scaled.scaler.no_room(there, now_ms);
+            let change = scaled.scaler.no_room(&scaled.bounds, there, now_ms);
             mine.note(key, change);
         }
     }
@@ -442,12 +449,38 @@ mod tests {
         let bounds = bounds(1, 8, Idle::Never);
         let mut scaler = Scaler::new(1, 0);
         scaler.decide(&bounds, busy(100, 0), true, 1_000);
-        let told = scaler.no_room(2, 2_000).unwrap();
+        let told = scaler.no_room(&bounds, 2, 2_000).unwrap();
         assert_eq!((told.from, told.to, told.kind()), (8, 2, "scaling.no-room"));
         assert_eq!(scaler.decide(&bounds, busy(100, 0), true, 3_000), None);
         let again = scaler.decide(&bounds, busy(100, 0), true, 2_000 + NO_ROOM_MS);
         assert_eq!(again.map(|change| change.to), Some(8));
-        assert_eq!(scaler.no_room(2, 3_000 + NO_ROOM_MS), None, "told already");
+        let again = scaler.no_room(&bounds, 2, 3_000 + NO_ROOM_MS);
+        assert_eq!(again, None, "told already");
+    }
+
+    #[test]
+    fn who_sleeps_and_has_no_money_is_not_woken_again_and_again() {
+        let bounds = bounds(2, 8, Idle::Stop);
+        let mut scaler = Scaler::new(0, 0);
+        let change = scaler.decide(&bounds, busy(0, 1), true, 1_000).unwrap();
+        assert_eq!((change.to, change.kind()), (2, "scaling.awake"));
+        let told = scaler.no_room(&bounds, 0, 2_000).unwrap();
+        assert_eq!((told.from, told.to, told.kind()), (2, 0, "scaling.no-room"));
+        for ms in [2_001, 2_500, 1_999 + NO_ROOM_MS] {
+            assert_eq!(scaler.decide(&bounds, busy(0, 1), true, ms), None, "{ms}");
+        }
+        let again = scaler.decide(&bounds, busy(0, 1), true, 2_000 + NO_ROOM_MS);
+        assert_eq!(again.map(|change| change.to), Some(2), "it is tried again");
+    }
+
+    #[test]
+    fn the_least_is_not_given_up_for_want_of_money() {
+        let bounds = bounds(2, 8, Idle::Never);
+        let mut scaler = Scaler::new(5, 0);
+        let told = scaler.no_room(&bounds, 0, 1_000).unwrap();
+        assert_eq!((told.from, told.to), (5, 2));
+        assert_eq!(scaler.no_room(&bounds, 0, 1_000 + NO_ROOM_MS * 9), None, "it stays");
+        assert_eq!(scaler.decide(&bounds, None, true, 2_000), None);
     }
 
     /// Random loads, bounds and losses of memory; an app that is started takes a while.

@@ -44,6 +44,7 @@ pub(super) fn counts<'a>(reports: impl Iterator<Item = &'a NodeReport>, environm
     for counts in reports.filter_map(|report| report.cache.get(&environment)) {
         sum.entries += counts.entries;
         sum.bytes += counts.bytes;
+        sum.disk_bytes += counts.disk_bytes;
         sum.hits += counts.hits;
         sum.misses += counts.misses;
         sum.stale += counts.stale;

@@ -98,6 +98,7 @@ mod tests {
             process: ProcessSpec::default(),
             routes: used.iter().map(route).collect(),
             classes: BTreeMap::from([class("heavy", 4), class("search", 6)]),
+            tcp: Vec::new(),
             canary: None,
         }
     }

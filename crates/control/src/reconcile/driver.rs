@@ -18,13 +18,14 @@ use weir_model::{AppName, DeploymentId, EnvironmentId, InstanceId, ProcessName, 
 use weir_store::StoreError;
 
 use super::caching::Caching;
-use super::plan::{Crashes, Desired, Fact, Observed, Plan, Probe, Target, is_mine, plan};
+use super::funds::AwaitedPayers;
+use super::plan::{CanaryCrashes, CanaryProcess, Crashes, Desired, Fact, Observed, Plan, Probe, Target, is_mine, plan};
 use super::probe::Probes;
 use super::resting::app_target;
 use super::routing::EnvironmentRoutes;
 use super::{InstanceView, lock};
 use crate::context::Context;
-use crate::{access_log, guarding, protecting};
+use crate::{access_log, guarding, protecting, tcp};
 
 /// Passes that follow each other at once because each changed something; more mean a bug, and
 /// the worker takes a breath.
@@ -64,6 +65,7 @@ pub(super) struct Worker {
     pub(super) releases: HashMap<ReleaseId, Arc<Release>>,
     pub(super) probes: Probes,
     pub(super) crashes: BTreeMap<(AppName, ProcessName), Crashes>,
+    pub(super) canary_crashes: BTreeMap<CanaryProcess, CanaryCrashes>,
     pub(super) refused: BTreeMap<DeploymentId, String>,
     /// Being stopped or removed by a task of `background`.
     pub(super) stopping: BTreeSet<InstanceId>,
@@ -75,6 +77,8 @@ pub(super) struct Worker {
     pub(super) counted: BTreeSet<InstanceId>,
     /// Reported as ready in the deployment's task.
     announced: BTreeSet<InstanceId>,
+    /// Instances between two nodes that pay.
+    pub(super) awaited_payers: AwaitedPayers,
     /// Since when there is no money, as this worker has seen it.
     pub(super) unpaid_since_ms: Option<UnixMillis>,
     /// Output of release commands on its way into the deployment's task.
@@ -117,6 +121,7 @@ impl Worker {
             releases: HashMap::new(),
             probes: Probes::default(),
             crashes: BTreeMap::new(),
+            canary_crashes: BTreeMap::new(),
             refused: BTreeMap::new(),
             stopping: BTreeSet::new(),
             recent: HashMap::new(),
@@ -124,6 +129,7 @@ impl Worker {
             destroy_attempts: 0,
             counted: BTreeSet::new(),
             announced: BTreeSet::new(),
+            awaited_payers: AwaitedPayers::default(),
             unpaid_since_ms: None,
             forwarding: HashMap::new(),
             background: JoinSet::new(),
@@ -391,6 +397,7 @@ impl Worker {
             instances,
             applied,
             crashes: self.crashes.clone(),
+            canary_crashes: self.canary_crashes.clone(),
             refused: self.refused.clone(),
         })
     }
@@ -453,13 +460,16 @@ impl Worker {
             .in_progress
             .iter()
             .filter(|target| target.state == DeploymentState::Canary);
+        let metered = self.metered(observed).await?;
+        let specs = || serving.into_iter().flat_map(Target::specs);
+        let store = &self.context.store;
         let routes = EnvironmentRoutes {
             title: wanted.title(),
             main_app: serving
                 .and_then(|target| main_app(target.apps.values().map(|app| &app.spec), wanted.project.name.as_str())),
             domains: match wanted.desired.mode {
                 EnvironmentMode::Destroying => Vec::new(),
-                _ => self.context.store.domain_list(self.environment).await?,
+                _ => store.domain_list(self.environment).await?,
             },
             gateway: self.network.map(|network| network.gateway),
             routes: plan.routes.clone(),
@@ -474,25 +484,17 @@ impl Worker {
                 &self.context,
                 &wanted.project,
                 &wanted.environment,
-                self.context.store.guard_rules_of(self.environment).await?,
-                serving.into_iter().flat_map(Target::specs),
+                store.guard_rules_of(self.environment).await?,
+                specs(),
             ),
-            access_log: access_log::in_force(
-                &self.context.store,
-                self.environment,
-                serving.into_iter().flat_map(Target::specs),
-            )
-            .await?,
+            access_log: access_log::in_force(store, self.environment, specs()).await?,
             caching: Caching {
-                apps: serving
-                    .into_iter()
-                    .flat_map(Target::specs)
-                    .map(|(name, app)| (name.clone(), app.cache))
-                    .collect(),
+                apps: specs().map(|(name, app)| (name.clone(), app.cache)).collect(),
                 deployment: serving.map(|target| target.deployment),
             },
-            metered: self.metered(observed).await?,
+            metered,
             watched: self.watched(&wanted.desired),
+            tcp_ports: tcp::ports(store, self.environment, specs()).await?,
         };
         for fact in &observed.instances {
             let id = fact.labels.instance;
@@ -524,10 +526,7 @@ impl Worker {
             .iter()
             .filter(|fact| fact.labels.role == InstanceRole::Instance)
             .map(|fact| {
-                let crashes = self
-                    .crashes
-                    .get(&(fact.labels.app.clone(), fact.labels.process.clone()))
-                    .map_or(0, |crashes| crashes.count);
+                let crashes = self.crashes_of(wanted, fact);
                 let (state, reason) = describe(wanted, fact, plan);
                 InstanceView {
                     labels: fact.labels.clone(),

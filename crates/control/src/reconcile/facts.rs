@@ -10,6 +10,7 @@ use weir_model::project::EnvironmentMode;
 use weir_model::route::{Backend, BackendLoad, RouteState};
 use weir_model::scaling::Bounds;
 use weir_model::spec::{AppSpec, ClassSpec, ProcessSpec, RouteSpec};
+use weir_model::tcp::TcpSpec;
 use weir_model::{AppName, ClassName, DeploymentId, EnvironmentId, InstanceId, ProcessName, ReleaseId, UnixMillis};
 
 /// All that is wanted of one environment, from the store.
@@ -88,6 +89,8 @@ pub struct Observed {
     pub applied: Option<Routes>,
     /// Processes that crashed lately.
     pub crashes: BTreeMap<(AppName, ProcessName), Crashes>,
+    /// The same of canaries, which are nothing against the release that serves.
+    pub canary_crashes: BTreeMap<CanaryProcess, CanaryCrashes>,
     /// Deployments of which the engine refused to start an instance, with its words.
     pub refused: BTreeMap<DeploymentId, String>,
 }
@@ -150,6 +153,18 @@ pub struct Crashes {
     pub not_before_ms: UnixMillis,
 }
 
+/// A process of a canary.
+pub type CanaryProcess = (DeploymentId, AppName, ProcessName);
+
+/// Crashes of a process of a canary, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CanaryCrashes {
+    /// How many, and when the next one may be started.
+    pub crashes: Crashes,
+    /// Why the last one, for people: `exited with status 1`.
+    pub reason: String,
+}
+
 /// How requests to an environment are to be answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
@@ -174,6 +189,8 @@ pub struct Entry {
     pub routes: Vec<RouteSpec>,
     /// The app's classes of requests.
     pub classes: BTreeMap<ClassName, ClassSpec>,
+    /// TCP services that lead here.
+    pub tcp: Vec<TcpSpec>,
     /// A new release that gets a part of the requests.
     pub canary: Option<CanaryEntry>,
 }

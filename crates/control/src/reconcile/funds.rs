@@ -20,6 +20,8 @@ const HELD_MS: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause before what could not be bought is tried again.
 const AGAIN_MS: i64 = 1_000;
+/// So long the next node is waited for at most, while one takes the place of another.
+const PAYER_PATIENCE_MS: i64 = 3_000;
 /// Control draws from one place only.
 const SHARD: usize = 0;
 
@@ -153,6 +155,23 @@ impl Hold {
     }
 }
 
+/// Instances that no node pays for at the moment in which one takes the place of another, and
+/// since when.
+#[derive(Debug, Default)]
+pub(super) struct AwaitedPayers(HashMap<InstanceId, UnixMillis>);
+
+impl AwaitedPayers {
+    /// Forgets those that are paid for, or gone.
+    pub(super) fn settle(&mut self, there: &BTreeSet<InstanceId>, paying: &BTreeSet<InstanceId>) {
+        self.0.retain(|id, _| there.contains(id) && !paying.contains(id));
+    }
+
+    /// Whether its time is not over.
+    pub(super) fn may_wait(&mut self, instance: InstanceId, now_ms: UnixMillis) -> bool {
+        now_ms - *self.0.entry(instance).or_insert(now_ms) < PAYER_PATIENCE_MS
+    }
+}
+
 async fn draw(till: &Till, sku: &Sku, units: u64) -> Result<Draw, NoMoney> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -186,5 +205,26 @@ pub(crate) fn words_of(reason: NoMoney, project: &str, environment: &str) -> Str
     match reason {
         NoMoney::Denied(reason) => words(reason, project, environment),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_payer_is_waited_for_and_not_for_ever() {
+        let (mut awaited, one) = (AwaitedPayers::default(), InstanceId::from_parts(1, 1));
+        let (there, nobody) = (BTreeSet::from([one]), BTreeSet::new());
+        assert!(awaited.may_wait(one, 10_000));
+        awaited.settle(&there, &nobody);
+        assert!(awaited.may_wait(one, 9_999 + PAYER_PATIENCE_MS));
+        assert!(!awaited.may_wait(one, 10_000 + PAYER_PATIENCE_MS));
+        assert!(!awaited.may_wait(one, 60_000), "its time does not begin anew by itself");
+        // Paid for, and later once more between two nodes.
+        awaited.settle(&there, &there);
+        assert!(awaited.may_wait(one, 90_000));
+        awaited.settle(&nobody, &nobody);
+        assert!(awaited.0.is_empty());
     }
 }

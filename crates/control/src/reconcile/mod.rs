@@ -19,9 +19,11 @@ mod nodes;
 pub mod plan;
 mod probe;
 mod resting;
+mod route_feed;
 mod routing;
 #[cfg(test)]
 mod simulation;
+mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,8 +46,9 @@ use autoscale::Scalers;
 use funds::{Funds, Size};
 pub(crate) use funds::{words, words_of};
 use resting::Visits;
-pub use routing::Presence;
+pub use route_feed::RouteBatch;
 use routing::Routing;
+pub use routing::{Newest, Presence};
 
 /// A node that has said nothing for so long counts as away.
 const NODE_SILENT_MS: i64 = 5_000;
@@ -258,9 +261,26 @@ impl Reconciler {
         self.shared.routing.cache_counts(environment)
     }
 
-    /// Snapshots for nodes, as they are made.
-    pub fn snapshots(&self) -> watch::Receiver<RouteSnapshot> {
+    /// Generations of routes for nodes, as they are made.
+    pub fn snapshots(&self) -> watch::Receiver<Newest> {
         self.shared.routing.subscribe()
+    }
+
+    /// Everything that nodes are to serve by; for those of an earlier version.
+    pub fn snapshot(&self) -> RouteSnapshot {
+        self.shared.routing.snapshot()
+    }
+
+    /// What changed since a generation of a run of control, as far as that is known; otherwise
+    /// everything.
+    pub fn route_batch(&self, epoch: u64, after: u64) -> RouteBatch {
+        self.shared.routing.batch(epoch, after)
+    }
+
+    /// The number of this run of control: only of this one's generations it is known what changed
+    /// since.
+    pub fn route_epoch(&self) -> u64 {
+        self.shared.routing.epoch()
     }
 
     /// How many instances a process that scales is to have now; `None` where it does not.

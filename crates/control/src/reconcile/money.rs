@@ -90,6 +90,7 @@ impl Worker {
         };
         let funds = &self.context.reconciler.shared.clone().funds;
         funds.settle(self.environment, &there, &paying, now_ms);
+        self.awaited_payers.settle(&there, &paying);
         for fact in &observed.instances {
             let id = fact.labels.instance;
             let runs = fact.state == InstanceState::Running && !fact.stopping;
@@ -101,11 +102,23 @@ impl Worker {
             };
             let wallets = self.context.money.wallets().clone();
             if let Err(reason) = funds.secure(&wallets, &fact.labels, size, now_ms).await {
+                if self.will_be_paid(id) {
+                    continue;
+                }
                 tracing::info!(instance.id = %id, %reason, "{}: frozen, because nobody pays for it", wanted.title());
                 self.context.engine.instance_freeze(id).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a node pays for an instance by now, or is about to: while one node takes the place of
+    /// another, there is a moment in which none does. Near the cap control has no money to bridge it.
+    fn will_be_paid(&mut self, instance: InstanceId) -> bool {
+        let routing = &self.context.reconciler.shared.routing;
+        let is_paid = routing.paying().is_none_or(|paying| paying.contains(&instance));
+        let now_ms = self.context.clock.now_ms();
+        is_paid || (routing.is_handing_over() && self.awaited_payers.may_wait(instance, now_ms))
     }
 
     /// Thaws an instance once its first seconds are paid for. Returns whether it was.

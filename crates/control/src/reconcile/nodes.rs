@@ -82,13 +82,24 @@ impl Nodes {
 
     /// The newest snapshot that all serve by; `None` while one of them has not said so.
     pub(super) fn applied(&self) -> Option<u64> {
-        let known: BTreeSet<ProcessMark> = self.reports().filter_map(|report| report.process).collect();
-        let beside = self.reports().flat_map(|report| &report.beside);
-        let mut unheard = beside.filter(|mark| !known.contains(mark) && !self.departed.contains(mark));
-        if unheard.next().is_some() {
+        if self.is_one_unheard() {
             return None;
         }
         self.reports().map(|report| report.applied_generation).min()
+    }
+
+    /// Whether a node lives of which another one says so, and that has not spoken yet: the one
+    /// before it, or the one after it.
+    fn is_one_unheard(&self) -> bool {
+        let known: BTreeSet<ProcessMark> = self.reports().filter_map(|report| report.process).collect();
+        let mut beside = self.reports().flat_map(|report| &report.beside);
+        let is_alive = self.is_alive;
+        beside.any(|mark| !known.contains(mark) && !self.departed.contains(mark) && is_alive(mark))
+    }
+
+    /// Whether one node takes the place of another.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.heard.len() > 1 || self.reports().any(|report| !report.beside.is_empty())
     }
 
     /// The newest certificates that all serve by.
@@ -96,14 +107,15 @@ impl Nodes {
         self.reports().map(|report| report.applied_certificates).min()
     }
 
-    /// What is paid for by any; `None` as long as nobody has said so.
+    /// What is paid for by any; `None` as long as nobody has said so, and while one has not spoken
+    /// that may pay.
     pub(super) fn paying(&self) -> Option<BTreeSet<InstanceId>> {
         let all = || {
             self.reports()
                 .flat_map(|report| report.paying.iter().copied())
                 .collect()
         };
-        (!self.heard.is_empty()).then(all)
+        (!self.heard.is_empty() && !self.is_one_unheard()).then(all)
     }
 
     /// Whether instances of an environment can send past the proxy, as far as anybody has a say in
@@ -224,6 +236,27 @@ mod tests {
             Some(20),
             "it has left, though its process has not ended"
         );
+    }
+
+    #[test]
+    fn who_has_heard_only_the_one_that_drains_waits_for_the_one_after_it() {
+        let mut nodes = Nodes::new(odd_ones);
+        let drains = |beside| NodeReport {
+            beside: BTreeSet::from([mark(beside)]),
+            ..report(1, 1, 10)
+        };
+        nodes.take(drains(3), 0);
+        assert_eq!(nodes.applied(), None, "the next one may serve by something older");
+        assert_eq!(nodes.paying(), None, "the next one may pay");
+        assert!(nodes.is_handing_over());
+        nodes.take(report(2, 3, 7), 0);
+        assert_eq!(nodes.applied(), Some(7));
+        assert!(nodes.paying().is_some());
+        // It has died: nobody waits for it.
+        nodes.take(report(1, 1, 10), 0);
+        let mut alone = Nodes::new(odd_ones);
+        alone.take(drains(4), 0);
+        assert_eq!(alone.applied(), Some(10));
     }
 
     #[test]

@@ -311,6 +311,9 @@ impl<'a> Planner<'a> {
 
     /// Why a deployment that is starting cannot succeed, if so.
     fn failure_of(&self, target: &Target) -> Option<String> {
+        if target.state == DeploymentState::Canary {
+            return self.failure_of_canary(target);
+        }
         if let Some(refusal) = self.observed.refused.get(&target.deployment) {
             return Some(format!("an instance could not be started: {refusal}"));
         }
@@ -343,9 +346,7 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
-        // A canary has all the time that it is given.
-        let overdue = target.state != DeploymentState::Canary && self.now_ms >= start_deadline_ms(target);
-        overdue.then(|| "not all instances came up in time".to_owned())
+        (self.now_ms >= start_deadline_ms(target)).then(|| "not all instances came up in time".to_owned())
     }
 
     fn is_ready(&mut self, app: &AppTarget, fact: &Fact) -> bool {
@@ -399,9 +400,12 @@ impl<'a> Planner<'a> {
         if missing == 0 || self.is_blocked(target, key) {
             return;
         }
-        let crashes = self.observed.crashes.get(key).copied().unwrap_or_default();
-        let is_live = target.state == DeploymentState::Live;
-        if is_live && self.now_ms < crashes.not_before_ms {
+        let crashes = match target.state {
+            DeploymentState::Live => self.observed.crashes.get(key).copied().unwrap_or_default(),
+            DeploymentState::Canary => self.crashes_of_canary(target, key),
+            _ => Crashes::default(),
+        };
+        if crashes.count > 0 && self.now_ms < crashes.not_before_ms {
             return self.wake_at(crashes.not_before_ms);
         }
         for _ in 0..missing {

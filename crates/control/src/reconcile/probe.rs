@@ -192,6 +192,9 @@ async fn exchange(address: SocketAddr, host: &str, check: &Check) -> Result<(), 
             _ => format!("port {port} cannot be reached: {error}"),
         }
     })?;
+    if check.tcp {
+        return Ok(());
+    }
     let path = check.path.as_deref().unwrap_or("/");
     let broken = |error: hyper::Error| format!("GET {path} got no HTTP answer: {error}");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

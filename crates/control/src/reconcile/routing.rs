@@ -15,11 +15,14 @@ use weir_model::route::{
     BackendLoad, ClassLoad, Demand, HostRoutes, MeteredInstance, NodeReport, Refused, Route, RouteCanary,
     RouteSnapshot, WatchedProcess,
 };
+use weir_model::tcp::TcpPorts;
 use weir_model::{AppName, ClassName, EnvironmentId, InstanceId, UnixMillis};
 
 use super::caching::{self, Caching};
 use super::classes;
 use super::nodes::{self, Nodes};
+use super::route_feed::{RouteBatch, RouteFeed};
+use super::tcp;
 use crate::protecting::Protections;
 
 use super::plan::{CanaryEntry, Routes};
@@ -53,6 +56,8 @@ pub(super) struct EnvironmentRoutes {
     pub(super) metered: Vec<MeteredInstance>,
     /// Processes that scale or sleep.
     pub(super) watched: BTreeMap<String, WatchedProcess>,
+    /// Ports of the machine at which TCP services are reached.
+    pub(super) tcp_ports: TcpPorts,
 }
 
 /// The prefix of what matches no other one.
@@ -89,13 +94,21 @@ struct State {
     purges: CachePurges,
     /// Until every environment was looked at once, nodes go on with what they have.
     open: bool,
+    feed: RouteFeed,
+}
+
+/// The newest of what nodes may be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// Its generation; 0 while they are to be told nothing yet.
+    pub generation: u64,
 }
 
 /// The routes of all environments and the nodes' answers.
 #[derive(Debug)]
 pub(super) struct Routing {
     state: Mutex<State>,
-    snapshot: watch::Sender<RouteSnapshot>,
+    newest: watch::Sender<Newest>,
 }
 
 impl State {
@@ -107,6 +120,16 @@ impl State {
             trips: BTreeMap::new(),
             purges: CachePurges::default(),
             open: false,
+            feed: RouteFeed::new(),
+        }
+    }
+
+    /// Another environment has a host no more, or has it again.
+    fn tell_others(&mut self, others: BTreeSet<EnvironmentId>) {
+        for other in others {
+            if let Some(published) = self.environments.get(&other) {
+                self.feed.set(other, &published.current, self.generation);
+            }
         }
     }
 
@@ -130,7 +153,7 @@ impl Routing {
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::new(State::new()),
-            snapshot: watch::Sender::new(RouteSnapshot::default()),
+            newest: watch::Sender::new(Newest::default()),
         }
     }
 
@@ -139,9 +162,26 @@ impl Routing {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Snapshots as they are made; generation 0 means that there is none yet.
-    pub(super) fn subscribe(&self) -> watch::Receiver<RouteSnapshot> {
-        self.snapshot.subscribe()
+    /// Generations as they are made.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Newest> {
+        self.newest.subscribe()
+    }
+
+    /// Everything, for a node of an earlier version.
+    pub(super) fn snapshot(&self) -> RouteSnapshot {
+        compose(&self.lock())
+    }
+
+    /// What changed since a generation of a run of control, as far as that is known; otherwise
+    /// everything.
+    pub(super) fn batch(&self, epoch: u64, after: u64) -> RouteBatch {
+        let state = self.lock();
+        state.feed.answer(epoch, after, state.generation, &state.purges)
+    }
+
+    /// The number of this run of control.
+    pub(super) fn epoch(&self) -> u64 {
+        self.lock().feed.epoch()
     }
 
     /// Sets what an environment contributes. Makes a new snapshot only if something changed.
@@ -156,6 +196,13 @@ impl Routing {
         }
         state.generation = next_generation(state.generation, now_ms);
         let generation = state.generation;
+        let before = state.environments.get(&environment);
+        let before = before.map(|published| published.current.domains.clone());
+        let others = state
+            .feed
+            .claim(environment, &before.unwrap_or_default(), &routes.domains);
+        state.feed.set(environment, &routes, generation);
+        state.tell_others(others);
         let entry = (generation, routes.routes.clone());
         match state.environments.get_mut(&environment) {
             Some(published) => {
@@ -212,8 +259,12 @@ impl Routing {
     pub(super) fn withdraw(&self, environment: EnvironmentId, now_ms: UnixMillis) {
         let mut state = self.lock();
         state.trips.remove(&environment);
-        if state.environments.remove(&environment).is_some() {
+        if let Some(published) = state.environments.remove(&environment) {
             state.generation = next_generation(state.generation, now_ms);
+            let generation = state.generation;
+            let others = state.feed.claim(environment, &published.current.domains, &[]);
+            state.feed.remove(environment, generation);
+            state.tell_others(others);
             self.send(&state);
         }
     }
@@ -232,7 +283,9 @@ impl Routing {
 
     fn send(&self, state: &State) {
         if state.open {
-            self.snapshot.send_replace(compose(state));
+            self.newest.send_replace(Newest {
+                generation: state.generation,
+            });
         }
     }
 
@@ -263,7 +316,7 @@ impl Routing {
         let Some(applied) = state.nodes.applied() else {
             return changed;
         };
-        let newer = before.is_none_or(|before| before < applied);
+        let before_report = before;
         for (environment, published) in &mut state.environments {
             let before = published.history.len();
             while published
@@ -274,11 +327,11 @@ impl Routing {
                 published.history.pop_front();
             }
             let waiting = before > 1 || !published.current.routes.draining.is_empty();
-            let first = published
-                .history
-                .front()
-                .is_some_and(|(generation, _)| *generation <= applied);
-            if waiting || (first && newer) {
+            // All others were looked at when theirs were applied.
+            let confirmed = published.history.front().is_some_and(|(generation, _)| {
+                *generation <= applied && before_report.is_none_or(|before| before < *generation)
+            });
+            if waiting || confirmed {
                 changed.push(*environment);
             }
         }
@@ -288,6 +341,11 @@ impl Routing {
     /// What the node pays for; `None` as long as it has not said so.
     pub(super) fn paying(&self) -> Option<BTreeSet<InstanceId>> {
         self.lock().nodes.paying()
+    }
+
+    /// Whether one node takes the place of another.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.lock().nodes.is_handing_over()
     }
 
     /// What the guard refused lately at the apps of an environment, oldest first.
@@ -481,19 +539,21 @@ fn compose(state: &State) -> RouteSnapshot {
         if !current.watched.is_empty() {
             snapshot.watched.insert(*environment, current.watched.clone());
         }
-        for domain in &current.domains {
-            if let Some(app) = domain.app.as_ref().or(current.main_app.as_ref()) {
-                snapshot
-                    .hosts
-                    .insert(domain.host.clone(), host_routes(*environment, current, domain, app));
-            } else {
-                snapshot
-                    .hosts
-                    .insert(domain.host.clone(), undeployed(*environment, current, domain));
-            }
+        snapshot.tcp.extend(tcp::routes(*environment, current));
+        for domain in current.domains.iter().filter(|domain| domain.tcp.is_none()) {
+            let host = host_of(*environment, current, domain);
+            snapshot.hosts.insert(domain.host.clone(), host);
         }
     }
     snapshot
+}
+
+/// What answers under a domain of the environment.
+pub(super) fn host_of(environment: EnvironmentId, current: &EnvironmentRoutes, domain: &Domain) -> HostRoutes {
+    match domain.app.as_ref().or(current.main_app.as_ref()) {
+        Some(app) => host_routes(environment, current, domain, app),
+        None => undeployed(environment, current, domain),
+    }
 }
 
 fn host_routes(environment: EnvironmentId, current: &EnvironmentRoutes, domain: &Domain, app: &AppName) -> HostRoutes {

@@ -47,6 +47,7 @@ struct Memory {
     recent: BTreeMap<InstanceId, (InstanceLabels, i64)>,
     left_pool: BTreeMap<InstanceId, i64>,
     crashes: BTreeMap<(AppName, ProcessName), Crashes>,
+    canary_crashes: BTreeMap<CanaryProcess, CanaryCrashes>,
 }
 
 struct World {
@@ -81,6 +82,8 @@ struct World {
     went_live: u32,
     canaries: u32,
     slept: u32,
+    /// Why the last deployment failed that did.
+    reason: Option<String>,
 }
 
 fn web() -> ProcessName {
@@ -123,6 +126,7 @@ impl World {
             went_live: 0,
             canaries: 0,
             slept: 0,
+            reason: None,
             rng,
         }
     }
@@ -152,6 +156,7 @@ impl World {
             classes: BTreeMap::new(),
             access_log: weir_model::access_log::AccessLogging::Off,
             cache: weir_model::cache::CacheSpec::default(),
+            tcp: Vec::new(),
         }
     }
 
@@ -297,6 +302,7 @@ impl World {
             instances,
             applied: self.applied.clone(),
             crashes,
+            canary_crashes: self.memory.canary_crashes.clone(),
             refused: BTreeMap::new(),
         }
     }
@@ -371,7 +377,9 @@ impl World {
                 self.set_state(instance, InstanceState::Frozen, InstanceState::Running);
             }
             Action::Crashed { instance, .. } => {
-                if let Some(labels) = self.containers.get(&instance).map(|container| container.labels.clone()) {
+                if let Some(labels) = self.containers.get(&instance).map(|container| container.labels.clone())
+                    && !self.count_canary_crash(&labels)
+                {
                     let crashes = self.memory.crashes.entry((labels.app, labels.process)).or_default();
                     crashes.count += 1;
                     crashes.not_before_ms = self.now_ms + 500;
@@ -381,8 +389,11 @@ impl World {
                 deployment,
                 from,
                 event,
-                ..
-            } => self.advance(deployment, from, event),
+                reason,
+            } => {
+                self.reason = reason.or(self.reason.take());
+                self.advance(deployment, from, event);
+            }
             Action::ForgetPrevious { .. } => self.previous = None,
         }
     }

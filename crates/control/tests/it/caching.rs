@@ -35,6 +35,7 @@ async fn a_purge_is_done_when_every_node_has_confirmed_it() {
     let counts = CacheCounts {
         entries: 3,
         bytes: 4_000,
+        disk_bytes: 5_000_000,
         hits: 3,
         misses: 1,
         ..CacheCounts::default()
@@ -49,7 +50,8 @@ async fn a_purge_is_done_when_every_node_has_confirmed_it() {
     reconciler.node_reported(report(1), control.context.clock.now_ms());
     let (_, status) = control.call(Method::GET, CACHE, None).await;
     let expected = json!({
-        "entries": 3, "bytes": 4_000, "hits": 3, "misses": 1, "stale": 0, "revalidated": 0, "hit_rate": 0.75
+        "entries": 3, "bytes": 4_000, "disk_bytes": 5_000_000, "hits": 3, "misses": 1, "stale": 0, "revalidated": 0,
+        "hit_rate": 0.75
     });
     assert_eq!(status, expected);
     let (status, problem) = purge(json!({})).await;

@@ -4,8 +4,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_model::deployment::DeploymentState;
+use weir_model::project::Scale;
+use weir_model::{AppName, ProcessName};
 
-use super::git_server::{Server, WorkingCopy, assert_said};
+use super::git_server::{Server, WorkingCopy, assert_said, wait_until};
 
 const CANARY: &str = "/v1/projects/shop/environments/production/canary";
 
@@ -156,4 +158,59 @@ async fn a_canary_beside_nothing_and_options_that_do_not_exist_are_refused() {
     assert!(!accepted, "{output}");
     assert_said(&output, &["nobody would get a canary with 0%"]);
     assert_eq!(server.live_commit("production").await, None);
+}
+
+/// Who may pass under `/admin` by password, as the nodes are told; none where nobody is asked.
+fn admins(server: &Server) -> Option<Vec<String>> {
+    let snapshot = server.context.reconciler.snapshot();
+    let mut hosts = snapshot.hosts.iter();
+    let (_, host) = hosts.find(|(name, _)| name.starts_with("shop."))?;
+    let layers = &host.protection.as_ref()?.layers;
+    let access = layers
+        .iter()
+        .find(|layer| layer.path_prefix == "/admin")?
+        .access
+        .as_ref()?;
+    Some(access.users.iter().flatten().map(|user| user.name.clone()).collect())
+}
+
+/// What a canary asks passwords for is asked for at once: it answers under the same host. Once it is
+/// given up nothing is left of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_passwords_of_a_canary_are_in_force_as_long_as_it_is() {
+    let server = Server::start().await;
+    let production = server.environment("production").await.id;
+    // The simulated instances answer no checks.
+    let none = Scale {
+        app: AppName::new("shop").unwrap(),
+        process: ProcessName::web(),
+        instances: 0,
+        most: None,
+    };
+    server.context.store.scale_set(production, &[none]).await.unwrap();
+    let copy = server.working_copy("a", "behaviour: web").await;
+    let (accepted, output) = copy.push(&["main"]).await;
+    assert!(accepted, "{output}");
+    assert_eq!(admins(&server), None);
+    copy.commit("behaviour: web closed").await;
+    let (accepted, output) = copy.push(&["-o", "canary=5", "main"]).await;
+    assert!(!accepted, "without the secret it is refused: {output}");
+    assert_said(&output, &["/admin", "STAFF"]);
+    let set = json!({"set": {"STAFF": {"value": "anna:geheim-und-lang", "secret": true}}, "no_deploy": true});
+    let path = "/v1/projects/shop/environments/production/variables";
+    let (status, told) = ask(&server, Method::PATCH, path, Some(set)).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    copy.commit("behaviour: web closed again").await;
+    let (accepted, output) = copy.push(&["-o", "canary=5", "main"]).await;
+    assert!(accepted, "{output}");
+    assert_eq!(newest_state(&server).await.0, DeploymentState::Canary);
+    wait_until("the password is asked for", || {
+        admins(&server) == Some(vec!["anna".to_owned()])
+    })
+    .await;
+    assert_eq!(
+        ask(&server, Method::DELETE, CANARY, None).await.0,
+        StatusCode::NO_CONTENT
+    );
+    wait_until("nobody is asked any more", || admins(&server).is_none()).await;
 }

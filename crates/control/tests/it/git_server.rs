@@ -21,11 +21,12 @@ use weir_control::{Context, api, git, reconcile, serve};
 use weir_engine::InstanceRole;
 use weir_engine::sim::{Behaviour, SimEngine};
 use weir_model::project::{Environment, Project};
+use weir_model::protection::ProtectionSpec;
 use weir_model::release::{ReleaseApp, ReleaseSource};
 use weir_model::route::NodeReport;
-use weir_model::spec::{AppSpec, ProcessSpec, ReleaseCommand};
+use weir_model::spec::{AppSpec, ProcessSpec, ReleaseCommand, RouteSpec};
 use weir_model::task::LineKind;
-use weir_model::{AppName, EnvironmentName, ProcessName, ProjectName};
+use weir_model::{AppName, EnvironmentName, ProcessName, ProjectName, VariableName};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// An image whose release command never ends.
@@ -79,18 +80,34 @@ impl Builder for TestBuilder {
             timeout_s: 600,
         });
         let name = AppName::new(order.project.name.as_str()).unwrap();
+        let mut processes = BTreeMap::from([(ProcessName::new("worker").unwrap(), ProcessSpec::default())]);
+        if archive.contains("behaviour: web") {
+            processes.insert(ProcessName::web(), ProcessSpec::default());
+        }
+        let closed = archive.contains("behaviour: web closed").then(|| RouteSpec {
+            path_prefix: "/admin".to_owned(),
+            process: ProcessName::web(),
+            methods: Vec::new(),
+            class: None,
+            protection: ProtectionSpec {
+                password: Some(VariableName::new("STAFF").unwrap()),
+                ..ProtectionSpec::default()
+            },
+            cache: false,
+        });
         let spec = AppSpec {
             name: name.clone(),
-            processes: BTreeMap::from([(ProcessName::new("worker").unwrap(), ProcessSpec::default())]),
+            processes,
             release,
             volumes: BTreeMap::new(),
-            routes: Vec::new(),
+            routes: closed.into_iter().collect(),
             variables: BTreeMap::new(),
             drain_s: 1,
-            protection: weir_model::protection::ProtectionSpec::default(),
+            protection: ProtectionSpec::default(),
             classes: BTreeMap::new(),
             access_log: weir_model::access_log::AccessLogging::Off,
             cache: weir_model::cache::CacheSpec::default(),
+            tcp: Vec::new(),
         };
         let image = if stuck { STUCK } else { GOOD }.to_owned();
         Ok(BTreeMap::from([(name, ReleaseApp { image, spec })]))

@@ -42,6 +42,7 @@ pub(crate) fn config(data: PathBuf) -> Config {
         keep_previous_s: 600,
         smtp: None,
         dns_hook: None,
+        tcp_ports: None,
         data,
     }
 }
@@ -230,6 +231,7 @@ fn app(name: &str, processes: &[&str]) -> ReleaseApp {
             classes: BTreeMap::new(),
             access_log: weir_model::access_log::AccessLogging::Off,
             cache: weir_model::cache::CacheSpec::default(),
+            tcp: Vec::new(),
         },
     }
 }

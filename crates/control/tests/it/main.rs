@@ -33,4 +33,5 @@ mod pebble;
 mod people;
 mod protection;
 mod serve;
+mod tcp;
 mod tls;

@@ -81,6 +81,26 @@ async fn an_environment_is_closed_and_opened_again() {
         problem.to_string().contains("names of hosts cannot be used"),
         "{problem}"
     );
+    assert_eq!(
+        (closed["bypass"].as_bool(), protection.get("bypass_path")),
+        (Some(false), None)
+    );
+    let again = || call(&control, Method::PUT, "/maintenance", Some(json!({ "bypass": true })));
+    let (status, protection) = again().await;
+    assert_eq!(
+        (status, protection["maintenance"]["bypass"].as_bool()),
+        (StatusCode::OK, Some(true))
+    );
+    let path = protection["bypass_path"].as_str().unwrap().to_owned();
+    let secret = path.strip_prefix("/.weir/bypass/").unwrap();
+    assert_eq!(secret.len(), 64);
+    let (_, another) = again().await;
+    assert_ne!(another["bypass_path"], path.as_str(), "each is another one");
+    let (_, shown) = call(&control, Method::GET, "/protection", None).await;
+    assert!(
+        shown.get("bypass_path").is_none() && !shown.to_string().contains(secret),
+        "told once"
+    );
     let (status, protection) = call(&control, Method::DELETE, "/maintenance", None).await;
     assert_eq!((status, protection.get("maintenance")), (StatusCode::OK, None));
 }

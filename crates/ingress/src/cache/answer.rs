@@ -15,7 +15,32 @@ const MOST_PARTS: usize = 16;
 pub(super) struct Cut {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<Bytes>,
+    pub(super) body: Vec<Piece>,
+}
+
+/// A piece of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// What stands between parts.
+    Text(Bytes),
+    /// So many bytes of what is kept, from the first on.
+    Kept { first: usize, length: usize },
+}
+
+impl Piece {
+    fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Kept { length, .. } => *length,
+        }
+    }
+
+    fn between(first: usize, last: usize) -> Self {
+        Self::Kept {
+            first,
+            length: last - first + 1,
+        }
+    }
 }
 
 /// A kept answer, in the coding that this client gets.
@@ -23,7 +48,8 @@ pub(super) struct Cut {
 pub(super) struct Source<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    pub(super) body: Bytes,
+    /// Bytes of its body.
+    pub(super) length: usize,
 }
 
 /// Cuts what the request asks for.
@@ -40,21 +66,27 @@ pub(super) fn cut(source: Source<'_>, method: &Method, request: &HeaderMap) -> C
         };
     }
     let wanted = match source.status == StatusCode::OK && method == Method::GET {
-        true => ranges(&headers, request, source.body.len()),
+        true => ranges(&headers, request, source.length),
         false => Wanted::Whole,
     };
     let (status, body) = match wanted {
-        Wanted::Whole => (source.status, vec![source.body]),
+        Wanted::Whole => {
+            let all = Piece::Kept {
+                first: 0,
+                length: source.length,
+            };
+            (source.status, vec![all])
+        }
         Wanted::Nothing => {
-            let size = format!("bytes */{}", source.body.len());
+            let size = format!("bytes */{}", source.length);
             insert(&mut headers, header::CONTENT_RANGE, &size);
             headers.remove(header::CONTENT_TYPE);
             (StatusCode::RANGE_NOT_SATISFIABLE, Vec::new())
         }
-        Wanted::Parts(parts) => (StatusCode::PARTIAL_CONTENT, take(&mut headers, &source.body, &parts)),
+        Wanted::Parts(parts) => (StatusCode::PARTIAL_CONTENT, take(&mut headers, source.length, &parts)),
     };
     if status != StatusCode::NO_CONTENT {
-        let length: usize = body.iter().map(Bytes::len).sum();
+        let length: usize = body.iter().map(Piece::length).sum();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let body = if method == Method::HEAD { Vec::new() } else { body };
@@ -97,7 +129,7 @@ fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Without the mark of a weak tag.
-fn opaque(tag: &[u8]) -> &[u8] {
+pub(super) fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
@@ -180,11 +212,10 @@ fn still_the_same(answer: &HeaderMap, request: &HeaderMap) -> bool {
 }
 
 /// One part as it is, several in the form of `multipart/byteranges`.
-fn take(headers: &mut HeaderMap, body: &Bytes, parts: &[(usize, usize)]) -> Vec<Bytes> {
-    let size = body.len();
+fn take(headers: &mut HeaderMap, size: usize, parts: &[(usize, usize)]) -> Vec<Piece> {
     if let [(first, last)] = parts {
         insert(headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
-        return vec![body.slice(*first..=*last)];
+        return vec![Piece::between(*first, *last)];
     }
     let boundary = format!("{:032x}", fastrand::u128(..));
     let kind = headers.get(header::CONTENT_TYPE).cloned();
@@ -197,10 +228,10 @@ fn take(headers: &mut HeaderMap, body: &Bytes, parts: &[(usize, usize)]) -> Vec<
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(format!("content-range: bytes {first}-{last}/{size}\r\n\r\n").as_bytes());
-        out.push(head.freeze());
-        out.push(body.slice(*first..=*last));
+        out.push(Piece::Text(head.freeze()));
+        out.push(Piece::between(*first, *last));
     }
-    out.push(format!("\r\n--{boundary}--\r\n").into());
+    out.push(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
     let kind = format!("multipart/byteranges; boundary={boundary}");
     insert(headers, header::CONTENT_TYPE, &kind);
     out
@@ -229,10 +260,14 @@ mod tests {
         let source = Source {
             status: StatusCode::OK,
             headers: &headers,
-            body: Bytes::from_static(b"0123456789"),
+            length: 10,
         };
         let cut = cut(source, method, &map(request));
-        let body = cut.body.concat();
+        let pieces = cut.body.iter().map(|piece| match piece {
+            Piece::Text(text) => &text[..],
+            Piece::Kept { first, length } => &b"0123456789"[*first..first + length],
+        });
+        let body = pieces.collect::<Vec<_>>().concat();
         (cut.status.as_u16(), cut.headers, String::from_utf8(body).unwrap())
     }
 
@@ -301,7 +336,7 @@ mod tests {
             let source = Source {
                 status: StatusCode::OK,
                 headers: &headers,
-                body: Bytes::new(),
+                length: 0,
             };
             assert_eq!(cut(source, &Method::GET, &map(range)).status, 416, "{range}");
         }

@@ -1,7 +1,7 @@
 //! Answers that say they may be shared, kept and given again (RFC 9111, RFC 9110).
 //!
-//! What it is: a shared cache in memory for all environments of the node, looked into after a request
-//! was let in and paid, before an instance is asked. What it gives out is paid and counted like any
+//! What it is: a shared cache for all environments of the node, in memory and, what is large, in files;
+//! looked into after a request was let in and paid, before an instance is asked. What it gives out is paid and counted like any
 //! other answer; it only takes no place at an instance. So it also answers while all instances are
 //! busy, asleep or away.
 //!
@@ -12,18 +12,28 @@
 //! How it fails: where there is no room, or too much goes on, requests go to the instances as if it
 //! was not there.
 //!
-//! The parts: `policy` says what may be kept (pure), `shelf` keeps it, `fill` takes it in on its way
-//! to a client, `answer` cuts out of it what a client asked for (pure).
+//! The parts: `policy` says what may be kept (pure), `shelf` keeps it and `queue` says what goes first,
+//! `tally` counts who has how much, `disk` holds files, `fill` takes an answer in on its way to a client
+//! (`pump` where others wait for it), `answer` cuts out of it what a client asked for (pure), `give` and
+//! `stored` give it out.
 
 mod answer;
+mod disk;
 mod fill;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
+mod give;
 pub(crate) mod policy;
+mod pump;
+mod queue;
 mod shelf;
 mod stored;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,20 +49,25 @@ use tokio::time::timeout;
 use weir_model::EnvironmentId;
 use weir_model::cache::{CacheCounts, CachePurge, CachePurges};
 
-use self::answer::{Cut, Source};
-use self::fill::{Fill, Room};
+use self::disk::{Disk, Rooms, Writing};
+use self::fill::{Fill, Gathered};
 use self::policy::{Asked, Fitness, Terms, Timing};
-use self::shelf::{EVERYTHING, Entry, Flight, Kept, Outcome, Path, Range, Shelves};
+use self::pump::Incoming;
+use self::shelf::{EVERYTHING, Entry, Flight, Kept, Medium, Outcome, Path as Where, Range, Shelves, StoredBytes};
 use crate::body::RequestBody;
 use crate::clock::unix_ms;
-use crate::compress::{self, Coders, Coding, Effort};
+use crate::compress;
 use crate::headers::{RequestedHost, X_REQUEST_ID, X_WEIR_CACHE};
 use crate::table::CompiledRoute;
 use crate::upstream::AnswerStream;
 
+pub use self::disk::sane_share;
 pub(crate) use self::fill::Through;
 pub(crate) use self::shelf::Shelf;
-pub(crate) use self::stored::StoredBody;
+pub(crate) use self::stored::{Part, StoredBody, StoredError};
+#[cfg(test)]
+pub(crate) use self::tally::Whole;
+pub(crate) use self::tally::{Tally, Weight};
 
 /// Longest wait for somebody else who fetches the same.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -62,16 +77,19 @@ const KNOWN_S: u64 = 3_600;
 const KNOWN_PLACES: usize = 16_384;
 /// So much of a body is made room for before it has come.
 const FIRST_BYTES: usize = 64 * 1024;
-/// A larger body is compressed beside, and its client gets it as it is.
-const COMPRESSED_AT_ONCE_BYTES: usize = 1024 * 1024;
+/// Larger bodies go into files, where there are any; not those that can be compressed.
+const LARGE_BYTES: usize = 1024 * 1024;
+/// Of what is in files, the head stays in memory; larger ones are not kept so.
+const LARGEST_HEAD_BYTES: usize = 4096;
+/// So long nobody else writes the same into a file.
+const WRITING_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The cache of a node.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shelves: Shelves,
-    pub(crate) coders: Coders,
-    /// Bytes that are on their way into it.
-    filling: Arc<AtomicU64>,
+    /// None where all is kept in memory.
+    disk: Option<Arc<Disk>>,
     /// Addresses whose answers were kept: a part of their hash, and until when that counts.
     known: Box<[AtomicU64]>,
     hasher: RandomState,
@@ -157,12 +175,13 @@ impl Address<'_> {
 }
 
 impl Cache {
-    /// Keeps so many bytes at most; none with 0.
-    pub(crate) fn new(limit_bytes: u64) -> Self {
+    /// Keeps so many bytes in memory at most, nothing at all with 0; and so many in files in the folder.
+    pub(crate) fn new(limit_bytes: u64, disk: Option<(&Path, u64)>) -> Self {
+        let on_disk = disk.map_or(0, |(_, bytes)| bytes);
+        let disk = disk.filter(|_| limit_bytes > 0);
         Self {
-            shelves: Shelves::new(limit_bytes),
-            coders: Coders::default(),
-            filling: Arc::default(),
+            shelves: Shelves::new(limit_bytes, on_disk),
+            disk: disk.and_then(|(folder, bytes)| Disk::open(folder, bytes)),
             known: (0..KNOWN_PLACES).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
             thorough: Arc::new(Semaphore::new(1)),
@@ -179,9 +198,22 @@ impl Cache {
         self.shelves.remove(environment);
     }
 
-    /// A body that is larger is not kept.
-    fn largest_bytes(&self) -> u64 {
+    /// A body that is larger is not kept in memory.
+    fn largest_in_memory(&self) -> u64 {
         self.shelves.limit() / 8
+    }
+
+    /// Begins to write an answer into a file. None: it is not to be kept so, or there is no room.
+    fn write(&self, shelf: &Arc<Shelf>, key: &str, expected: Option<u64>) -> Option<Writing> {
+        let disk = self.disk.as_ref()?;
+        let only = shelf.take_off(&format!("file {key}"), WRITING_PATIENCE).ok()?;
+        let rooms = Rooms {
+            waiting: Arc::clone(&shelf.tallies.filling),
+            unfinished: Arc::clone(&shelf.tallies.unfinished),
+            files: Arc::clone(&shelf.tallies.files),
+        };
+        let make_room = |bytes| self.shelves.make_room(Medium::Files, shelf, bytes);
+        Writing::begin(disk, rooms, expected, only, make_room)
     }
 
     /// What is kept of each environment, where anything is or was.
@@ -279,14 +311,14 @@ impl Cache {
                 _ if asked.control.only_if_cached => return Look::Missing,
                 (Some(_), _) if begun.method == Method::HEAD => return Look::Ask,
                 (Some(entry), _) => {
-                    let flight = route.shelf.take_off(&key);
+                    let flight = route.shelf.take_off(&key, LONGEST_WAIT);
                     way.revalidate(entry, request.headers_mut());
                     flight
                 }
                 (None, _) if way.waited || !may_lead(&asked, request) || !self.is_kept(begun.hash, begun.asked_ms) => {
                     return Look::Ask;
                 }
-                (None, _) => route.shelf.take_off(&key),
+                (None, _) => route.shelf.take_off(&key, LONGEST_WAIT),
             };
             match lands {
                 Ok(flight) => {
@@ -356,7 +388,9 @@ impl Cache {
         parts: &mut Parts,
         mut stream: AnswerStream,
     ) -> Taken {
-        let request = stream.take_asked().unwrap_or_default();
+        // None: the answer came before all of the request had gone out, so nobody knows any more what it
+        // said of its client; and nothing is done that would be wrong for some.
+        let request = stream.take_asked();
         if way.changes && parts.status.as_u16() < 400 {
             // RFC 9111, 4.4.
             for scheme in ["http", "https"] {
@@ -369,32 +403,34 @@ impl Cache {
         };
         if let Some(entry) = way.stale.clone() {
             if way.revalidates && parts.status == StatusCode::NOT_MODIFIED {
-                let entry = self.freshen(route, way, &entry, &request, parts, timing);
+                let entry = self.freshen(route, way, &entry, request.as_ref(), parts, timing);
                 return Taken::Instead(Hit::new(entry, Outcome::Revalidated), stream);
             }
-            if is_failure(parts.status) && entry.terms.holds_on_error(timing.came_ms) {
+            if is_failure(parts.status) && stands_in(&entry) {
                 return Taken::Instead(Hit::new(entry, Outcome::Stale), stream);
             }
         }
-        let fill = self.fill(route, way, address, (parts, &request), (&stream, timing));
+        let fill = self.fill(route, way, address, (parts, request.as_ref()), (&stream, timing));
         let method = way.begun.as_ref().map_or(&Method::GET, |begun| &begun.method);
-        let coder = match route.cache.compress && !way.renewal && !stream.is_end_stream() {
-            true => compress::choose(
-                &self.coders,
+        let coder = match request {
+            Some(request) if route.cache.compress && !way.renewal && !stream.is_end_stream() => compress::choose(
+                &route.shelf.tallies.coders,
                 method,
                 &request,
                 parts.status,
                 &mut parts.headers,
                 &stream.size_hint(),
             ),
-            false => None,
+            _ => None,
         };
-        match (fill, stream.is_end_stream()) {
+        let ended = stream.is_end_stream();
+        let body = Incoming::Direct(stream);
+        match (fill, ended) {
             (Some(fill), true) => {
                 fill.finish();
-                Taken::On(Through::new(stream, None, coder))
+                Taken::On(Through::new(body, None, coder))
             }
-            (fill, _) => Taken::On(Through::new(stream, fill, coder)),
+            (fill, _) => Taken::On(Through::new(body, fill, coder)),
         }
     }
 
@@ -404,19 +440,16 @@ impl Cache {
         route: &CompiledRoute,
         way: &mut Way,
         address: Address<'_>,
-        (parts, request): (&mut Parts, &HeaderMap),
+        (parts, request): (&mut Parts, Option<&HeaderMap>),
         (stream, timing): (&AnswerStream, Timing),
     ) -> Option<Fill> {
         let begun = way.begun.as_ref().filter(|begun| begun.method == Method::GET)?;
         let length = stream.size_hint().exact();
-        let fits = length.is_none_or(|length| length <= self.largest_bytes()) && stream.is_delimited();
-        // Most answers say nothing of it, and must not cost more than this look.
-        let says = parts.headers.contains_key(header::CACHE_CONTROL) || parts.headers.contains_key(header::EXPIRES);
-        let agreed = (says && fits).then(|| {
-            let terms = policy::terms(&Asked::of(request), parts.status, &parts.headers, timing)?;
-            Some((terms, policy::selecting(&parts.headers, request)?))
-        });
-        let Some(agreed) = agreed.flatten() else {
+        let may_spill = says_how_long(parts) && self.may_spill(route, parts);
+        let large = length.is_some_and(|length| length > length_of(LARGE_BYTES)) && may_spill;
+        let fits = stream.is_delimited() && (large || length.is_none_or(|length| length <= self.largest_in_memory()));
+        let agreed = fits.then(|| agreed(request, parts, timing)).flatten();
+        let Some(agreed) = agreed else {
             // Only of one for whom others wait: parts and conditional answers say nothing of the whole.
             if way.flight.take().is_some() {
                 self.note_not_kept(begun.hash);
@@ -426,23 +459,47 @@ impl Cache {
             }
             return None;
         };
-        let mut room = Room::new(&self.filling, self.shelves.limit() / 4);
-        if !room.grow(0) {
-            return None;
-        }
-        let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let key = address.key(address.scheme);
+        let known = self.is_kept(begun.hash, timing.came_ms);
+        let into = match large {
+            true => {
+                // It goes at the pace of its client, so nobody is to wait for it.
+                way.flight = None;
+                Gathered::File(self.write(&route.shelf, &key, length)?)
+            }
+            false => {
+                let expected = usize::try_from(length.unwrap_or(0)).unwrap_or(0);
+                let room = route.shelf.tallies.filling.borrow(0)?;
+                self.note_kept(begun.hash, timing.came_ms);
+                Gathered::Memory {
+                    data: Vec::with_capacity(expected.min(FIRST_BYTES)),
+                    room,
+                }
+            }
+        };
         let fill = Fill {
             cache: Arc::clone(self),
             shelf: Arc::clone(&route.shelf),
-            kept: kept(address.key(address.scheme).into(), route, parts, agreed),
+            kept: Some(Box::new(kept(key.into(), route, parts, agreed))),
             since: begun.since,
-            data: Vec::with_capacity(expected.min(FIRST_BYTES)),
-            room,
-            _flight: way.flight.take(),
+            hash: begun.hash,
+            known,
+            into: Some(into),
+            may_spill,
+            failed: false,
+            flight: way.flight.take(),
         };
-        self.note_kept(begun.hash, timing.came_ms);
         parts.headers.insert(X_WEIR_CACHE, HeaderValue::from_static("miss"));
         Some(fill)
+    }
+
+    /// Whether an answer is kept in a file where it is large. What can be compressed is not: it would go out
+    /// as it is.
+    fn may_spill(&self, route: &CompiledRoute, parts: &Parts) -> bool {
+        let head = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        self.disk.as_ref().is_some_and(|disk| disk.is_ready())
+            && !(route.cache.compress && compress::is_compressible(parts.status, &parts.headers))
+            && parts.headers.iter().map(head).sum::<usize>() <= LARGEST_HEAD_BYTES
     }
 
     /// The instance says that what is kept still holds (RFC 9111, 4.3.4).
@@ -451,10 +508,16 @@ impl Cache {
         route: &CompiledRoute,
         way: &mut Way,
         entry: &Arc<Entry>,
-        request: &HeaderMap,
+        request: Option<&HeaderMap>,
         parts: &Parts,
         timing: Timing,
     ) -> Arc<Entry> {
+        way.flight = None;
+        if speaks_of_another(entry, parts) {
+            // What it says does not belong to this body.
+            route.shelf.invalidate(&entry.key);
+            return Arc::clone(entry);
+        }
         let mut headers = entry.headers.clone();
         for name in parts.headers.keys().filter(|name| may_freshen(name)) {
             headers.remove(name);
@@ -463,87 +526,24 @@ impl Cache {
                 headers.append(name, value);
             }
         }
-        let asked = Asked::of(way.client.as_ref().unwrap_or(request));
         let since = way.begun.as_ref().map_or(0, |begun| begun.since);
-        let fresh = policy::terms(&asked, entry.status, &headers, timing).and_then(|terms| {
-            let fresh = entry.with(terms, headers);
-            route.shelf.put(fresh, since)
-        });
-        way.flight = None;
-        fresh.unwrap_or_else(|| {
-            route.shelf.invalidate(&entry.key);
-            Arc::clone(entry)
-        })
-    }
-
-    /// The head and body by which a kept answer goes to the client.
-    pub(crate) async fn compose(
-        self: &Arc<Self>,
-        route: &CompiledRoute,
-        hit: &Hit,
-        method: &Method,
-        request: &HeaderMap,
-    ) -> (StatusCode, HeaderMap, Vec<Bytes>) {
-        let entry = &hit.entry;
-        let mut headers = entry.headers.clone();
-        let mut body = entry.body.clone();
-        if route.cache.compress && compress::is_compressible(entry.status, &entry.headers) {
-            let wanted = Coding::wanted(request, Effort::Thorough).filter(|_| !request.contains_key(header::RANGE));
-            let coded = match wanted {
-                Some(coding) => self.coded(route, entry, coding).await.map(|body| (coding, body)),
-                None => None,
-            };
-            compress::mark(&mut headers, coded.as_ref().map(|(coding, _)| *coding));
-            if let Some((_, coded)) = coded {
-                body = coded;
+        let asked = way.client.as_ref().or(request).map(Asked::of);
+        let terms = asked.and_then(|asked| policy::terms(&asked, entry.status, &headers, timing));
+        if let Some(terms) = terms {
+            let fresh = entry.with(terms, headers.clone());
+            if let Some(fresh) = self.shelves.put(&route.shelf, fresh, since) {
+                return fresh;
             }
         }
-        if entry.status == StatusCode::OK && !headers.contains_key(header::CONTENT_ENCODING) {
-            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        }
-        let source = Source {
-            status: entry.status,
-            headers: &headers,
-            body,
-        };
-        let Cut {
-            status,
-            mut headers,
-            body,
-        } = answer::cut(source, method, request);
-        headers.insert(header::AGE, HeaderValue::from(entry.terms.age_s(unix_ms())));
-        headers.insert(X_WEIR_CACHE, hit.outcome.name());
-        route.shelf.count(hit.outcome);
-        (status, headers, body)
-    }
-
-    /// The body compressed; None if it does not get smaller, or is not ready.
-    async fn coded(self: &Arc<Self>, route: &CompiledRoute, entry: &Arc<Entry>, coding: Coding) -> Option<Bytes> {
-        if let Some(coded) = entry.coded[coding.index()].get() {
-            return coded.clone();
-        }
-        let turn = Arc::clone(&self.thorough).try_acquire_owned().ok()?;
-        let (cache, shelf, compressed) = (Arc::clone(self), Arc::clone(&route.shelf), Arc::clone(entry));
-        let work = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let coded = compress::compress(coding, &compressed.body);
-            let bytes = coded.as_ref().map_or(0, Bytes::len);
-            if compressed.coded[coding.index()].set(coded).is_ok() {
-                shelf.add_to(&compressed, bytes);
-                cache.shelves.make_room();
-            }
-        });
-        if entry.body.len() > COMPRESSED_AT_ONCE_BYTES {
-            return None;
-        }
-        work.await.ok()?;
-        entry.coded[coding.index()].get()?.clone()
+        // It goes to this client, with all that it is told: a new cookie, that it may not be kept.
+        route.shelf.invalidate(&entry.key);
+        Arc::new(entry.with(Terms::of_one_answer(&headers, timing), headers))
     }
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self::new(crate::config::CACHE_BYTES)
+        Self::new(crate::config::CACHE_BYTES, None)
     }
 }
 
@@ -577,8 +577,7 @@ impl Way {
     /// What stands in for an answer that cannot be had.
     pub(crate) fn stand_in(&mut self) -> Option<Hit> {
         let entry = self.stale.take()?;
-        let holds = entry.terms.holds_on_error(unix_ms());
-        holds.then(|| Hit::new(entry, Outcome::Stale))
+        stands_in(&entry).then(|| Hit::new(entry, Outcome::Stale))
     }
 
     /// Has the instance asked whether an answer still holds, in place of what the client wants to
@@ -634,15 +633,17 @@ impl Outcome {
 }
 
 fn find(route: &CompiledRoute, key: &str, request: &HeaderMap) -> Option<Arc<Entry>> {
-    let selected =
-        |entry: &Entry| entry.deployment == route.cache.deployment && policy::selects(&entry.selecting, request);
+    let selected = |entry: &Entry| {
+        let readable = !matches!(&entry.body, StoredBytes::File(file) if file.is_broken());
+        readable && entry.deployment == route.cache.deployment && policy::selects(&entry.selecting, request)
+    };
     route.shelf.find(key, selected)
 }
 
 /// A stale answer, and who fetches a newer one unless somebody does.
 fn renew(route: &CompiledRoute, key: &str, way: &Way, entry: Arc<Entry>) -> Look {
     let hit = Hit::new(Arc::clone(&entry), Outcome::Stale);
-    let Ok(flight) = route.shelf.take_off(key) else {
+    let Ok(flight) = route.shelf.take_off(key, LONGEST_WAIT) else {
         return Look::Answer(hit);
     };
     let renewal = Way {
@@ -675,6 +676,35 @@ fn may_lead(asked: &Asked, request: &Request<RequestBody>) -> bool {
         && !asked.cookie
         && !asked.authorization
         && !partial.iter().any(|name| request.headers().contains_key(name))
+}
+
+/// Whether it may answer where no instance can. What was purged meanwhile, or replaced, may not.
+fn stands_in(entry: &Entry) -> bool {
+    !entry.is_gone() && entry.terms.holds_on_error(unix_ms())
+}
+
+/// Most answers say nothing of it, and must not cost more than this look.
+fn says_how_long(parts: &Parts) -> bool {
+    parts.headers.contains_key(header::CACHE_CONTROL) || parts.headers.contains_key(header::EXPIRES)
+}
+
+/// On what terms an answer is kept, and for which requests; none if it is not. So it is where nobody knows
+/// what the request said.
+fn agreed(request: Option<&HeaderMap>, parts: &Parts, timing: Timing) -> Option<(Terms, policy::Selecting)> {
+    let request = request.filter(|_| says_how_long(parts))?;
+    let terms = policy::terms(&Asked::of(request), parts.status, &parts.headers, timing)?;
+    Some((terms, policy::selecting(&parts.headers, request)?))
+}
+
+/// Whether a 304 is about another body than the one that is kept (RFC 9111, 4.3.4).
+fn speaks_of_another(entry: &Entry, parts: &Parts) -> bool {
+    let tags = (entry.headers.get(header::ETAG), parts.headers.get(header::ETAG));
+    let opaque = |tag: &HeaderValue| answer::opaque(tag.as_bytes()).to_vec();
+    matches!(tags, (Some(kept), Some(said)) if opaque(kept) != opaque(said))
+}
+
+fn length_of(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn is_failure(status: StatusCode) -> bool {
@@ -711,7 +741,7 @@ fn kept(key: Box<str>, route: &CompiledRoute, parts: &Parts, (terms, selecting):
         deployment: route.cache.deployment,
         status: parts.status,
         headers,
-        body: Bytes::new(),
+        body: StoredBytes::Fresh(Bytes::new()),
         terms,
         selecting,
     }
@@ -727,14 +757,35 @@ fn alone(name: &HeaderName, value: &HeaderValue) -> (HeaderName, HeaderValue) {
 
 fn range(purge: &CachePurge) -> Range<'_> {
     let path = match purge.path.as_deref() {
-        None => Path::Beginning(""),
+        None => Where::Beginning(""),
         Some(path) => match path.strip_suffix('*') {
-            Some(beginning) => Path::Beginning(beginning),
-            None => Path::Whole(path),
+            Some(beginning) => Where::Beginning(beginning),
+            None => Where::Whole(path),
         },
     };
     Range {
         host: purge.host.as_deref(),
         path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_knows_what_the_request_said_nothing_is_kept() {
+        let answer = http::Response::builder().header("cache-control", "max-age=60").body(());
+        let (parts, ()) = answer.unwrap().into_parts();
+        let timing = Timing {
+            asked_ms: 0,
+            came_ms: 0,
+        };
+        let mut request = HeaderMap::new();
+        assert!(agreed(Some(&request), &parts, timing).is_some());
+        // What it may have said.
+        request.insert(header::COOKIE, HeaderValue::from_static("user=1"));
+        assert!(agreed(Some(&request), &parts, timing).is_none());
+        assert!(agreed(None, &parts, timing).is_none());
     }
 }

@@ -243,6 +243,21 @@ pub(crate) fn varies_by_everything(headers: &HeaderMap) -> bool {
 }
 
 impl Terms {
+    /// Of an answer that is given once, and not kept.
+    pub(crate) fn of_one_answer(headers: &HeaderMap, timing: Timing) -> Self {
+        Self {
+            came_ms: timing.came_ms,
+            age_s: initial_age_s(headers, date(headers, header::DATE), timing),
+            lifetime_s: 0,
+            no_cache: true,
+            must_revalidate: true,
+            stale_while_revalidate_s: 0,
+            stale_if_error_s: 0,
+            with_cookie: false,
+            with_authorization: false,
+        }
+    }
+
     /// How old it is, in seconds.
     pub(crate) fn age_s(&self, now_ms: i64) -> u64 {
         self.age_s.saturating_add(whole_seconds(now_ms - self.came_ms))

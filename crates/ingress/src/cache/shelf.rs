@@ -8,10 +8,11 @@
 //! put there if nothing of the kind happened since its request began.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -20,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use weir_model::EnvironmentId;
 use weir_model::cache::CacheCounts;
 
+use super::disk::StoredFile;
 use super::policy::{Selecting, Terms};
+use super::queue::Queue;
+use super::tally::{Tally, Weight, Whole};
 use crate::compress::Coding;
 
 /// Answers of one address that differ by what `Vary` names.
@@ -30,8 +34,8 @@ const ENTRY_BYTES: u64 = 512;
 /// Addresses that were invalidated are remembered in so many places; two that share one only keep each
 /// other from being stored for a moment.
 const INVALIDATED_PLACES: usize = 64;
-/// Of what went from the small queue, so many for each that is kept are remembered.
-const MOST_GHOSTS: usize = 8_192;
+/// So many answers are compressed at once on the way, over all workers: each takes about a MiB.
+const MOST_CODERS: u64 = 256;
 
 /// An answer that is kept. Never changed; a newer one takes its place.
 #[derive(Debug)]
@@ -41,16 +45,59 @@ pub(crate) struct Entry {
     pub(super) deployment: Deployment,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: StoredBytes,
     pub(super) terms: Terms,
     pub(super) selecting: Selecting,
     /// The body compressed, made when it is first wanted; None within: it does not get smaller.
     pub(super) coded: [OnceCell<Option<Bytes>>; Coding::COUNT],
-    asked_again: AtomicBool,
+    pub(super) asked_again: AtomicBool,
     gone: AtomicBool,
     /// In the small queue.
-    small: AtomicBool,
+    pub(super) small: AtomicBool,
+    /// Memory, or where the body is in a file, of the disk.
     bytes: AtomicU64,
+    /// Memory for what is not body.
+    head: HeadWeight,
+}
+
+/// Where a body is.
+#[derive(Debug, Clone)]
+pub(super) enum StoredBytes {
+    /// In memory; not counted yet.
+    Fresh(Bytes),
+    /// In memory that counts until the last reader lets go of it.
+    Memory(Bytes),
+    File(Arc<StoredFile>),
+}
+
+impl StoredBytes {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Fresh(body) | Self::Memory(body) => length(body.len()),
+            Self::File(file) => file.length(),
+        }
+    }
+
+    /// Of a body in memory.
+    pub(super) fn in_memory(&self) -> Option<&Bytes> {
+        match self {
+            Self::Fresh(body) | Self::Memory(body) => Some(body),
+            Self::File(_) => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct HeadWeight {
+    bytes: u64,
+    taken: Option<Weight>,
+}
+
+/// Of what room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium {
+    Memory,
+    Files,
 }
 
 /// Which deployment serves; answers of another one are not served.
@@ -63,9 +110,30 @@ pub(super) struct Kept {
     pub(super) deployment: Deployment,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: StoredBytes,
     pub(super) terms: Terms,
     pub(super) selecting: Selecting,
+}
+
+/// Memory that counts as long as anybody reads it.
+struct Counted {
+    data: Bytes,
+    _weight: Weight,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// The same bytes, counted until the last one lets go of them; none if there is no room.
+fn counted(data: Bytes, tally: &Arc<Tally>) -> Option<Bytes> {
+    if data.is_empty() {
+        return Some(data);
+    }
+    let weight = tally.take(length(data.len()))?;
+    Some(Bytes::from_owner(Counted { data, _weight: weight }))
 }
 
 impl Entry {
@@ -80,7 +148,11 @@ impl Entry {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, Vec::len) + 64)
             .sum();
-        let text = length(head + selecting + kept.body.len() + 2 * kept.key.len());
+        let head = length(head + selecting + 2 * kept.key.len()) + ENTRY_BYTES;
+        let bytes = match &kept.body {
+            StoredBytes::Fresh(body) | StoredBytes::Memory(body) => head + length(body.len()),
+            StoredBytes::File(file) => file.weight(),
+        };
         Self {
             key: kept.key,
             deployment: kept.deployment,
@@ -93,12 +165,48 @@ impl Entry {
             asked_again: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             small: AtomicBool::new(false),
-            bytes: AtomicU64::new(text + ENTRY_BYTES),
+            bytes: AtomicU64::new(bytes),
+            head: HeadWeight {
+                bytes: head,
+                taken: None,
+            },
         }
     }
-}
 
-impl Entry {
+    /// What it takes of its medium.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory that it needs and does not have yet.
+    fn memory(&self) -> u64 {
+        match &self.body {
+            StoredBytes::Fresh(body) => self.head.bytes + length(body.len()),
+            StoredBytes::Memory(_) | StoredBytes::File(_) => self.head.bytes,
+        }
+    }
+
+    fn medium(&self) -> Medium {
+        match &self.body {
+            StoredBytes::Fresh(_) | StoredBytes::Memory(_) => Medium::Memory,
+            StoredBytes::File(_) => Medium::Files,
+        }
+    }
+
+    /// It was replaced, purged, or had to make room.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Takes its memory; none if there is not as much.
+    fn weighed(mut self, tally: &Arc<Tally>) -> Option<Self> {
+        self.head.taken = Some(tally.take(self.head.bytes)?);
+        if let StoredBytes::Fresh(body) = &mut self.body {
+            self.body = StoredBytes::Memory(counted(std::mem::take(body), tally)?);
+        }
+        Some(self)
+    }
+
     /// The same body under a newer head.
     pub(super) fn with(&self, terms: Terms, headers: HeaderMap) -> Self {
         let coded = self
@@ -128,18 +236,38 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
+/// Where it is remembered that an address was invalidated.
+fn place(hash: u64) -> usize {
+    usize::try_from(hash).unwrap_or(0) % INVALIDATED_PLACES
+}
+
 /// What is kept of one environment.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     kept: Mutex<State>,
     entries: AtomicU64,
-    bytes: AtomicU64,
+    /// Of them, in files.
+    in_files: AtomicU64,
+    pub(super) tallies: Tallies,
     clock: AtomicU64,
     /// When all that was there became invalid, and when each address did.
     cleared: AtomicU64,
-    invalidated: [AtomicU64; INVALIDATED_PLACES],
+    invalidated: OnceLock<Box<[AtomicU64; INVALIDATED_PLACES]>>,
     counts: Counts,
-    whole: Arc<Whole>,
+    hasher: RandomState,
+}
+
+/// What an environment takes of what all share.
+#[derive(Debug)]
+pub(super) struct Tallies {
+    pub(super) memory: Arc<Tally>,
+    pub(super) files: Arc<Tally>,
+    /// Memory for what is on its way.
+    pub(super) filling: Arc<Tally>,
+    /// Files that are not whole yet.
+    pub(super) unfinished: Arc<Tally>,
+    /// Answers that are compressed on their way.
+    pub(super) coders: Arc<Tally>,
 }
 
 #[derive(Debug, Default)]
@@ -153,24 +281,30 @@ struct Counts {
 #[derive(Debug, Default)]
 struct State {
     by_key: HashMap<Box<str>, Vec<Arc<Entry>>, RandomState>,
-    small: VecDeque<Weak<Entry>>,
-    main: VecDeque<Weak<Entry>>,
-    small_bytes: u64,
-    /// Entries that are kept.
-    live: usize,
+    in_memory: Queue,
+    in_files: Queue,
     /// The newest one of which anything was kept.
     deployment: Deployment,
-    ghosts: HashSet<u64>,
-    ghost_order: VecDeque<u64>,
     /// Being fetched now, by whoever came first.
-    flights: HashMap<Box<str>, CancellationToken, RandomState>,
+    flights: HashMap<Box<str>, InFlight, RandomState>,
+    flight_number: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    since: Instant,
+    landed: CancellationToken,
 }
 
 /// Of all shelves together.
 #[derive(Debug)]
-pub(super) struct Whole {
-    limit: u64,
-    used: AtomicU64,
+struct Wholes {
+    memory: Arc<Whole>,
+    files: Arc<Whole>,
+    filling: Arc<Whole>,
+    unfinished: Arc<Whole>,
+    coders: Arc<Whole>,
     hasher: RandomState,
 }
 
@@ -219,16 +353,23 @@ impl Range<'_> {
 }
 
 impl Shelf {
-    fn new(whole: Arc<Whole>) -> Self {
+    fn new(wholes: &Wholes) -> Self {
         Self {
             kept: Mutex::default(),
             entries: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            in_files: AtomicU64::new(0),
+            tallies: Tallies {
+                memory: Tally::new(&wholes.memory),
+                files: Tally::new(&wholes.files),
+                filling: Tally::new(&wholes.filling),
+                unfinished: Tally::new(&wholes.unfinished),
+                coders: Tally::new(&wholes.coders),
+            },
             clock: AtomicU64::new(1),
             cleared: AtomicU64::new(0),
-            invalidated: [const { AtomicU64::new(0) }; INVALIDATED_PLACES],
+            invalidated: OnceLock::new(),
             counts: Counts::default(),
-            whole,
+            hasher: wholes.hasher.clone(),
         }
     }
 
@@ -261,7 +402,8 @@ impl Shelf {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CacheCounts {
             entries: read(&self.entries),
-            bytes: read(&self.bytes),
+            bytes: self.tallies.memory.own(),
+            disk_bytes: self.tallies.files.own(),
             hits: read(&self.counts.hits),
             misses: read(&self.counts.misses),
             stale: read(&self.counts.stale),
@@ -280,15 +422,11 @@ impl Shelf {
     /// Keeps an answer whose request began at `since`, in place of the one that the same request
     /// would get; not if it became invalid meanwhile.
     pub(super) fn put(&self, entry: Entry, since: u64) -> Option<Arc<Entry>> {
-        let bytes = entry.bytes.load(Ordering::Relaxed);
-        if bytes > self.whole.limit {
-            return None;
-        }
-        let hash = self.whole.hash(&entry.key);
-        let entry = Arc::new(entry);
+        let hash = self.hash(&entry.key);
+        let entry = Arc::new(entry.weighed(&self.tallies.memory)?);
         let mut state = self.lock();
         // Under the lock: what invalidates takes it after it has moved the clock.
-        if self.cleared.load(Ordering::SeqCst) > since || self.place(hash).load(Ordering::SeqCst) > since {
+        if self.cleared.load(Ordering::SeqCst) > since || self.invalidated_at(hash) > since {
             return None;
         }
         // Identifiers of deployments rise: what older ones said goes with the first answer of a newer
@@ -308,39 +446,46 @@ impl Shelf {
             dropped.push(variants.remove(0));
         }
         variants.push(Arc::clone(&entry));
-        let known = dropped.iter().any(|old| old.asked_again.load(Ordering::Relaxed)) || state.ghosts.remove(&hash);
+        let known = dropped.iter().any(|old| old.asked_again.load(Ordering::Relaxed));
         for old in &dropped {
             self.forget(&mut state, old);
         }
-        if known {
-            state.main.push_back(Arc::downgrade(&entry));
-        } else {
-            entry.small.store(true, Ordering::Relaxed);
-            state.small_bytes += bytes;
-            state.small.push_back(Arc::downgrade(&entry));
-        }
-        self.grow(bytes);
-        state.live += 1;
+        state.queue(entry.medium()).list(&entry, hash, known);
         self.entries.fetch_add(1, Ordering::Relaxed);
-        state.drop_dead_places();
+        if entry.medium() == Medium::Files {
+            self.in_files.fetch_add(1, Ordering::Relaxed);
+        }
         Some(entry)
     }
 
-    fn grow(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.whole.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Its body compressed is kept, too, if there is room; whether it is or not, this is settled then.
+    fn add_coded(&self, entry: &Entry, coding: Coding, coded: Option<Vec<u8>>) {
+        let coded = coded.and_then(|coded| counted(coded.into(), &self.tallies.memory));
+        let bytes = length(coded.as_ref().map_or(0, Bytes::len));
+        let mut state = self.lock();
+        if entry.coded[coding.index()].set(coded).is_ok() && !entry.is_gone() {
+            // In this order: what is listed is what it takes.
+            state.queue(entry.medium()).grew(entry, bytes);
+            entry.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
-    /// An entry takes more than it did: a compressed body was made.
-    pub(super) fn add_to(&self, entry: &Entry, bytes: usize) {
-        let bytes = length(bytes);
-        let mut state = self.lock();
-        if !entry.gone.load(Ordering::Relaxed) {
-            entry.bytes.fetch_add(bytes, Ordering::Relaxed);
-            if entry.small.load(Ordering::Relaxed) {
-                state.small_bytes += bytes;
-            }
-            self.grow(bytes);
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn tally(&self, medium: Medium) -> &Arc<Tally> {
+        match medium {
+            Medium::Memory => &self.tallies.memory,
+            Medium::Files => &self.tallies.files,
+        }
+    }
+
+    /// Whether anything could go from it.
+    fn has_any(&self, medium: Medium) -> bool {
+        match medium {
+            Medium::Memory => !self.is_empty(),
+            Medium::Files => self.in_files.load(Ordering::Relaxed) > 0,
         }
     }
 
@@ -349,45 +494,35 @@ impl Shelf {
         if entry.gone.swap(true, Ordering::Relaxed) {
             return;
         }
-        let bytes = entry.bytes.load(Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.whole.used.fetch_sub(bytes, Ordering::Relaxed);
         self.entries.fetch_sub(1, Ordering::Relaxed);
-        state.live -= 1;
-        state.leave_small(entry);
+        if entry.medium() == Medium::Files {
+            self.in_files.fetch_sub(1, Ordering::Relaxed);
+        }
+        state.queue(entry.medium()).unlist(entry);
     }
 
-    /// Makes room: until so many bytes are free of it, or nothing is left.
-    fn evict(&self, bytes: u64) {
+    /// Has so many bytes go, or all there is. Returns how many went; what somebody still reads is free
+    /// only after that.
+    fn evict(&self, medium: Medium, bytes: u64) -> u64 {
         let mut state = self.lock();
-        let until = self.bytes.load(Ordering::Relaxed).saturating_sub(bytes);
-        while self.bytes.load(Ordering::Relaxed) > until {
-            let small_is_large = state.small_bytes > self.bytes.load(Ordering::Relaxed) / 10;
-            let from_small = state.main.is_empty() || (small_is_large && !state.small.is_empty());
-            let next = match from_small {
-                true => state.small.pop_front(),
-                false => state.main.pop_front(),
-            };
-            let Some(next) = next else {
-                if state.small.is_empty() && state.main.is_empty() {
-                    break;
-                }
-                continue;
-            };
-            let Some(entry) = next.upgrade().filter(|entry| !entry.gone.load(Ordering::Relaxed)) else {
-                continue;
-            };
-            state.leave_small(&entry);
-            if entry.asked_again.swap(false, Ordering::Relaxed) {
-                state.main.push_back(next);
-                continue;
+        let mut went = 0;
+        while went < bytes {
+            let hash = |key: &str| self.hash(key);
+            let mut next = state.queue(medium).next(hash);
+            // What is in files takes some memory, too; last, because little of it comes back.
+            if next.is_none() && medium == Medium::Memory {
+                next = state.in_files.next(hash);
             }
-            if from_small {
-                state.remember(self.whole.hash(&entry.key));
-            }
+            let Some(entry) = next else { break };
+            went += match medium {
+                Medium::Files => entry.bytes(),
+                Medium::Memory if entry.medium() == Medium::Memory => entry.bytes(),
+                Medium::Memory => entry.head.bytes,
+            };
             state.unlist(&entry);
             self.forget(&mut state, &entry);
         }
+        went
     }
 
     fn clear(&self, state: &mut State) {
@@ -396,15 +531,20 @@ impl Shelf {
         }
     }
 
-    fn place(&self, hash: u64) -> &AtomicU64 {
-        let index = usize::try_from(hash).unwrap_or(0) % INVALIDATED_PLACES;
-        &self.invalidated[index]
+    /// When an address with this hash was invalidated last; 0 for never.
+    fn invalidated_at(&self, hash: u64) -> u64 {
+        let places = self.invalidated.get();
+        places.map_or(0, |places| places[place(hash)].load(Ordering::SeqCst))
     }
 
     /// The address may mean something else from now on (RFC 9111, 4.4).
     pub(super) fn invalidate(&self, key: &str) {
         let now = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
-        self.place(self.whole.hash(key)).fetch_max(now, Ordering::SeqCst);
+        let places = self.invalidated.get_or_init(|| {
+            let fresh = [const { AtomicU64::new(0) }; INVALIDATED_PLACES];
+            Box::new(fresh)
+        });
+        places[place(self.hash(key))].fetch_max(now, Ordering::SeqCst);
         let mut state = self.lock();
         for entry in state.by_key.remove(key).unwrap_or_default() {
             self.forget(&mut state, &entry);
@@ -421,30 +561,47 @@ impl Shelf {
         for entry in &entries {
             self.forget(&mut state, entry);
         }
-        state.drop_dead_places();
+        state.in_memory.drop_dead_places();
+        state.in_files.drop_dead_places();
         entries.len()
     }
 
-    /// Begins to fetch an address for all who want it meanwhile; or who does so already.
-    pub(super) fn take_off(self: &Arc<Self>, key: &str) -> Result<Flight, CancellationToken> {
+    /// Begins to fetch an address for all who want it meanwhile; or who does so already. Who has done so
+    /// for longer than `patience` is waited for no more.
+    pub(super) fn take_off(self: &Arc<Self>, key: &str, patience: Duration) -> Result<Flight, CancellationToken> {
         let mut state = self.lock();
-        if let Some(landed) = state.flights.get(key) {
-            return Err(landed.clone());
+        if let Some(flight) = state
+            .flights
+            .get(key)
+            .filter(|flight| flight.since.elapsed() < patience)
+        {
+            return Err(flight.landed.clone());
         }
-        let landed = CancellationToken::new();
-        state.flights.insert(key.into(), landed.clone());
+        state.flight_number += 1;
+        let number = state.flight_number;
+        let flight = InFlight {
+            number,
+            since: Instant::now(),
+            landed: CancellationToken::new(),
+        };
+        let landed = flight.landed.clone();
+        if let Some(before) = state.flights.insert(key.into(), flight) {
+            before.landed.cancel();
+        }
         Ok(Flight {
             shelf: Arc::clone(self),
             key: key.into(),
+            number,
             landed,
         })
     }
 }
 
 impl State {
-    fn leave_small(&mut self, entry: &Entry) {
-        if entry.small.swap(false, Ordering::Relaxed) {
-            self.small_bytes -= entry.bytes.load(Ordering::Relaxed);
+    fn queue(&mut self, medium: Medium) -> &mut Queue {
+        match medium {
+            Medium::Memory => &mut self.in_memory,
+            Medium::Files => &mut self.in_files,
         }
     }
 
@@ -457,26 +614,6 @@ impl State {
             self.by_key.remove(&entry.key);
         }
     }
-
-    fn remember(&mut self, hash: u64) {
-        if self.ghosts.insert(hash) {
-            self.ghost_order.push_back(hash);
-        }
-        while self.ghost_order.len() > MOST_GHOSTS {
-            if let Some(oldest) = self.ghost_order.pop_front() {
-                self.ghosts.remove(&oldest);
-            }
-        }
-    }
-
-    /// What was replaced or purged keeps its place in a queue; not too many of them.
-    fn drop_dead_places(&mut self) {
-        if self.small.len() + self.main.len() > 2 * self.live + 64 {
-            let lives = |place: &Weak<Entry>| place.upgrade().is_some_and(|entry| !entry.gone.load(Ordering::Relaxed));
-            self.small.retain(lives);
-            self.main.retain(lives);
-        }
-    }
 }
 
 /// Somebody fetches an address. Others wait until this is dropped.
@@ -484,38 +621,44 @@ impl State {
 pub(super) struct Flight {
     shelf: Arc<Shelf>,
     key: Box<str>,
+    number: u64,
     landed: CancellationToken,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.shelf.lock().flights.remove(&self.key);
+        let mut state = self.shelf.lock();
+        if state
+            .flights
+            .get(&self.key)
+            .is_some_and(|flight| flight.number == self.number)
+        {
+            state.flights.remove(&self.key);
+        }
+        drop(state);
         self.landed.cancel();
-    }
-}
-
-impl Whole {
-    fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key)
     }
 }
 
 /// The shelves of all environments.
 #[derive(Debug)]
 pub(super) struct Shelves {
-    whole: Arc<Whole>,
+    wholes: Wholes,
     by_environment: Mutex<BTreeMap<EnvironmentId, Arc<Shelf>>>,
 }
 
 impl Shelves {
-    pub(super) fn new(limit: u64) -> Self {
-        let whole = Whole {
-            limit,
-            used: AtomicU64::new(0),
-            hasher: RandomState::new(),
-        };
+    /// Under bounds of bytes in memory and in files.
+    pub(super) fn new(memory: u64, files: u64) -> Self {
         Self {
-            whole: Arc::new(whole),
+            wholes: Wholes {
+                memory: Whole::new(memory),
+                files: Whole::new(files),
+                filling: Whole::new(memory / 4),
+                unfinished: Whole::new(files / 2),
+                coders: Whole::new(MOST_CODERS),
+                hasher: RandomState::new(),
+            },
             by_environment: Mutex::default(),
         }
     }
@@ -524,18 +667,19 @@ impl Shelves {
         self.by_environment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes of memory, at most.
     pub(super) fn limit(&self) -> u64 {
-        self.whole.limit
+        self.wholes.memory.limit()
     }
 
-    /// Bytes that are kept in all.
+    /// Bytes of memory that are taken in all, also by what clients still read.
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
-        self.whole.used.load(Ordering::Relaxed)
+        self.wholes.memory.used()
     }
 
     pub(super) fn shelf(&self, environment: EnvironmentId) -> Arc<Shelf> {
-        let fresh = || Arc::new(Shelf::new(Arc::clone(&self.whole)));
+        let fresh = || Arc::new(Shelf::new(&self.wholes));
         Arc::clone(self.lock().entry(environment).or_insert_with(fresh))
     }
 
@@ -561,18 +705,54 @@ impl Shelves {
         }
     }
 
-    /// Takes from the fullest shelf until all fits.
-    pub(super) fn make_room(&self) {
-        while self.whole.used.load(Ordering::Relaxed) > self.whole.limit {
+    /// Keeps an answer, and makes room for it; see [`Shelf::put`].
+    pub(super) fn put(&self, shelf: &Shelf, entry: Entry, since: u64) -> Option<Arc<Entry>> {
+        self.make_room(Medium::Memory, shelf, entry.memory()).then_some(())?;
+        shelf.put(entry, since)
+    }
+
+    /// Keeps what the compression of an entry gave; see [`Shelf::add_coded`].
+    pub(super) fn add_coded(&self, shelf: &Shelf, entry: &Entry, coding: Coding, coded: Option<Vec<u8>>) {
+        let bytes = coded.as_ref().map_or(0, |coded| length(coded.len()));
+        self.make_room(Medium::Memory, shelf, bytes);
+        shelf.add_coded(entry, coding, coded);
+    }
+
+    /// Takes from the fullest shelf until so many bytes more fit, which are for `shelf`. Whoever has less
+    /// than that one loses nothing to it. False if there is no room to be made: the more is still being
+    /// read of what was forgotten, the less can be kept.
+    pub(super) fn make_room(&self, medium: Medium, shelf: &Shelf, bytes: u64) -> bool {
+        let whole = match medium {
+            Medium::Memory => &self.wholes.memory,
+            Medium::Files => &self.wholes.files,
+        };
+        let mut in_vain = 0;
+        loop {
+            let used = whole.used();
+            if used.saturating_add(bytes) <= whole.limit() {
+                return true;
+            }
+            if bytes > whole.limit() || in_vain > bytes.max(whole.limit() / 64) {
+                return false;
+            }
+            let own = shelf.tally(medium).own();
             let shelves = self.lock();
-            let fullest = shelves.values().max_by_key(|shelf| shelf.bytes.load(Ordering::Relaxed));
-            let Some(fullest) = fullest.cloned().filter(|shelf| !shelf.is_empty()) else {
-                return;
+            let may_lose = |other: &&Arc<Shelf>| {
+                other.has_any(medium) && (std::ptr::eq(Arc::as_ptr(other), shelf) || other.tally(medium).own() >= own)
             };
+            let fullest = shelves.values().filter(may_lose);
+            let fullest = fullest.max_by_key(|other| other.tally(medium).own()).cloned();
             drop(shelves);
+            let Some(fullest) = fullest else { return false };
             // Some more than is needed, so that it is not looked for at each answer.
-            let batch = (self.whole.limit / 256).min(fullest.bytes.load(Ordering::Relaxed) / 8);
-            fullest.evict(batch.max(1));
+            let batch = (whole.limit() / 256).min(fullest.tally(medium).own() / 8);
+            let went = fullest.evict(medium, batch.max(1));
+            if went == 0 {
+                return false;
+            }
+            if whole.used() >= used {
+                in_vain += went;
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Which routes are counted. One task changes it, under the registry's lock that no request takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_model::EnvironmentId;
 use weir_model::metrics::RouteMetrics;
-use weir_model::route::{Route, RouteSnapshot};
+use weir_model::route::Route;
 
 use super::series::{Series, SeriesKey};
 use crate::access_log::{AccessLog, Logged};
@@ -27,7 +27,7 @@ pub(crate) struct Watched {
 pub(crate) struct Book {
     workers: usize,
     /// With the epoch of the newest table that has the route.
-    series: HashMap<SeriesKey, (Arc<Series>, u64)>,
+    series: BTreeMap<SeriesKey, (Arc<Series>, u64)>,
     unrouted: Arc<Series>,
     access_log: Arc<AccessLog>,
 }
@@ -36,7 +36,7 @@ impl Book {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             workers,
-            series: HashMap::new(),
+            series: BTreeMap::new(),
             unrouted: Arc::new(Series::new(workers)),
             access_log: Arc::new(AccessLog::new()),
         }
@@ -75,28 +75,29 @@ impl Book {
         Arc::clone(series)
     }
 
-    /// Forgets routes that are not in this table: those that were never used, those of environments
-    /// that are gone, and of the others all but some.
-    pub(crate) fn sweep(&mut self, epoch: u64, snapshot: &RouteSnapshot) {
-        if self.series.values().all(|(_, seen)| *seen == epoch) {
-            return;
+    /// Forgets routes of an environment that are not in this table: those that were never used, all
+    /// where the environment is gone, and of the others all but some.
+    pub(crate) fn sweep(&mut self, epoch: u64, environment: EnvironmentId, is_there: bool) {
+        let first = SeriesKey {
+            environment: Some(environment),
+            target: "".into(),
+            path_prefix: "".into(),
+            class: "".into(),
+        };
+        let own = self.series.range(first..);
+        let own = own.take_while(|(key, _)| key.environment == Some(environment));
+        let gone = own.filter(|(_, (_, seen))| *seen != epoch);
+        let mut kept = 0;
+        let forgotten: Vec<SeriesKey> = gone
+            .filter(|(_, (series, _))| {
+                kept += usize::from(is_there && series.is_used());
+                !is_there || !series.is_used() || kept > GONE_ROUTES
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in forgotten {
+            self.series.remove(&key);
         }
-        let there: HashSet<EnvironmentId> = snapshot.hosts.values().map(|host| host.environment).collect();
-        let mut gone: HashMap<EnvironmentId, usize> = HashMap::new();
-        self.series.retain(|key, (series, seen)| {
-            let Some(environment) = key.environment else {
-                return true;
-            };
-            if *seen == epoch {
-                return true;
-            }
-            if !there.contains(&environment) || !series.is_used() {
-                return false;
-            }
-            let gone = gone.entry(environment).or_default();
-            *gone += 1;
-            *gone <= GONE_ROUTES
-        });
     }
 
     /// What was counted, of routes that had requests.
@@ -116,11 +117,6 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use weir_model::certificate::HttpsPolicy;
-    use weir_model::route::HostRoutes;
-
     use super::*;
 
     fn environment(number: u128) -> EnvironmentId {
@@ -132,24 +128,6 @@ mod tests {
             path_prefix: prefix.to_owned(),
             target: "shop.web".to_owned(),
             ..Route::default()
-        }
-    }
-
-    fn snapshot(environments: &[u128]) -> RouteSnapshot {
-        let host = |number: &u128| {
-            let routes = HostRoutes {
-                environment: environment(*number),
-                title: "shop".to_owned(),
-                routes: Vec::new(),
-                https: HttpsPolicy::default(),
-                redirect_to: None,
-                protection: None,
-            };
-            (number.to_string(), routes)
-        };
-        RouteSnapshot {
-            hosts: environments.iter().map(host).collect::<BTreeMap<_, _>>(),
-            ..RouteSnapshot::default()
         }
     }
 
@@ -175,9 +153,11 @@ mod tests {
         book.of(1, environment(1), &route("/")).begin(0);
         book.of(1, environment(1), &route("/unused"));
         book.of(1, environment(2), &route("/")).begin(0);
-        book.sweep(2, &snapshot(&[1, 2]));
+        book.sweep(2, environment(1), true);
+        book.sweep(2, environment(2), true);
         assert_eq!(book.series.len(), 2);
-        book.sweep(3, &snapshot(&[1]));
+        book.sweep(3, environment(1), true);
+        book.sweep(3, environment(2), false);
         assert_eq!(book.read().len(), 1);
         let again = book.of(4, environment(1), &route("/"));
         assert!(again.is_used());
@@ -188,7 +168,7 @@ mod tests {
         let mut book = Book::new(1);
         for epoch in 1..1_000 {
             book.of(epoch, environment(1), &route(&format!("/{epoch}"))).begin(0);
-            book.sweep(epoch, &snapshot(&[1]));
+            book.sweep(epoch, environment(1), true);
         }
         assert!(book.series.len() <= GONE_ROUTES + 1, "{}", book.series.len());
     }

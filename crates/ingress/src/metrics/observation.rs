@@ -2,8 +2,9 @@
 //! when this is dropped.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -16,6 +17,7 @@ use crate::body::{AnswerBody, AnswerError, RequestBody, Upload};
 use crate::clock::Clock;
 use crate::headers::{X_REQUEST_ID, X_WEIR};
 use crate::node::Worker;
+use crate::protect::connections::AddressPlace;
 use crate::serve::Origin;
 use crate::table::CompiledRoute;
 use crate::trace::Trace;
@@ -35,8 +37,14 @@ pub(crate) struct Observation {
     page: Option<usize>,
     first_byte_us: Option<u64>,
     sent_bytes: u64,
+    /// Of those, what is in the counters already, from and to the client.
+    counted: (u64, u64),
+    /// Through a tunnel, from the client.
+    carried_bytes: u64,
     /// None where its app logs no requests.
     record: Option<Box<Record>>,
+    /// Among those of a client that comes by a proxy, for as long as the request goes on.
+    place: Option<AddressPlace>,
 }
 
 impl Observation {
@@ -56,8 +64,16 @@ impl Observation {
             page: None,
             first_byte_us: None,
             sent_bytes: 0,
+            counted: (0, 0),
+            carried_bytes: 0,
             record: None,
+            place: None,
         }
+    }
+
+    /// Keeps a place until the request has ended.
+    pub(crate) fn holds(&mut self, place: Option<AddressPlace>) {
+        self.place = place;
     }
 
     /// The route by which it is answered, as long as there is no other.
@@ -104,10 +120,24 @@ impl Observation {
             record.answered(status, self.page.map_or("app", page_reason));
         }
         answer.headers_mut().insert(X_REQUEST_ID, self.trace.request_id.clone());
-        answer.map(|body| ObservedBody {
-            body,
-            observation: self,
-        })
+        // What was upgraded ends with its tunnel, not with its head.
+        let observation = match answer.extensions_mut().remove::<Seat>() {
+            Some(seat) => {
+                seat.take(self);
+                None
+            }
+            None => Some(self),
+        };
+        answer.map(|body| ObservedBody { body, observation })
+    }
+
+    /// Bytes through a tunnel, from and to the client.
+    fn carried(&mut self, from_client: u64, to_client: u64) {
+        self.carried_bytes += from_client;
+        self.sent_bytes += to_client;
+        self.counted.0 += from_client;
+        self.counted.1 += to_client;
+        self.series.carry(self.worker, from_client, to_client);
     }
 
     fn since(&self) -> u64 {
@@ -125,13 +155,85 @@ impl Drop for Observation {
             page: self.page,
             first_byte_us: self.first_byte_us,
             duration_us: self.since(),
-            received_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            received_bytes: self.carried_bytes + self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             sent_bytes: self.sent_bytes,
         };
-        self.series.end(self.worker, &outcome);
+        self.series.end(self.worker, &outcome, self.counted);
         if let Some(record) = self.record.take() {
             record.end(&outcome);
         }
+    }
+}
+
+/// Where the observation of a request goes that becomes a tunnel: beside its 101, from whoever
+/// carries the tunnel to whoever hands the answer out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seat(Arc<Mutex<Option<Observation>>>);
+
+impl Seat {
+    fn take(&self, observation: Observation) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(observation);
+    }
+}
+
+/// So many bytes of a tunnel are counted at once.
+const COUNTED_BYTES: u64 = 16 * 1024;
+/// And what there is after so long at most, as soon as anything goes through.
+const COUNTED_EACH: Duration = Duration::from_secs(1);
+
+/// What goes through a tunnel. Dropped, the request has ended.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    seat: Seat,
+    from_client: u64,
+    to_client: u64,
+    counted: Instant,
+}
+
+impl Carried {
+    /// Through the tunnel whose 101 has this seat.
+    pub(crate) fn new(seat: Seat) -> Self {
+        Self {
+            seat,
+            from_client: 0,
+            to_client: 0,
+            counted: Instant::now(),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, bytes: u64) {
+        self.from_client += bytes;
+        self.count_seldom();
+    }
+
+    pub(crate) fn send(&mut self, bytes: u64) {
+        self.to_client += bytes;
+        self.count_seldom();
+    }
+
+    fn count_seldom(&mut self) {
+        if self.from_client + self.to_client >= COUNTED_BYTES || self.counted.elapsed() >= COUNTED_EACH {
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        let mut seat = self.seat.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(observation) = &mut *seat {
+            observation.carried(
+                std::mem::take(&mut self.from_client),
+                std::mem::take(&mut self.to_client),
+            );
+            self.counted = Instant::now();
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.count();
+        let ended = self.seat.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ended);
     }
 }
 
@@ -139,7 +241,8 @@ impl Drop for Observation {
 #[derive(Debug)]
 pub(crate) struct ObservedBody {
     body: AnswerBody,
-    observation: Observation,
+    /// None where a tunnel follows.
+    observation: Option<Observation>,
 }
 
 impl Body for ObservedBody {
@@ -149,7 +252,10 @@ impl Body for ObservedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            self.observation.sent_bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            if let Some(observation) = &mut self.observation {
+                observation.sent_bytes += bytes;
+            }
         }
         Poll::Ready(frame)
     }

@@ -19,7 +19,7 @@ const OTHER: &str = "other";
 static PAGES: [OnceLock<Box<str>>; KINDS] = [const { OnceLock::new() }; KINDS];
 
 /// Which route is counted. Hosts are not told apart: there may be any number of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SeriesKey {
     /// None for requests that reached no route.
     pub(crate) environment: Option<EnvironmentId>,
@@ -107,8 +107,15 @@ impl Series {
         self.cell(worker).begun.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A request has ended.
-    pub(crate) fn end(&self, worker: usize, outcome: &Outcome) {
+    /// Bytes that went through a tunnel that goes on.
+    pub(crate) fn carry(&self, worker: usize, received_bytes: u64, sent_bytes: u64) {
+        let cell = self.cell(worker);
+        cell.received_bytes.fetch_add(received_bytes, Ordering::Relaxed);
+        cell.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
+    }
+
+    /// A request has ended. `counted`: bytes received and sent that were counted before.
+    pub(crate) fn end(&self, worker: usize, outcome: &Outcome, counted: (u64, u64)) {
         let cell = self.cell(worker);
         let place = &cell.statuses[outcome.digit.min(DIGITS - 1)];
         let status = place.get_or_init(Box::default);
@@ -124,8 +131,8 @@ impl Series {
         }
         status.duration.count(outcome.duration_us);
         for (counter, bytes) in [
-            (&cell.received_bytes, outcome.received_bytes),
-            (&cell.sent_bytes, outcome.sent_bytes),
+            (&cell.received_bytes, outcome.received_bytes.saturating_sub(counted.0)),
+            (&cell.sent_bytes, outcome.sent_bytes.saturating_sub(counted.1)),
         ] {
             if bytes > 0 {
                 counter.fetch_add(bytes, Ordering::Relaxed);
@@ -264,8 +271,8 @@ mod tests {
         for worker in 0..3 {
             series.begin(worker);
         }
-        series.end(0, &outcome(2, None, 1_000));
-        series.end(1, &outcome(2, None, 1_001));
+        series.end(0, &outcome(2, None, 1_000), (0, 0));
+        series.end(1, &outcome(2, None, 1_001), (0, 0));
         let read = series.read(&key());
         assert_eq!((read.in_flight, read.received_bytes, read.sent_bytes), (1, 6, 20));
         let [status] = &read.statuses[..] else {
@@ -283,8 +290,8 @@ mod tests {
         let series = Series::new(1);
         series.begin(0);
         series.begin(0);
-        series.end(0, &outcome(5, Some(page_kind("queue-full")), 60_000_001));
-        series.end(0, &outcome(0, None, 5));
+        series.end(0, &outcome(5, Some(page_kind("queue-full")), 60_000_001), (0, 0));
+        series.end(0, &outcome(0, None, 5), (0, 0));
         let read = series.read(&key());
         assert_eq!(read.in_flight, 0);
         let [none, failed] = &read.statuses[..] else {
@@ -301,7 +308,7 @@ mod tests {
         first.begin(0);
         first.leave(0);
         second.begin(0);
-        second.end(0, &outcome(2, None, 1));
+        second.end(0, &outcome(2, None, 1), (0, 0));
         assert_eq!(first.read(&key()).in_flight, 0);
         assert!(first.read(&key()).statuses.is_empty());
         assert_eq!(second.read(&key()).statuses[0].app, 1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use weir_model::protection::Maintenance;
 
 use super::{Page, scope_arguments};
@@ -74,6 +74,46 @@ impl Page {
         .retry_after(seconds)
     }
 
+    /// The browser may see what is closed for maintenance, from now on.
+    pub(crate) fn let_through(cookie: HeaderValue) -> Self {
+        let page = Self::new(
+            StatusCode::SEE_OTHER,
+            "bypass",
+            "You get through",
+            "This browser gets through until the maintenance ends.".to_owned(),
+        );
+        Self {
+            location: Some(Box::new(HeaderValue::from_static("/"))),
+            field: Some(Box::new((header::SET_COOKIE, cookie))),
+            ..page
+        }
+    }
+
+    /// It cannot be told who the client behind a proxy is.
+    pub(crate) fn ambiguous_client(problem: &str) -> Self {
+        let detail = format!("{problem}, so that nobody can tell for whom the proxy before this Weir speaks.");
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "ambiguous-client",
+            "This request is not valid",
+            detail,
+        )
+        .hint("weir up --proxy-header …   says which of them the proxy writes".to_owned())
+    }
+
+    /// A client behind a proxy has as many requests at once as it may.
+    pub(crate) fn too_many_at_once(most: usize) -> Self {
+        let detail = format!("Your address has {most} requests here that have not ended. Try again in a moment.");
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-at-once",
+            "These are too many requests",
+            detail,
+        )
+        .hint("weir up --connections-per-address …   sets the limit of this Weir".to_owned())
+        .retry_after(1)
+    }
+
     /// The address is not let through.
     pub(crate) fn address_refused(title: &str) -> Self {
         let detail = format!("{title} is not open to your address here.");
@@ -105,7 +145,9 @@ impl Page {
             .collect();
         let challenge = HeaderValue::from_str(&format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
         Self {
-            challenge: challenge.ok().map(Box::new),
+            field: challenge
+                .ok()
+                .map(|challenge| Box::new((header::WWW_AUTHENTICATE, challenge))),
             ..page
         }
     }

@@ -1,6 +1,7 @@
 //! Passwords before an app.
 //!
-//! Checking one is meant to be slow, so it is done beside the workers, few at a time, and what was
+//! Checking one is meant to be slow, so it is done beside the workers, few at a time and each
+//! environment in its turn ([`turns`](super::turns)), and what was
 //! right is remembered for a while by a keyed hash: neither the password nor anything from which
 //! it could be found is kept. Wrong ones are bounded by address before they are checked.
 
@@ -14,12 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::HeaderValue;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use weir_model::EnvironmentId;
 use weir_model::protection::User;
 
-/// How many are checked at once, and how many wait for that.
-const AT_ONCE: usize = 2;
-const WAITING: usize = 32;
+use super::turns::Turns;
+
 /// A password that was right is not checked again for so long.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// How many are remembered at most.
@@ -85,9 +85,45 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Passwords {
     key: Tag,
-    known: RwLock<HashMap<Tag, u64>>,
-    checks: Arc<Semaphore>,
-    waiting: Semaphore,
+    known: RwLock<Known>,
+    turns: Arc<Turns>,
+}
+
+/// What was right, by environment, with the instant until which it is remembered.
+#[derive(Debug, Default)]
+struct Known {
+    number: usize,
+    environments: HashMap<EnvironmentId, HashMap<Tag, u64>>,
+}
+
+impl Known {
+    fn until(&self, environment: EnvironmentId, tag: &Tag) -> Option<u64> {
+        self.environments.get(&environment)?.get(tag).copied()
+    }
+
+    /// Where there is no room, the environment that has most loses what it has used least lately.
+    fn insert(&mut self, environment: EnvironmentId, tag: Tag, until_ms: u64) {
+        let tags = self.environments.entry(environment).or_default();
+        if tags.insert(tag, until_ms).is_some() {
+            return;
+        }
+        self.number += 1;
+        if self.number <= MOST_REMEMBERED {
+            return;
+        }
+        let fullest = self.environments.iter_mut().max_by_key(|(_, tags)| tags.len());
+        let Some((fullest, tags)) = fullest.map(|(fullest, tags)| (*fullest, tags)) else {
+            return;
+        };
+        // The new one is not the one that goes: its time is the latest.
+        let oldest = tags.iter().min_by_key(|(_, until)| **until).map(|(tag, _)| *tag);
+        if oldest.is_some_and(|oldest| tags.remove(&oldest).is_some()) {
+            self.number -= 1;
+        }
+        if tags.is_empty() {
+            self.environments.remove(&fullest);
+        }
+    }
 }
 
 impl Passwords {
@@ -101,37 +137,44 @@ impl Passwords {
         Ok(Self {
             key,
             known: RwLock::default(),
-            checks: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Semaphore::new(AT_ONCE + WAITING),
+            turns: Arc::default(),
         })
     }
 
     /// Whether this was right a moment ago. Who goes on using it is not asked again.
-    pub(crate) fn remembers(&self, users: &Users, authorization: &HeaderValue, now_ms: u64) -> bool {
+    pub(crate) fn remembers(
+        &self,
+        environment: EnvironmentId,
+        users: &Users,
+        authorization: &HeaderValue,
+        now_ms: u64,
+    ) -> bool {
         let Some((name, password)) = basic(authorization) else {
             return false;
         };
-        self.knows(self.tag(users, &name, &password), now_ms)
+        self.knows(environment, self.tag(users, &name, &password), now_ms)
     }
 
-    fn knows(&self, tag: Tag, now_ms: u64) -> bool {
+    fn knows(&self, environment: EnvironmentId, tag: Tag, now_ms: u64) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let until = known.get(&tag).copied();
+        let until = known.until(environment, &tag);
         drop(known);
-        let Some(left) = until
-            .and_then(|until| until.checked_sub(now_ms))
-            .filter(|left| *left > 0)
-        else {
-            return false;
-        };
-        if left < remembered_ms() / 2 {
-            self.remember(tag, now_ms);
+        match until.map(|until| until.saturating_sub(now_ms)) {
+            None | Some(0) => return false,
+            Some(left) if left < remembered_ms() / 2 => self.remember(environment, tag, now_ms),
+            Some(_) => {}
         }
         true
     }
 
     /// Checks what came in `Authorization`.
-    pub(crate) async fn check(&self, users: &Arc<Users>, authorization: Option<&HeaderValue>, now_ms: u64) -> Verdict {
+    pub(crate) async fn check(
+        &self,
+        environment: EnvironmentId,
+        users: &Arc<Users>,
+        authorization: Option<&HeaderValue>,
+        now_ms: u64,
+    ) -> Verdict {
         let Some(authorization) = authorization else {
             return Verdict::Missing;
         };
@@ -139,43 +182,33 @@ impl Passwords {
             return Verdict::Missing;
         };
         let tag = self.tag(users, &name, &password);
-        if self.knows(tag, now_ms) {
+        if self.knows(environment, tag, now_ms) {
             return Verdict::Right;
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Verdict::Busy;
-        };
-        let Ok(check) = Arc::clone(&self.checks).acquire_owned().await else {
+        let Some(turn) = self.turns.take(environment).await else {
             return Verdict::Busy;
         };
         // Somebody who came with the same may just have been found right.
-        if self.knows(tag, now_ms) {
+        if self.knows(environment, tag, now_ms) {
             return Verdict::Right;
         }
         let asked = Arc::clone(users);
-        // The permit goes along: what was begun takes its time also when the client is gone.
+        // The turn goes along: what was begun takes its time also when the client is gone.
         let checked = tokio::task::spawn_blocking(move || {
             let admitted = asked.admits(&name, &password);
-            drop(check);
+            drop(turn);
             admitted
         });
         if !checked.await.unwrap_or(false) {
             return Verdict::Wrong;
         }
-        self.remember(tag, now_ms);
+        self.remember(environment, tag, now_ms);
         Verdict::Right
     }
 
-    fn remember(&self, tag: Tag, now_ms: u64) {
+    fn remember(&self, environment: EnvironmentId, tag: Tag, now_ms: u64) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_REMEMBERED {
-            known.retain(|_, until| now_ms < *until);
-        }
-        if known.len() >= MOST_REMEMBERED {
-            // So many at once: they are checked again, each when it comes.
-            known.clear();
-        }
-        known.insert(tag, now_ms.saturating_add(remembered_ms()));
+        known.insert(environment, tag, now_ms.saturating_add(remembered_ms()));
     }
 
     /// Of what is meant, however it was spelled.
@@ -222,6 +255,10 @@ mod tests {
 
     use super::*;
 
+    fn here() -> EnvironmentId {
+        EnvironmentId::from_parts(1, 1)
+    }
+
     fn users() -> Arc<Users> {
         let params = argon2::Params::new(64, 1, 1, None).unwrap();
         let hasher = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
@@ -241,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn both_kinds_of_hashes_are_understood_and_nothing_else_is_let_in() {
         let (passwords, users) = (Passwords::new().unwrap(), users());
-        let verdict = async |text: &str| passwords.check(&users, Some(&authorization(text)), 0).await;
+        let verdict = async |text: &str| passwords.check(here(), &users, Some(&authorization(text)), 0).await;
         assert_eq!(verdict("anna:geheim").await, Verdict::Right);
         assert_eq!(verdict("ben:swordfish").await, Verdict::Right);
         for wrong in [
@@ -254,13 +291,15 @@ mod tests {
         ] {
             assert_eq!(verdict(wrong).await, Verdict::Wrong, "{wrong}");
         }
-        assert_eq!(passwords.check(&users, None, 0).await, Verdict::Missing);
+        assert_eq!(passwords.check(here(), &users, None, 0).await, Verdict::Missing);
         for other in ["Bearer abc", "Basic", "Basic ???", "Basic Z2VoZWlt"] {
             let other = HeaderValue::from_static(other);
-            assert_eq!(passwords.check(&users, Some(&other), 0).await, Verdict::Missing);
+            assert_eq!(passwords.check(here(), &users, Some(&other), 0).await, Verdict::Missing);
         }
         let nobody = Arc::new(Users::new(&[]));
-        let tried = passwords.check(&nobody, Some(&authorization("anna:geheim")), 0).await;
+        let tried = passwords
+            .check(here(), &nobody, Some(&authorization("anna:geheim")), 0)
+            .await;
         assert_eq!(tried, Verdict::Wrong);
     }
 
@@ -268,18 +307,18 @@ mod tests {
     async fn what_was_right_is_remembered_for_a_while_and_only_for_these_users() {
         let (passwords, users) = (Passwords::new().unwrap(), users());
         let header = authorization("anna:geheim");
-        assert!(!passwords.remembers(&users, &header, 0));
-        passwords.check(&users, Some(&header), 0).await;
-        assert!(!passwords.remembers(&users, &header, 300_000));
-        assert!(passwords.remembers(&users, &authorization("anna:geheim"), 299_999));
+        assert!(!passwords.remembers(here(), &users, &header, 0));
+        passwords.check(here(), &users, Some(&header), 0).await;
+        assert!(!passwords.remembers(here(), &users, &header, 300_000));
+        assert!(passwords.remembers(here(), &users, &authorization("anna:geheim"), 299_999));
         // It was used, and is remembered for longer.
-        assert!(passwords.remembers(&users, &header, 599_998));
-        assert!(!passwords.remembers(&users, &header, 1_200_000));
-        assert!(!passwords.remembers(&users, &authorization("anna:geheimx"), 0));
+        assert!(passwords.remembers(here(), &users, &header, 599_998));
+        assert!(!passwords.remembers(here(), &users, &header, 1_200_000));
+        assert!(!passwords.remembers(here(), &users, &authorization("anna:geheimx"), 0));
         let mut fewer = users.users.clone();
         fewer.pop();
         assert!(
-            !passwords.remembers(&Users::new(&fewer), &header, 0),
+            !passwords.remembers(here(), &Users::new(&fewer), &header, 0),
             "others, so another rule"
         );
     }
@@ -287,11 +326,25 @@ mod tests {
     #[tokio::test]
     async fn what_is_remembered_is_bounded() {
         let passwords = Passwords::new().unwrap();
-        for number in 0..3 * MOST_REMEMBERED {
+        let tag = |number: usize| {
             let mut tag = [0; 32];
             tag[..8].copy_from_slice(&number.to_le_bytes());
-            passwords.remember(tag, 0);
+            tag
+        };
+        let other = EnvironmentId::from_parts(1, 2);
+        passwords.remember(other, tag(0), 0);
+        for number in 0..MOST_REMEMBERED + 500 {
+            passwords.remember(here(), tag(number), u64::try_from(number).unwrap() / 100);
         }
-        assert!(passwords.known.read().unwrap().len() <= MOST_REMEMBERED);
+        let newest = MOST_REMEMBERED + 499;
+        assert!(passwords.knows(here(), tag(newest), 1_000) && passwords.knows(here(), tag(newest - 3_000), 1_000));
+        assert!(
+            !passwords.knows(here(), tag(0), 1_000),
+            "the oldest of the fullest goes"
+        );
+        assert!(passwords.knows(other, tag(0), 1_000), "nobody else loses anything");
+        let known = passwords.known.read().unwrap();
+        let sum: usize = known.environments.values().map(HashMap::len).sum();
+        assert_eq!((known.number, sum), (MOST_REMEMBERED, MOST_REMEMBERED));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -45,15 +45,67 @@ pub(crate) struct Visitor {
     pub(crate) secure: bool,
 }
 
+/// In which headers trusted proxies say for whom they speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// In either. Requests that have both, and in which the two name different clients, are
+    /// refused: one of the two could be the client's own words.
+    #[default]
+    Either,
+    /// In `X-Forwarded-For` and `X-Forwarded-Proto`; `Forwarded` is not looked at.
+    XForwardedFor,
+    /// In `Forwarded` (RFC 7239); the others are not looked at.
+    Forwarded,
+}
+
+/// The headers of a request name two different clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("X-Forwarded-For and Forwarded name different clients")]
+pub(crate) struct TwoClients;
+
 /// What a proxy that is believed says of whom it speaks for: the rightmost address that is none of
 /// the proxies', because whoever is left of it could have written anything.
-pub(crate) fn forwarded(headers: &HeaderMap, trusted: &[IpNet], peer: Visitor) -> Visitor {
-    let chain = if headers.contains_key(X_FORWARDED_FOR) {
-        x_forwarded_for(headers)
-    } else {
-        forwarded_for(headers)
+///
+/// # Errors
+/// Nobody has said which header the proxy writes, and the two that are there do not agree.
+pub(crate) fn forwarded(
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+    by: ProxyHeader,
+    peer: Visitor,
+) -> Result<Visitor, TwoClients> {
+    let usual = || rightmost(x_forwarded_for(headers), trusted, peer.address);
+    let standard = || rightmost(forwarded_for(headers), trusted, peer.address);
+    let is_https = |scheme: &str| scheme.eq_ignore_ascii_case("https");
+    let (usual_scheme, standard_scheme) = (usual_scheme(headers), standard_scheme(headers));
+    let there = (
+        headers.contains_key(X_FORWARDED_FOR),
+        headers.contains_key(header::FORWARDED),
+    );
+    let (address, scheme) = match (by, there) {
+        (ProxyHeader::XForwardedFor, _) | (ProxyHeader::Either, (_, false)) => (usual(), usual_scheme.map(is_https)),
+        (ProxyHeader::Forwarded, _) | (ProxyHeader::Either, (false, true)) => {
+            (standard(), standard_scheme.map(is_https))
+        }
+        (ProxyHeader::Either, (true, true)) => {
+            let address = usual();
+            if address != standard() {
+                return Err(TwoClients);
+            }
+            // A client that lies about it harms only itself: it is sent to TLS.
+            let schemes = [usual_scheme, standard_scheme].into_iter().flatten();
+            (address, schemes.map(is_https).reduce(|one, other| one && other))
+        }
     };
-    let mut address = peer.address;
+    Ok(Visitor {
+        address,
+        secure: scheme.unwrap_or(peer.secure),
+    })
+}
+
+/// The rightmost address of a chain that is none of the proxies'.
+fn rightmost(chain: Vec<Option<IpAddr>>, trusted: &[IpNet], peer: IpAddr) -> IpAddr {
+    let mut address = peer;
     for hop in chain.into_iter().rev().take(MOST_HOPS) {
         // What is no address (`unknown`, a pseudonym) hides whoever is behind it.
         let Some(hop) = hop else { break };
@@ -62,8 +114,7 @@ pub(crate) fn forwarded(headers: &HeaderMap, trusted: &[IpNet], peer: Visitor) -
             break;
         }
     }
-    let secure = scheme(headers).map_or(peer.secure, |scheme| scheme.eq_ignore_ascii_case("https"));
-    Visitor { address, secure }
+    address
 }
 
 fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
@@ -80,12 +131,14 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
 }
 
 /// The scheme by which the visitor came to the last proxy, which is the one that is believed.
-fn scheme(headers: &HeaderMap) -> Option<&str> {
-    let last = |name: HeaderName| -> Option<&HeaderValue> { headers.get_all(name).iter().next_back() };
-    if let Some(line) = last(X_FORWARDED_PROTO) {
-        return Some(line.to_str().ok()?.rsplit(',').next()?.trim());
-    }
-    parameter(last(header::FORWARDED)?.to_str().ok()?.rsplit(',').next()?, "proto")
+fn usual_scheme(headers: &HeaderMap) -> Option<&str> {
+    let line = headers.get_all(X_FORWARDED_PROTO).iter().next_back()?;
+    Some(line.to_str().ok()?.rsplit(',').next()?.trim())
+}
+
+fn standard_scheme(headers: &HeaderMap) -> Option<&str> {
+    let line = headers.get_all(header::FORWARDED).iter().next_back()?;
+    parameter(line.to_str().ok()?.rsplit(',').next()?, "proto")
 }
 
 fn parameter<'a>(hop: &'a str, wanted: &str) -> Option<&'a str> {
@@ -111,6 +164,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -121,14 +176,18 @@ mod tests {
         headers
     }
 
-    fn seen(lines: &[(&'static str, &'static str)]) -> (String, bool) {
+    fn told(by: ProxyHeader, lines: &[(&'static str, &'static str)]) -> Option<(String, bool)> {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let peer = Visitor {
             address: "10.0.0.1".parse().unwrap(),
             secure: false,
         };
-        let visitor = forwarded(&headers(lines), &trusted, peer);
-        (visitor.address.to_string(), visitor.secure)
+        let visitor = forwarded(&headers(lines), &trusted, by, peer).ok()?;
+        Some((visitor.address.to_string(), visitor.secure))
+    }
+
+    fn seen(lines: &[(&'static str, &'static str)]) -> (String, bool) {
+        told(ProxyHeader::Either, lines).unwrap()
     }
 
     #[test]
@@ -162,12 +221,47 @@ mod tests {
         )];
         assert_eq!(seen(&line), ("2001:db8::7".to_owned(), true));
         assert_eq!(seen(&[("forwarded", "for=_hidden")]).0, "10.0.0.1");
-        let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.7")];
-        assert_eq!(seen(&both).0, "192.0.2.7");
         assert_eq!(
             seen(&[("x-forwarded-proto", "http, https")]),
             ("10.0.0.1".to_owned(), true)
         );
+    }
+
+    #[test]
+    fn a_header_that_the_proxy_does_not_write_is_not_believed() {
+        let both = [
+            ("forwarded", "for=192.0.2.7;proto=http"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(told(ProxyHeader::Either, &both), None, "either could be the client's");
+        assert_eq!(
+            told(ProxyHeader::Forwarded, &both),
+            Some(("192.0.2.7".to_owned(), false))
+        );
+        assert_eq!(
+            told(ProxyHeader::XForwardedFor, &both),
+            Some(("6.6.6.6".to_owned(), true))
+        );
+        // A proxy that writes one of them leaves out nothing, so that the other alone says nothing.
+        assert_eq!(
+            told(ProxyHeader::Forwarded, &both[1..]),
+            Some(("10.0.0.1".to_owned(), false))
+        );
+        assert_eq!(
+            told(ProxyHeader::XForwardedFor, &both[..1]),
+            Some(("10.0.0.1".to_owned(), false))
+        );
+        let agreed = [
+            ("forwarded", "for=192.0.2.7;proto=https"),
+            ("x-forwarded-for", "192.0.2.7"),
+        ];
+        assert_eq!(seen(&agreed), ("192.0.2.7".to_owned(), true));
+        let lying = [agreed[0], agreed[1], ("x-forwarded-proto", "http")];
+        assert_eq!(seen(&lying), ("192.0.2.7".to_owned(), false));
+        // Without an address beside it the scheme alone is that of a proxy that writes `Forwarded`.
+        let scheme = [("forwarded", "for=192.0.2.7"), ("x-forwarded-proto", "https")];
+        assert_eq!(seen(&scheme), ("192.0.2.7".to_owned(), false));
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl PerAddress {
         }
     }
 
+    /// How many each may have; 0 sets no bound.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// A place for one more; none if the address has as many as it may.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<AddressPlace> {
         let key = ClientKey::of(address);
@@ -109,12 +114,21 @@ impl Activity {
         }
     }
 
+    /// The body of a request comes until the guard is dropped, maybe for longer than it is answered.
+    pub(crate) fn upload(self: &Arc<Self>, clock: Clock) -> ActiveRequest {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        ActiveRequest {
+            activity: Arc::clone(self),
+            clock,
+        }
+    }
+
     /// How many requests there were.
     pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// A request was refused, and what is left of it will not be read.
+    /// A request was refused or broken off, and what is left of it will not be read.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }

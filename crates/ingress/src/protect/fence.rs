@@ -13,6 +13,7 @@ use weir_model::protection::{AccessRule, Layer, Maintenance, Network, Protection
 
 use super::access::{Users, Verdict};
 use super::addresses::{self, ClientKey};
+use super::bypass::Bypass;
 use super::rate::{Bucket, Pour};
 use super::{Defences, RefusalCounts, path};
 use crate::body::RequestBody;
@@ -32,8 +33,26 @@ pub(crate) struct Fence {
     environment: EnvironmentId,
     title: Arc<str>,
     layers: Vec<CompiledLayer>,
-    maintenance: Option<(Arc<Maintenance>, Vec<IpNet>)>,
+    maintenance: Option<Closed>,
     refused: Arc<RefusalCounts>,
+}
+
+/// How a host is closed.
+#[derive(Debug)]
+struct Closed {
+    maintenance: Arc<Maintenance>,
+    allow: Vec<IpNet>,
+    bypass: Option<Bypass>,
+}
+
+impl Closed {
+    fn of(maintenance: &Maintenance) -> Self {
+        Self {
+            allow: plain(&maintenance.allow),
+            bypass: maintenance.bypass.as_deref().and_then(Bypass::of),
+            maintenance: Arc::new(maintenance.clone()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -135,9 +154,16 @@ impl Fence {
             environment,
             title: title.into(),
             layers,
-            maintenance: maintenance.map(|maintenance| (Arc::new(maintenance.clone()), plain(&maintenance.allow))),
+            maintenance: maintenance.map(Closed::of),
             refused: defences.refusals_of(environment),
         }))
+    }
+
+    /// Lets a browser through a maintenance from now on, if it came by the secret link. Such a request
+    /// is seen by nobody else, as its path is secret.
+    pub(crate) fn by_link(&self, method: &Method, path: &str, secure: bool) -> Option<Page> {
+        let bypass = self.maintenance.as_ref()?.bypass.filter(|_| method == Method::GET)?;
+        Some(Page::let_through(bypass.cookie(path, secure)?))
     }
 
     fn refuse<T>(&self, counter: impl Fn(&RefusalCounts) -> &AtomicU64, page: Page) -> Result<T, Page> {
@@ -154,11 +180,12 @@ pub(crate) async fn pass(
     request: &mut Request<RequestBody>,
 ) -> Result<(), Page> {
     let defences = &worker.shared.defences;
-    if let Some((maintenance, allow)) = &fence.maintenance
-        && !addresses::contains(allow, client)
-    {
-        let page = Page::maintenance(&fence.title, maintenance, clock::unix_ms());
-        return fence.refuse(|refused| &refused.maintenance, page);
+    if let Some(closed) = &fence.maintenance {
+        let by_cookie = closed.bypass.is_some_and(|bypass| bypass.take(request.headers_mut()));
+        if !by_cookie && !addresses::contains(&closed.allow, client) {
+            let page = Page::maintenance(&fence.title, &closed.maintenance, clock::unix_ms());
+            return fence.refuse(|refused| &refused.maintenance, page);
+        }
     }
     let path = request.uri().path();
     let lenient = path::lenient(path);
@@ -265,12 +292,14 @@ async fn ask_password(
     let shared = &worker.shared;
     let defences = &shared.defences;
     let authorization = headers.get(header::AUTHORIZATION);
-    let now_ms = shared.clock.now_ms();
-    if authorization.is_some_and(|authorization| defences.passwords.remembers(users, authorization, now_ms)) {
+    let (environment, now_ms) = (fence.environment, shared.clock.now_ms());
+    if authorization
+        .is_some_and(|authorization| defences.passwords.remembers(environment, users, authorization, now_ms))
+    {
         return Ok(());
     }
     let wrong = Pour::new(1, WRONG_EACH, WRONG_AT_ONCE);
-    let whose = (fence.environment, &layer.name, "passwords", ClientKey::of(client));
+    let whose = (environment, &layer.name, "passwords", ClientKey::of(client));
     let tries = || defences.buckets.of(whose, defences.now_ns());
     // Before it is checked: checking is what costs, and each one takes its place out of the bucket
     // at once, so that many at the same time find no gap.
@@ -280,7 +309,11 @@ async fn ask_password(
         let page = Page::too_many_passwords(&fence.title, wait);
         return fence.refuse(|refused| &refused.password, page);
     }
-    match defences.passwords.check(users, authorization, now_ms).await {
+    match defences
+        .passwords
+        .check(environment, users, authorization, now_ms)
+        .await
+    {
         Verdict::Right => {
             tries().give_back(wrong);
             Ok(())

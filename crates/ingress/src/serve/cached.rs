@@ -7,12 +7,13 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::SizeHint;
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 use weir_model::route::RouteState;
 
 use super::{Call, Entry, admit, bind, connect, exchange};
 use crate::access::Unserved;
 use crate::body::{AnswerBody, Ending, RequestBody};
-use crate::cache::{Address, Hit, Look, StoredBody, Taken, Through, Way};
+use crate::cache::{Address, Hit, Look, Part, StoredBody, Taken, Through, Way};
 use crate::headers::X_REQUEST_ID;
 use crate::node::Worker;
 use crate::pages::Page;
@@ -91,7 +92,18 @@ pub(super) fn for_nobody(
     ending: Ending,
 ) -> Response<AnswerBody> {
     let served = call.served(worker, route).sent_to_nobody();
-    Response::from_parts(parts, AnswerBody::upstream(through, ending, None, served))
+    Response::from_parts(parts, AnswerBody::upstream(through, Some(ending), None, served))
+}
+
+/// Has the answer come as fast as its instance gives it, where others wait for it.
+pub(super) fn run_ahead(worker: &Worker, through: Through, ending: Ending) -> (Through, Option<Ending>) {
+    let (through, pump) = through.run_ahead();
+    let Some(pump) = pump else {
+        return (through, Some(ending));
+    };
+    let idle = worker.shared.limits.body_idle_timeout;
+    worker.connections.spawn(pump.run(ending, idle));
+    (through, None)
 }
 
 /// Gives out a kept answer: paid and counted like one of an instance.
@@ -112,8 +124,8 @@ pub(super) async fn hand_out(
         headers.insert(X_REQUEST_ID, id);
     }
     let head = pay::head_bytes(Some(status), &headers);
-    let length: usize = body.iter().map(bytes::Bytes::len).sum();
-    let size = SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX));
+    let length: u64 = body.iter().map(Part::length).sum();
+    let size = SizeHint::with_exact(length);
     let outflow = Outflow::begin(worker, route, head, size).await?;
     let mut served = call.served(worker, route);
     served.send(head);
@@ -176,7 +188,7 @@ async fn run_renewal(worker: &Arc<Worker>, route: &Arc<CompiledRoute>, mut call:
     call.entry = Entry::Paid;
     for _ in 0..RENEWAL_ATTEMPTS {
         // Not by routes that are no longer those of the app; the next visitor has it renewed.
-        if worker.shared.is_newer(route.epoch) {
+        if route.is_past() {
             break;
         }
         let Some(slot) = admit(worker, route, &mut call).await? else {
@@ -188,7 +200,9 @@ async fn run_renewal(worker: &Arc<Worker>, route: &Arc<CompiledRoute>, mut call:
         };
         if let Some(answer) = exchange(worker, route, slot, connection, &mut call).await? {
             let mut body = answer.into_body();
-            while let Some(Ok(_)) = body.frame().await {}
+            // One that pauses for too long holds up whoever waits for what it fetches.
+            let idle = worker.shared.limits.body_idle_timeout;
+            while let Ok(Some(Ok(_))) = timeout(idle, body.frame()).await {}
             break;
         }
     }

@@ -10,14 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
+use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use weir_model::tcp::TcpTls;
 
 use super::certificates::ACME_PROTOCOL;
 use super::{HTTP2, Session, Tls};
 use crate::counters::count;
-use crate::node::Worker;
+use crate::node::{Shared, Worker};
+use crate::tcp::hello::{Hello, Keep};
 
 /// A record that holds the fatal alert `unrecognized_name` (RFC 6066, section 3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -78,8 +80,19 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What a client of the https port wants.
+#[derive(Debug)]
+pub(crate) enum Opened<S> {
+    /// HTTP inside TLS.
+    Http(TlsStream<Hello<S>>, Session),
+    /// The TCP service of the host that it named, inside TLS.
+    Service(TlsStream<Hello<S>>, Session),
+    /// The TCP service of that host, which makes its own TLS: nothing was taken out of the stream.
+    Passed(Hello<S>, Box<str>),
+}
+
 /// Makes the handshake; none if the client is refused, gives up, or takes too long.
-pub(crate) async fn handshake<S>(worker: &Worker, stream: S) -> Option<(TlsStream<S>, Session)>
+pub(crate) async fn handshake<S>(worker: &Worker, stream: S) -> Option<Opened<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -88,7 +101,7 @@ where
     let made = tokio::select! {
         biased;
         () = worker.idle_over() => return None,
-        made = timeout(most, make(&worker.shared.tls, stream)) => made.unwrap_or_else(|late| Err(late.into())),
+        made = timeout(most, make(&worker.shared, stream)) => made.unwrap_or_else(|late| Err(late.into())),
         _ = given_up => Err(io::Error::other("newer ones need its place")),
     };
     match made {
@@ -106,12 +119,17 @@ where
 }
 
 /// None if all is said with the handshake.
-async fn make<S>(tls: &Tls, stream: S) -> io::Result<Option<(TlsStream<S>, Session)>>
+async fn make<S>(shared: &Shared, stream: S) -> io::Result<Option<Opened<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut begun = pin!(LazyConfigAcceptor::new(Acceptor::default(), stream));
-    let begun = begun.as_mut().await?;
+    let tls = &shared.tls;
+    let keep = match shared.table.load().tcp.passes_on() {
+        true => Keep::Yes,
+        false => Keep::No,
+    };
+    let mut begun = pin!(LazyConfigAcceptor::new(Acceptor::default(), Hello::new(stream, keep)));
+    let mut begun = begun.as_mut().await?;
     let hello = begun.client_hello();
     let server_name = named_host(&hello).map(|name| Box::from(&*name));
     let asked = hello
@@ -124,14 +142,27 @@ where
         begun.into_stream(config).await?.shutdown().await?;
         return Ok(None);
     }
-    if certificates.of(server_name.as_deref()).is_none() {
+    let service = server_name
+        .as_deref()
+        .and_then(|name| shared.table.load().tcp.of_host(name)?.tls);
+    if let (Some(TcpTls::Passthrough), Some(name)) = (service, &server_name)
+        && begun.io.rewind()
+    {
+        return Ok(Some(Opened::Passed(begun.io, name.clone())));
+    }
+    begun.io.forget();
+    if certificates.of(server_name.as_deref()).is_none() || service == Some(TcpTls::Passthrough) {
         let mut stream = begun.io;
         stream.write_all(&UNRECOGNIZED_NAME).await?;
         stream.shutdown().await?;
         return Ok(None);
     }
     drop(certificates);
-    let stream = begun.into_stream(Arc::clone(&tls.config)).await?;
+    let config = match service {
+        Some(_) => for_service(tls, &begun.client_hello()),
+        None => Arc::clone(&tls.config),
+    };
+    let stream = begun.into_stream(config).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
     let version = match stream.get_ref().1.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -142,7 +173,18 @@ where
         is_http2,
         version,
     };
-    Ok(Some((stream, session)))
+    Ok(Some(match service {
+        Some(_) => Opened::Service(stream, session),
+        None => Opened::Http(stream, session),
+    }))
+}
+
+/// What is spoken inside is for the app to know: the first protocol that the client names is agreed
+/// on, because clients like PostgreSQL's insist on one.
+fn for_service(tls: &Tls, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::clone(&tls.config);
+    config.alpn_protocols = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+    Arc::new(config)
 }
 
 /// The host that a client names, as tables have it: lower case, without a dot at the end.

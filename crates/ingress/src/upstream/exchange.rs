@@ -163,12 +163,27 @@ impl Exchange {
     }
 }
 
-/// Sends the rest of a request of which the answer has begun already.
+/// Sends the rest of a request of which the answer has begun already; once that has ended, only at
+/// the pace that is wanted of every upload.
 async fn finish(mut sending: Sending, mut writing: OwnedWriteHalf, cut: CancellationToken) {
+    let upload = sending.upload();
+    let tarries = async {
+        match &upload {
+            Some(upload) => upload.tarries().await,
+            None => std::future::pending().await,
+        }
+    };
     let sent = poll_fn(|cx| sending.poll_send(cx, |cx, data| Pin::new(&mut writing).poll_write_vectored(cx, data)));
-    if let Some(Ok(())) = cut.run_until_cancelled(sent).await {
-        // Some servers take the end of what they can read for the end of the client.
-        writing.forget();
+    tokio::select! {
+        biased;
+        () = cut.cancelled() => {}
+        sent = sent => {
+            if sent.is_ok() {
+                // Some servers take the end of what they can read for the end of the client.
+                writing.forget();
+            }
+        }
+        () = tarries => tracing::debug!("broke off an upload that was too slow after its answer had ended"),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,7 +12,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http_body::{Body, Frame};
 
 use super::head;
-use crate::body::RequestBody;
+use crate::body::{RequestBody, Upload};
 use crate::headers;
 
 /// How the instance sees the end of the body.
@@ -70,6 +71,11 @@ impl Sending {
             body_ended,
             begun: false,
         }
+    }
+
+    /// How far the body has come; none where there is none.
+    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
+        self.request.body().upload()
     }
 
     /// Whether all has been written.

@@ -5,6 +5,7 @@ use weir_model::access_log::{AccessEntry, AccessLogging};
 use weir_model::route::{RouteSnapshot, RouteState};
 
 use crate::support::*;
+use crate::upgrades::{echo, shouting_app, upgrade_over};
 
 fn logging(snapshot: RouteSnapshot, mode: AccessLogging) -> RouteSnapshot {
     with_route(snapshot, |route| route.access_log = mode)
@@ -115,6 +116,26 @@ async fn nothing_is_logged_unless_it_is_switched_on_and_pages_are_logged_too() {
     );
     assert_eq!(entries[1].instance, None);
     assert_eq!(page.headers["x-request-id"], entries[1].request.request_id.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_is_logged_at_its_end_with_what_went_through() {
+    let node = TestNode::start().await;
+    let app = shouting_app().await;
+    node.control
+        .publish_and_wait(logging(routes(&[&app]), AccessLogging::On))
+        .await;
+    let mut socket = upgrade_over(Client::connect(node.address).await).await;
+    echo(&mut socket).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(node.control.access_entries().is_empty(), "it goes on");
+    drop(socket);
+    let entry = entries(&node, 1).await.remove(0);
+    assert_eq!(
+        (entry.status, entry.received_bytes, entry.sent_bytes),
+        (Some(101), 5, 5)
+    );
+    assert!(entry.duration_us > 300_000 && entry.first_byte_us.unwrap() < entry.duration_us);
 }
 
 #[tokio::test(flavor = "multi_thread")]

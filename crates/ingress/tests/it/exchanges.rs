@@ -14,16 +14,6 @@ use tokio::sync::mpsc;
 
 use crate::support::*;
 
-async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
-    let mut read = Vec::new();
-    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
-        if stream.read_buf(&mut read).await.unwrap_or_default() == 0 {
-            break;
-        }
-    }
-    read
-}
-
 /// An app that sends these bytes once it has read a head, and keeps the connection.
 async fn saying(answer: impl Into<Vec<u8>>) -> App {
     let answer = Arc::new(answer.into());

@@ -180,10 +180,37 @@ async fn upgrades_are_counted_and_counters_go_with_their_environment() {
         (of(&metrics, "/").unwrap().statuses[0].digit, metrics.totals.upgrades),
         (1, 1)
     );
+    // Both ways, and for as long as it lasted.
+    let whole = of(&metrics, "/").unwrap();
+    assert_eq!((whole.received_bytes, whole.sent_bytes), (5, 5));
+    assert!(whole.statuses[0].first_byte.sum_us <= whole.statuses[0].duration.sum_us);
     node.control.publish_and_wait(snapshot(Vec::new())).await;
     assert!(of(&scrape(&node).await, "/").is_some());
     node.control.publish_and_wait(Default::default()).await;
     assert!(of(&scrape(&node).await, "/").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_through_a_tunnel_is_counted_while_it_lasts() {
+    let node = TestNode::start().await;
+    let app = shouting_app().await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    let mut socket = upgrade_over(Client::connect(node.address).await).await;
+    for _ in 0..500 {
+        echo(&mut socket).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    echo(&mut socket).await;
+    let metrics = scrape(&node).await;
+    let whole = of(&metrics, "/").unwrap();
+    assert!(whole.received_bytes >= 2_500 && whole.sent_bytes >= 2_500, "{whole:?}");
+    assert_eq!((whole.in_flight, whole.statuses.len()), (1, 0));
+    drop(socket);
+    let metrics = settled(&node, 1).await;
+    let whole = of(&metrics, "/").unwrap();
+    assert_eq!((whole.received_bytes, whole.sent_bytes), (2_505, 2_505));
+    assert!(whole.statuses[0].duration.sum_us > 1_000_000, "{whole:?}");
+    assert!(whole.statuses[0].first_byte.sum_us < 1_000_000, "{whole:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

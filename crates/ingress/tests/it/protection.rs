@@ -15,6 +15,7 @@ use weir_ingress::LeastPace;
 use weir_model::protection::{Layer, Protection};
 use weir_model::route::RouteSnapshot;
 
+use crate::memory::resident;
 use crate::support::*;
 
 /// With these layers before the only host.
@@ -149,13 +150,6 @@ async fn the_limit_with_the_longest_path_counts() {
         let request = Request::post(path).body(full(vec![0; bytes])).unwrap();
         assert_eq!(client.send(request).await.status, expected, "{path} with {bytes}");
     }
-}
-
-/// What the kernel says that this process has in memory, in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]

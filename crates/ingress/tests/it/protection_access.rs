@@ -274,3 +274,64 @@ async fn what_is_closed_for_maintenance_says_so_and_lets_its_owner_in() {
     node.control.publish_and_wait(routes(&[&app])).await;
     assert_eq!(status(&node, "/").await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_link_lets_a_browser_through_until_the_maintenance_ends() {
+    let node = TestNode::start().await;
+    let app = App::start(|request| async move {
+        let cookies = request.headers().get("cookie");
+        http::Response::new(full(format!("cookies: {cookies:?}")))
+    })
+    .await;
+    // SHA-256 of `abc`.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let maintenance = Maintenance {
+        bypass: Some(hash.to_owned()),
+        ..Maintenance::default()
+    };
+    let logged = with_route(routes(&[&app]), |route| {
+        route.access_log = weir_model::access_log::AccessLogging::WithQuery;
+    });
+    node.control
+        .publish_and_wait(closed(logged.clone(), maintenance.clone()))
+        .await;
+    let asked = |path: &str, cookie: &str| Request::get(path.to_owned()).header("cookie", cookie.to_owned());
+    assert_eq!(status(&node, "/.weir/bypass/abd").await, 503);
+    assert_eq!(
+        node.send(asked("/", "weir-bypass=abd")).await.weir(),
+        Some("maintenance")
+    );
+    let answer = node.get("/.weir/bypass/abc").await;
+    assert_eq!((answer.status.as_u16(), answer.weir()), (303, Some("bypass")));
+    assert_eq!(
+        (&answer.headers["location"], &answer.headers["cache-control"]),
+        (&"/".parse().unwrap(), &"no-store".parse().unwrap())
+    );
+    let cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("; HttpOnly") && !cookie.contains("Max-Age"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    let seen = node.send(asked("/", &format!("a=1; {cookie}"))).await;
+    assert_eq!(seen.text(), "cookies: Some(\"a=1\")", "the app does not see it");
+    let posted = Request::post("/.weir/bypass/abc").header("host", "shop.localhost");
+    assert_eq!(node.send(posted).await.status, 503);
+    // Closed anew, or in another environment, it is worth nothing.
+    let anew = Maintenance {
+        bypass: Some(format!("{}00", &hash[..62])),
+        ..maintenance
+    };
+    node.control.publish_and_wait(closed(logged.clone(), anew)).await;
+    assert_eq!(node.send(asked("/", cookie)).await.weir(), Some("maintenance"));
+    node.control.publish_and_wait(logged).await;
+    assert_eq!(node.get("/last").await.status, 200);
+    let entries = || node.control.access_entries();
+    eventually("the last is logged", || {
+        entries().iter().any(|entry| entry.request.path == "/last")
+    })
+    .await;
+    let told = serde_json::to_string(&entries()).unwrap();
+    let used = entries()
+        .iter()
+        .filter(|entry| entry.request.method == "GET" && entry.request.path.ends_with("/abc"))
+        .count();
+    assert_eq!(used, 0, "{told}");
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use weir_ingress::ProxyHeader;
 use weir_model::certificate::HttpsPolicy;
 use weir_model::route::MeteredInstance;
 use weir_model::{EnvironmentId, InstanceId};
@@ -135,6 +136,113 @@ async fn a_trusted_proxy_is_believed_by_its_headers() {
         "203.0.113.9 https"
     );
     assert_eq!(node.get("/").await.text(), "127.0.0.1 http");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_own_words_are_not_taken_for_those_of_its_proxy() {
+    let both = || {
+        Request::get("/")
+            .header("x-forwarded-for", "6.6.6.6")
+            .header("forwarded", "for=203.0.113.9;proto=http")
+    };
+    for (header, told) in [
+        (ProxyHeader::Either, None),
+        (ProxyHeader::Forwarded, Some("203.0.113.9 http")),
+        (ProxyHeader::XForwardedFor, Some("6.6.6.6 http")),
+    ] {
+        let node = TestNode::start_with(|config| {
+            config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+            config.proxy_header = header;
+        })
+        .await;
+        let app = telling_app().await;
+        node.control.publish_and_wait(routes(&[&app])).await;
+        let answer = node.send(both()).await;
+        match told {
+            Some(told) => assert_eq!(answer.text(), told, "{header:?}"),
+            None => assert_eq!((answer.status.as_u16(), answer.weir()), (400, Some("ambiguous-client"))),
+        }
+    }
+}
+
+/// Begins a request that never ends, for a client behind a proxy, or for the proxy itself.
+async fn waiting_for(node: &TestNode, client: Option<&str>) -> TcpStream {
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let said = client.map_or(String::new(), |client| format!("x-forwarded-for: {client}\r\n"));
+    let head = format!("GET /wait HTTP/1.1\r\nhost: shop.localhost\r\n{said}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clients_behind_a_proxy_are_counted_and_not_the_proxy() {
+    let node = TestNode::start_with(|config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.connections_per_address = 3;
+    })
+    .await;
+    let app = App::start(|request| async move {
+        if request.uri().path() == "/wait" {
+            return std::future::pending().await;
+        }
+        http::Response::new(full("here"))
+    })
+    .await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    let mut open = Vec::new();
+    for number in 0..5 {
+        open.push(waiting_for(&node, None).await);
+        open.push(waiting_for(&node, Some(&format!("203.0.113.{number}"))).await);
+    }
+    eventually("all of them came to the app", || app.requests() == 10).await;
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        greedy.push(waiting_for(&node, Some("192.0.2.7")).await);
+    }
+    eventually("its share is taken", || app.requests() == 13).await;
+    let from = |client: &str| Request::get("/").header("x-forwarded-for", client.to_owned());
+    let refused = node.send(from("192.0.2.7")).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.weir()),
+        (429, Some("too-many-at-once"))
+    );
+    assert_eq!(node.send(from("192.0.2.8")).await.text(), "here");
+    drop(greedy);
+    for _ in 0..1_000 {
+        if node.send(from("192.0.2.7")).await.text() == "here" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("its places did not become free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_speaks_for_itself_is_not_bounded_and_its_clients_are() {
+    let node = TestNode::start_with(|config| {
+        config.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.connections_per_address = 2;
+    })
+    .await;
+    let app = telling_app().await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    let connected = async |line: &str| {
+        let mut stream = TcpStream::connect(node.address).await.unwrap();
+        let text = format!("{line}\r\nGET / HTTP/1.1\r\nhost: shop.localhost\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        let answered = within(5, "an answer", stream.read_exact(&mut first)).await;
+        answered.ok().map(|_| stream)
+    };
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(connected("PROXY UNKNOWN").await.expect("a check of the balancer's own"));
+    }
+    let of_client = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 80";
+    for _ in 0..2 {
+        open.push(connected(of_client).await.expect("within its share"));
+    }
+    assert!(connected(of_client).await.is_none(), "more than its share");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use simple_dns::{RCODE, TYPE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 use weir_ingress::{Found, Freezer, Freezers, Sleeping, Spending, Standing};
 use weir_model::InstanceId;
@@ -382,4 +383,32 @@ fn stop(snapshot: &mut RouteSnapshot) {
         route.pool.clear();
         route.state = RouteState::Asleep { timeout_ms: 1_500 };
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_a_tcp_service_wakes_it_and_keeps_it_awake() {
+    let port = crate::tcp::free_port().await;
+    let dormitory = Dormitory::start(300, |_, snapshot| {
+        let pool = snapshot.hosts["shop.localhost"].routes[0].pool.clone();
+        snapshot.tcp = vec![crate::tcp::service(pool, Some(port), |tcp| {
+            tcp.route.target = "shop.web".to_owned();
+        })];
+    })
+    .await;
+    dormitory.until_asleep().await;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let ask = async |stream: &mut tokio::net::TcpStream| {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut page = [0; 8];
+        stream.read_exact(&mut page).await.unwrap();
+        assert_eq!(&page, b"HTTP/1.1");
+    };
+    within(5, "it wakes", ask(&mut stream)).await;
+    let thaws = dormitory.kernel.thaws.load(Ordering::SeqCst);
+    assert_eq!(thaws, 1);
+    // Five times as long as it may be quiet.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!dormitory.kernel.is_frozen(), "an open connection keeps it awake");
+    drop(stream);
+    dormitory.until_asleep().await;
 }

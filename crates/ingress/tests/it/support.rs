@@ -29,6 +29,17 @@ use weir_model::{EnvironmentId, InstanceId};
 
 pub(crate) type AppBody = BoxBody<Bytes, Infallible>;
 
+/// What has come once a head is whole, or the stream has ended.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut read).await.unwrap_or_default() == 0 {
+            break;
+        }
+    }
+    read
+}
+
 /// Waits until the condition holds; panics with `what` after ten seconds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..2_000 {
@@ -182,7 +193,9 @@ impl Desk {
             return Ok(Response::builder().status(204).body(Full::default()).unwrap());
         }
         let query = request.uri().query().unwrap_or_default();
-        let after: u64 = query.strip_prefix("after=").unwrap().parse().unwrap();
+        // Like a control of an earlier version, it knows nothing of differences.
+        let after = query.split('&').find_map(|one| one.strip_prefix("after="));
+        let after: u64 = after.unwrap().parse().unwrap();
         let newer = match request.uri().path() {
             "/node/snapshot" => newer(&self.snapshot, |snapshot| snapshot.generation > after).await,
             "/node/certificates" => newer(&self.certificates, |set| set.version > after).await,

@@ -134,3 +134,32 @@ async fn told_to_stop_it_still_freezes_what_is_not_renewed() {
     assert!(is_frozen(&*sim, &spec).await);
     assert!(deadman::read_frozen(&deadman.frozen_file).contains(&spec.labels.instance));
 }
+
+/// Between two processes that pay, and before the second one knows what runs.
+#[tokio::test(start_paused = true)]
+async fn who_dies_right_after_it_began_to_pay_leaves_nothing_that_runs_unpaid() {
+    let (sim, spec): (_, InstanceSpec) = on_sim().await;
+    let folder = tempfile::tempdir().unwrap();
+    let deadman = deadman_in(folder.path());
+    let stop = CancellationToken::new();
+    let meters: Arc<dyn Meters> = Arc::clone(&sim) as _;
+    let watching = deadman::watch(&deadman.socket, &deadman.frozen_file, Arc::clone(&meters), stop.clone());
+    let paying = async {
+        until("it listens", || async { deadman.socket.exists() }).await;
+        let point = sim.freeze_point(spec.labels.instance).await.unwrap();
+        deadman::Line::new(deadman.socket.clone()).renew(&[point]);
+        let ledger = TinyLedger::new(100 * TAIL_NANO);
+        let next = Paying::start(&folder.path().join("next"), &ledger, meters, Some(deadman.clone()));
+        tokio::time::sleep(deadman::DEADLINE * 2).await;
+        assert!(
+            !is_frozen(&*sim, &spec).await,
+            "who begins to pay renews what there was"
+        );
+        next.kill();
+        tokio::time::sleep(deadman::DEADLINE * 2).await;
+        assert!(is_frozen(&*sim, &spec).await, "nobody pays any more");
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(watching, paying);
+    ended.unwrap();
+}

@@ -200,6 +200,12 @@ impl Paying {
         self.paid.borrow().contains(&spec.labels.instance)
     }
 
+    /// As if the process had been killed.
+    pub(crate) fn kill(self) {
+        self.instances.abort();
+        self.meter.abort();
+    }
+
     /// A clean end.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

@@ -1,9 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use weir_ledger::protocol::DenialReason;
 use weir_ledger::wallet::{NoMoney, Urgency};
 use weir_ledger::{Pico, Sku};
-use weir_meter::SocketLink;
+use weir_meter::{LedgerLink, Left, SocketLink};
 
 use crate::support::{REQUEST, Running, TinyLedger, environment, request, until};
 
@@ -198,4 +200,44 @@ async fn the_ledger_in_control_is_asked_over_its_socket() {
     meter.stop().await;
     assert_eq!(ledger.requests(), 3);
     serving.abort();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_has_left_is_settled_whenever_it_dies() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("wallet");
+    let ledger = TinyLedger::new(1_000_000, 100_000);
+    let meters = [(folder.clone(), "node:test".to_owned())];
+    let (link, stop) = (Arc::clone(&ledger) as Arc<dyn LedgerLink>, CancellationToken::new());
+    let longest = Duration::from_millis(300);
+    let written = || std::fs::metadata(folder.join("log")).unwrap().modified().unwrap();
+    let mut left = Left::default();
+    left.settle(&meters, &link, longest, &stop).await;
+    assert_eq!(ledger.with(|state| state.exchanges), 0, "there was nothing");
+    for round in 1..=2 {
+        let meter = Running::start(&folder, &ledger);
+        for _ in 0..25 {
+            request(&meter.till()).await.unwrap();
+        }
+        left.settle(&meters, &link, longest, &stop).await;
+        request(&meter.till()).await.unwrap();
+        meter.kill().await;
+        let died = written();
+        // It is tried again until the ledger knows it.
+        ledger.with(|state| state.away = true);
+        left.settle(&meters, &link, longest, &stop).await;
+        ledger.with(|state| state.away = false);
+        left.settle(&meters, &link, longest, &stop).await;
+        let counted = ledger.with(|state| state.counted());
+        assert!(counted >= round * 26 * REQUEST, "round {round}: {counted}");
+        assert!(counted < round * (26 * REQUEST + 20_000), "round {round}: {counted}");
+        assert_eq!(
+            written(),
+            died,
+            "who is started next goes on with what was written last"
+        );
+        let told = ledger.with(|state| state.exchanges);
+        left.settle(&meters, &link, longest, &stop).await;
+        assert_eq!(ledger.with(|state| state.exchanges), told, "it is told once");
+    }
 }

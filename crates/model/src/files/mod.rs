@@ -13,6 +13,7 @@ mod protection;
 mod reader;
 mod scaling;
 mod spec;
+mod tcp;
 mod types;
 mod values;
 
@@ -21,6 +22,7 @@ pub use cache::CacheFile;
 pub use procfile::{Procfile, ProcfileProcess};
 pub use reader::{FileProblem, FileProblems, schema_text};
 pub use spec::{Detected, main_app};
+pub use tcp::{TcpFile, TcpTlsFile};
 pub use types::{
     AppFile, BuildFile, BuildKind, CheckFile, ClassFile, DeployFile, LimitsFile, ProcessFile, ProjectFile, ReleaseFile,
     RouteFile, ScalingFile, VolumeFile,

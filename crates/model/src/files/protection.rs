@@ -39,7 +39,7 @@ fn bucket(rate: RequestRate, burst: Option<u32>, per: Option<RatePer>) -> Rate {
     }
 }
 
-fn networks(texts: &[String]) -> Vec<Network> {
+pub(super) fn networks(texts: &[String]) -> Vec<Network> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
@@ -111,7 +111,7 @@ fn check_password(password: Option<&str>, at: &str, findings: &mut Findings) {
     );
 }
 
-fn check_networks(texts: &[String], at: &str, findings: &mut Findings) {
+pub(super) fn check_networks(texts: &[String], at: &str, findings: &mut Findings) {
     if texts.len() > MOST_NETWORKS {
         findings.at(at, format!("there are more than {MOST_NETWORKS} addresses"));
     }

@@ -291,7 +291,11 @@ impl Walk<'_> {
             }
             ("string", DeValue::String(text)) => self.text(text, schema, path),
             ("boolean", DeValue::Boolean(_)) => {}
-            ("string", DeValue::Boolean(_)) if schema.get("format").is_some_and(|format| format == "weir-switch") => {}
+            ("string", DeValue::Boolean(_))
+                if matches!(
+                    schema.get("format").and_then(Value::as_str),
+                    Some("weir-switch" | "weir-tls")
+                ) => {}
             ("integer", DeValue::Integer(number)) => {
                 let radix = number.radix();
                 self.number(
@@ -308,6 +312,7 @@ impl Walk<'_> {
                     (_, Some("weir-duration")) => "a duration in quotes, like \"30s\"",
                     (_, Some("weir-rate")) => "a rate in quotes, like \"5/s\"",
                     (_, Some("weir-switch")) => "true, false or \"with-query\"",
+                    (_, Some("weir-tls")) => "true, false, \"end\" or \"passthrough\"",
                     ("string", _) => "text in quotes",
                     ("object", _) => "a table",
                     ("array", _) => "a list",

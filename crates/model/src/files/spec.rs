@@ -61,6 +61,7 @@ impl ProjectFile {
             release: self.release.clone(),
             volume: self.volume.clone(),
             route: self.route.clone(),
+            tcp: self.tcp.clone(),
             class: self.class.clone(),
             limits: self.limits.clone(),
             variables: self.variables.clone(),
@@ -111,6 +112,8 @@ impl AppFile {
             ));
         }
         problems.extend(super::classes::misfits(&name, &routes, &self.class, &processes));
+        let tcp = super::tcp::specs(&name, self, &processes, &mut problems);
+        super::tcp::settle(self, &tcp, &routes, &mut processes);
         let volumes = self.volume.iter().filter_map(|(name, volume)| {
             Some((
                 VolumeName::new(name).ok()?,
@@ -131,6 +134,7 @@ impl AppFile {
                 .and_then(|deploy| deploy.drain)
                 .map_or(DRAIN_S, |drain| drain.seconds),
             classes: super::classes::specs(&self.class),
+            tcp,
             access_log: self.access_log.map(|file| file.logging).unwrap_or_default(),
             cache: self.cache.as_ref().map(CacheFile::spec).unwrap_or_default(),
             protection: self
@@ -191,6 +195,7 @@ impl ProcessFile {
             request_timeout_s: seconds(self.request_timeout, default.request_timeout_s),
             check: Check {
                 path: check.path,
+                tcp: false,
                 ready_timeout_s: seconds(check.ready_timeout, default.check.ready_timeout_s),
                 interval_s: seconds(check.interval, default.check.interval_s),
                 timeout_s: seconds(check.timeout, default.check.timeout_s),
@@ -233,6 +238,7 @@ pub(super) fn check(file: &ProjectFile, findings: &mut Findings) {
         ("release", file.release.is_some()),
         ("volume", !file.volume.is_empty()),
         ("route", !file.route.is_empty()),
+        ("tcp", !file.tcp.is_empty()),
         ("class", !file.class.is_empty()),
         ("limits", file.limits.is_some()),
     ];
@@ -284,6 +290,7 @@ fn check_app(app: &AppFile, at: &str, findings: &mut Findings) {
     }
     check_count(&format!("{at}route"), app.route.len(), findings);
     super::classes::check(app, at, findings);
+    super::tcp::check(app, at, findings);
     super::protection::check(app, at, findings);
     check_variables(&app.variables, &format!("{at}variables"), findings);
     check_span(

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::access_log::AccessLogFile;
 use super::cache::CacheFile;
+use super::tcp::TcpFile;
 use super::values::{CpuShare, Duration, MemorySize, RequestRate};
 use crate::protection::{RatePer, Satisfy};
 use crate::spec::Writers;
@@ -29,6 +30,8 @@ pub struct ProjectFile {
     pub volume: BTreeMap<String, VolumeFile>,
     /// Path prefixes that go to other processes than `web`, or are of a class.
     pub route: Vec<RouteFile>,
+    /// Services that speak TCP and not HTTP, at a port of their own or by TLS at the https port.
+    pub tcp: Vec<TcpFile>,
     /// Kinds of requests with places and a queue of their own, by name; routes name them.
     pub class: BTreeMap<String, ClassFile>,
     /// What is let through to the app.
@@ -61,6 +64,8 @@ pub struct AppFile {
     pub volume: BTreeMap<String, VolumeFile>,
     /// Path prefixes that go to other processes than `web`, or are of a class.
     pub route: Vec<RouteFile>,
+    /// Services that speak TCP and not HTTP, at a port of their own or by TLS at the https port.
+    pub tcp: Vec<TcpFile>,
     /// Kinds of requests with places and a queue of their own, by name; routes name them.
     pub class: BTreeMap<String, ClassFile>,
     /// What is let through to the app.

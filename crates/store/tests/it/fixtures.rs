@@ -58,6 +58,7 @@ pub(crate) fn domain(environment: EnvironmentId, host: &str) -> Domain {
         host: host.to_owned(),
         platform: true,
         redirect_to: None,
+        tcp: None,
         https: HttpsPolicy::default(),
         created_ms: now_ms,
     }
@@ -103,6 +104,7 @@ pub(crate) fn release(environment: EnvironmentId) -> Release {
         classes: BTreeMap::new(),
         access_log: weir_model::access_log::AccessLogging::Off,
         cache: weir_model::cache::CacheSpec::default(),
+        tcp: Vec::new(),
     };
     Release {
         id: ReleaseId::from_parts(now_ms, random),

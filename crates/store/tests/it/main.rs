@@ -23,4 +23,5 @@ mod releases;
 mod requests;
 mod schema;
 mod tasks;
+mod tcp;
 mod writers;

@@ -36,6 +36,7 @@ async fn users_and_maintenance_belong_to_an_environment_and_go_with_it() {
             message: Some("we move".to_owned()),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             page: Some("<h1>ü</h1>".to_owned()),
+            bypass: Some("0f".to_owned()),
         };
         assert_eq!(store.maintenance_of(shop.id).await.unwrap(), None);
         store

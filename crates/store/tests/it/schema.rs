@@ -44,6 +44,7 @@ async fn drop_all(connection: &mut sqlx::AnyConnection) {
         "releases",
         "tokens",
         "service_accounts",
+        "tcp_ports",
         "domains",
         "scales",
         "variables",
@@ -114,6 +115,7 @@ async fn both_databases_get_the_same_schema() {
         for fact in [
             "environments.branch text null",
             "domains unique(host)",
+            "tcp_ports -> environments cascade",
             "environments unique(project_id,branch)",
             "deployments -> releases cascade",
             "deployments index deployments_by_release",

@@ -69,7 +69,7 @@ fn show(ui: &Ui, status: &CacheStatus) -> Result<()> {
         |rate| format!("{:.1} %", rate * 100.0),
     );
     ui.data(&format!(
-        "kept         {} answers, {}\n\
+        "kept         {} answers, {} of memory, {} on disk\n\
          hit rate     {rate}\n\
          hits         {}\n\
          misses       {}\n\
@@ -77,6 +77,7 @@ fn show(ui: &Ui, status: &CacheStatus) -> Result<()> {
          revalidated  {}",
         status.entries,
         size(status.bytes),
+        size(status.disk_bytes),
         status.hits,
         status.misses,
         status.stale,

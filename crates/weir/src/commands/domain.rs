@@ -12,7 +12,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  weir domain                                    # all, with their certificates\n  weir domain add shop.example.org www.shop.example.org\n  weir domain add --file domains.txt             # one a line, # begins a comment\n  weir domain add example.org --redirect-to www.example.org\n  weir domain add api.example.org --app api --hsts\n  weir domain show shop.example.org\n  weir domain retry shop.example.org\n  weir domain remove shop.example.org"
+    after_help = "Examples:\n  weir domain                                    # all, with their certificates\n  weir domain add shop.example.org www.shop.example.org\n  weir domain add --file domains.txt             # one a line, # begins a comment\n  weir domain add example.org --redirect-to www.example.org\n  weir domain add api.example.org --app api --hsts\n  weir domain add db.example.org --tcp db\n  weir domain show shop.example.org\n  weir domain retry shop.example.org\n  weir domain remove shop.example.org"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -72,6 +72,12 @@ struct Add {
     /// Send nobody to another host any more.
     #[arg(long, conflicts_with = "redirect_to")]
     no_redirect: bool,
+    /// Let it lead to this TCP service of the app ([[tcp]] in weir.toml), by TLS at the https port.
+    #[arg(long, value_name = "SERVICE", conflicts_with = "redirect_to")]
+    tcp: Option<String>,
+    /// Answer HTTP again.
+    #[arg(long, conflicts_with = "tcp")]
+    no_tcp: bool,
     /// Send whoever comes without TLS to it, once there is a certificate; that is so unless it was
     /// changed.
     #[arg(long, conflicts_with = "no_https_redirect")]
@@ -146,6 +152,7 @@ async fn add_all(session: &Session, add: Add) -> Result<()> {
         } else {
             add.redirect_to
         },
+        tcp: if add.no_tcp { Some(String::new()) } else { add.tcp },
         https_redirect: redirect,
         hsts_s: add.hsts,
     };
@@ -242,6 +249,12 @@ fn row(domain: &Domain) -> Vec<Cell> {
         .iter()
         .map(|target| format!("sent to {target}"))
         .collect();
+    what.extend(
+        domain
+            .tcp
+            .iter()
+            .map(|service| format!("leads to the TCP service {service}")),
+    );
     what.extend(domain.certificate.as_ref().map(words));
     vec![
         Cell::looking(Look::Link, domain.url.as_str()),
@@ -271,7 +284,12 @@ fn show(ui: &Ui, domain: &Domain) -> Result<()> {
     if let Some(target) = &domain.redirect_to {
         ui.data(&format!("everybody is sent to: {target}"))?;
     }
-    let without = if domain.https_redirect {
+    if let Some(service) = &domain.tcp {
+        ui.data(&format!("leads to the TCP service: {service}"))?;
+    }
+    let without = if domain.tcp.is_some() {
+        "not answered"
+    } else if domain.https_redirect {
         "sent to TLS, once there is a certificate"
     } else {
         "answered, too"

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use weir_api::{Maintenance, Protection, SetMaintenance};
+use weir_api::{EnvironmentStatus, Maintenance, Protection, SetMaintenance};
 
 use super::var::read_file;
 use crate::context::PlaceChoice;
@@ -15,7 +15,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  weir maintenance on --message \"We move to a larger shop.\" --until 14:00 --allow 203.0.113.9\n  weir maintenance on --page closed.html\n  weir maintenance\n  weir maintenance off"
+    after_help = "Examples:\n  weir maintenance on --message \"We move to a larger shop.\" --until 14:00 --allow 203.0.113.9\n  weir maintenance on --page closed.html --bypass\n  weir maintenance\n  weir maintenance off"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -40,6 +40,9 @@ enum Verb {
         /// A page of your own in HTML, at most 64 KiB; it may neither load nor run anything.
         #[arg(long, value_name = "FILE")]
         page: Option<PathBuf>,
+        /// Print a secret link: whoever opens it gets through with that browser, until the maintenance ends or is set anew.
+        #[arg(long)]
+        bypass: bool,
         #[command(flatten)]
         place: PlaceChoice,
     },
@@ -53,6 +56,7 @@ enum Verb {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
     let client = session.client()?;
     let ui = &session.ui;
+    let mut link = None;
     let protection: Protection = match args.verb {
         None => client.get(&args.place.resolve()?.path("/protection")).await?,
         Some(Verb::On {
@@ -60,6 +64,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             until,
             allow,
             page,
+            bypass,
             place,
         }) => {
             let until = until.map(|text| instant(&text, jiff::Timestamp::now())).transpose()?;
@@ -68,15 +73,43 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
                 until: until.map(|until| until.to_string()),
                 allow,
                 page: page.map(|file| read_file(&file)).transpose()?,
+                bypass,
             };
-            client.put(&place.resolve()?.path("/maintenance"), &closed).await?
+            let place = place.resolve()?;
+            let protection: Protection = client.put(&place.path("/maintenance"), &closed).await?;
+            if let Some(path) = &protection.bypass_path {
+                let status: EnvironmentStatus = client.get(&place.path("")).await?;
+                link = Some(format!("{}{path}", status.environment.url.trim_end_matches('/')));
+            }
+            protection
         }
         Some(Verb::Off { place }) => client.delete(&place.resolve()?.path("/maintenance")).await?,
     };
-    ui.result(&protection.maintenance, || match &protection.maintenance {
-        Some(closed) => tell(ui, closed),
-        None => ui.data("open"),
+    let shown = protection.maintenance.as_ref().map(|maintenance| Shown {
+        maintenance,
+        bypass_link: link.as_deref(),
+    });
+    ui.result(&shown, || {
+        match &protection.maintenance {
+            Some(closed) => tell(ui, closed)?,
+            None => ui.data("open")?,
+        }
+        match &link {
+            Some(link) => ui.data(&format!(
+                "whoever opens this gets through; it is shown only now:\n  {link}"
+            )),
+            None => Ok(()),
+        }
     })
+}
+
+/// As JSON: how it is closed, and the secret link if one was made.
+#[derive(Debug, serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    maintenance: &'a Maintenance,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bypass_link: Option<&'a str>,
 }
 
 /// The lines of a closed environment.
@@ -95,6 +128,9 @@ pub(super) fn tell(ui: &Ui, closed: &Maintenance) -> Result<()> {
     }
     if closed.own_page {
         ui.data("  visitors get a page of your own")?;
+    }
+    if closed.bypass {
+        ui.data("  open to browsers that came by the secret link")?;
     }
     if !closed.allow.is_empty() {
         ui.data(&format!("  open to {}", closed.allow.join(", ")))?;

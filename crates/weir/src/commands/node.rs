@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         return Ok(());
     };
     let left = wallets::settle_left(config.data.clone(), Arc::clone(&link), stop.clone());
-    tokio::spawn(after(LEFT_PAUSE, left));
+    tokio::spawn(until_drained(succession.clone(), after(LEFT_PAUSE, left)));
     let (metered, runs) = watch::channel(Vec::new());
     let (pays, paying) = watch::channel(BTreeSet::new());
     let (opens, sending) = watch::channel(BTreeSet::new());
@@ -144,6 +144,7 @@ fn as_the_options_say(args: &Args, config: &weir_control::Config) -> Result<Node
     node.https = config.https;
     args.options.platform.protection.apply(&mut node);
     node.cache_bytes = args.options.platform.cache_bytes();
+    node.cache_files = Some(args.options.platform.cache_files(&config.data));
     if args.sockets_on_stdin {
         let sockets = Sockets::take(std::io::stdin());
         let sockets =
@@ -152,6 +153,14 @@ fn as_the_options_say(args: &Args, config: &weir_control::Config) -> Result<Node
         node.https_listener = sockets.https.map(Arc::new);
     }
     Ok(node)
+}
+
+/// What the node after this one does, too.
+async fn until_drained(succession: Succession, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = succession.drained() => {}
+        () = work => {}
+    }
 }
 
 async fn after(pause: Duration, work: impl Future<Output = ()>) {

@@ -93,7 +93,7 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         .flat_map(|process| &process.instances)
         .filter_map(|instance| instance.background.as_ref())
         .try_for_each(|work| ui.data(&background_line(ui, work)))?;
-    tell_classes(ui, &status.processes)?;
+    tell_ways(ui, &status.processes)?;
     let own: Vec<&str> = status
         .domains
         .iter()
@@ -102,6 +102,31 @@ fn show(ui: &Ui, status: &EnvironmentStatus) -> Result<()> {
         .collect();
     if !own.is_empty() {
         ui.data(&format!("\nalso at {}", own.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// What leads to the processes, beside their routes.
+fn tell_ways(ui: &Ui, processes: &[ProcessStatus]) -> Result<()> {
+    tell_classes(ui, processes)?;
+    tell_tcp(ui, processes)
+}
+
+/// Where the TCP services are reached.
+fn tell_tcp(ui: &Ui, processes: &[ProcessStatus]) -> Result<()> {
+    let services = processes.iter().flat_map(|process| &process.tcp);
+    for (number, service) in services.enumerate() {
+        let by_name = service.hosts.iter().map(|host| format!("{host} (TLS)"));
+        let places: Vec<String> = service.address.iter().cloned().chain(by_name).collect();
+        let places = match places.as_slice() {
+            [] => format!(
+                "nowhere yet; give it a name: weir domain add HOST --tcp {}",
+                service.name
+            ),
+            places => places.join(", "),
+        };
+        let gap = if number == 0 { "\n" } else { "" };
+        ui.data(&format!("{gap}tcp {}: {places}", ui.out(Look::Bold, &service.name)))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::platform::log::{Log, RotatingFile, Sink};
 use crate::platform::options::PlatformOptions;
 use crate::platform::ready::{Addresses, is_ready};
 use crate::platform::supervisor::{self, End, Stops};
-use crate::platform::{background, door, engine_check, lock, prepare};
+use crate::platform::{background, engine_check, lock, prepare, strays};
 use crate::session::Session;
 
 /// Run the platform on this machine.
@@ -46,6 +46,8 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
         let _ = nix::unistd::setsid();
     }
     let data = args.options.data()?;
+    // Said here, where somebody reads it, and not by the part that needs it.
+    args.options.config()?;
     prepare::data_folder(&data)?;
     let (lock, handed) = match args.handed_over_on_stdin {
         true => take_over(&mut args)?,
@@ -72,8 +74,8 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<()> {
 /// From nothing: nobody else may have the data folder or the addresses.
 async fn begin(args: &mut Args, data: &Path, session: &Session) -> Result<Lock> {
     let lock = lock::take(data)?;
-    door::remove_left(data);
     let say = |words: &str| session.ui.note(words);
+    strays::end(data, say).await;
     engine_check::check(say).await?;
     prepare::free_address(args.options.control, "--control", say).await?;
     prepare::free_address(args.options.http, "--http", say).await?;

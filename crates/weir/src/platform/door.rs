@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
 };
@@ -24,6 +24,7 @@ const STANDING: &str = "standing";
 const SOCKETS: &str = "sockets";
 const OPEN: &str = "open";
 const DRAIN: &str = "drain ";
+const SUCCEEDED: &str = "succeeded by ";
 
 /// A node that could serve, and waits to be told so.
 const READY: &str = "ready";
@@ -35,16 +36,12 @@ pub(crate) fn path(data: &Path, pid: i32) -> PathBuf {
     data.join(format!("run/node-{pid}.sock"))
 }
 
-/// Removes what nodes that were killed have left; no `weir up` runs now.
-pub(crate) fn remove_left(data: &Path) {
-    let entries = std::fs::read_dir(data.join("run")).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix("node-").and_then(|rest| rest.strip_suffix(".sock"));
-        if pid.is_some_and(|pid| pid.parse::<i32>().is_ok()) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+/// Which process listens there, as the kernel knows it; also of one that hangs.
+pub(crate) fn listener(path: &Path) -> io::Result<i32> {
+    let connection = socket()?;
+    bound_waits(&connection)?;
+    connect(&connection, &SocketAddrUnix::new(path)?)?;
+    Ok(socket_peercred(&connection)?.pid.as_raw_nonzero().get())
 }
 
 /// What a node says of itself.
@@ -120,6 +117,7 @@ fn answer_one(connection: &OwnedFd, succession: &Succession, standing: &Standing
     };
     let question = String::from_utf8_lossy(&question).into_owned();
     let seconds = question.strip_prefix(DRAIN).map(str::parse);
+    let successor = question.strip_prefix(SUCCEEDED).map(str::parse);
     match question.as_str() {
         STANDING => send(connection, standing.get().as_bytes(), None),
         OPEN => {
@@ -136,9 +134,13 @@ fn answer_one(connection: &OwnedFd, succession: &Succession, standing: &Standing
             }
             Ok(())
         }
-        _ => match seconds {
-            Some(Ok(seconds)) => {
+        _ => match (seconds, successor) {
+            (Some(Ok(seconds)), _) => {
                 succession.drain(Duration::from_secs(seconds));
+                send(connection, DONE.as_bytes(), None)
+            }
+            (_, Some(Ok(pid))) => {
+                succession.succeeded_by(pid);
                 send(connection, DONE.as_bytes(), None)
             }
             _ => send(connection, b"this question is not understood", None),
@@ -185,6 +187,11 @@ pub(crate) fn drain(path: &Path, longest: Duration) -> io::Result<()> {
     order(path, &format!("{DRAIN}{}", longest.as_secs().max(1)))
 }
 
+/// Tells a node which process takes its place.
+pub(crate) fn succeeded(path: &Path, successor: i32) -> io::Result<()> {
+    order(path, &format!("{SUCCEEDED}{successor}"))
+}
+
 /// The sockets that a node has open at gateways.
 pub(crate) fn sockets(path: &Path) -> io::Result<Vec<(GatewayUse, OwnedFd)>> {
     let connection = ask(path, SOCKETS)?;
@@ -219,10 +226,12 @@ mod tests {
         open(&path).unwrap();
         assert!(sockets(&path).unwrap().is_empty());
         assert!(!succession.is_draining());
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(listener(&path).unwrap(), own);
+        succeeded(&path, own).unwrap();
+        assert_eq!(succession.beside().len(), 1);
         drain(&path, Duration::from_secs(3)).unwrap();
         assert!(succession.is_draining());
         assert!(order(&path, "sing").unwrap_err().to_string().contains("not understood"));
-        remove_left(folder.path());
-        assert!(!path.exists());
     }
 }

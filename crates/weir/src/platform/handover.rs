@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,9 @@ struct Words {
     https: Option<SocketAddr>,
     /// Process ids by part; several nodes, the one that serves first.
     children: BTreeMap<String, Vec<i32>>,
+    /// How long nodes that drain still may, in seconds, by process id.
+    #[serde(default)]
+    drain_s: BTreeMap<i32, u64>,
 }
 
 /// What is handed over.
@@ -54,6 +58,8 @@ pub(crate) struct HandedOver {
     pub(super) control: Option<Arc<Child>>,
     /// The one that serves first, then those that drain.
     pub(super) nodes: Vec<Arc<Child>>,
+    /// How long those that drain still may, by process id; none of those of whom it is not known.
+    pub(super) drains: BTreeMap<i32, Duration>,
     pub(super) deadman: Option<Arc<Child>>,
     pub(super) sockets: Sockets,
     /// The lock of the data folder.
@@ -107,6 +113,7 @@ impl HandedOver {
             from: self.from.clone(),
             https: self.https,
             children: self.parts(),
+            drain_s: self.drains.iter().map(|(pid, left)| (*pid, left.as_secs())).collect(),
         };
         send(&sender, &serde_json::to_vec(&words)?, None)?;
         for (name, descriptor) in self.descriptors() {
@@ -157,6 +164,11 @@ impl HandedOver {
             https: words.https,
             control: control.into_iter().next(),
             nodes,
+            drains: words
+                .drain_s
+                .into_iter()
+                .map(|(pid, left)| (pid, Duration::from_secs(left)))
+                .collect(),
             deadman: deadman.into_iter().next(),
             sockets: Sockets {
                 http: descriptors.remove(HTTP).map(TcpListener::from),
@@ -185,6 +197,7 @@ mod tests {
             from: "0.1.0".to_owned(),
             https: Some(any),
             nodes: vec![Arc::clone(&child)],
+            drains: BTreeMap::from([(child.pid(), Duration::from_secs(77))]),
             sockets: Sockets::listen(any, None),
             ..HandedOver::default()
         };
@@ -193,6 +206,7 @@ mod tests {
         let after = HandedOver::take(&input).unwrap();
         assert_eq!((after.from.as_str(), after.https), ("0.1.0", Some(any)));
         assert_eq!(after.sockets.http.unwrap().local_addr().unwrap(), address);
+        assert_eq!(after.drains, before.drains);
         assert!(after.control.is_none() && after.lock.is_none());
         assert_eq!(after.nodes[0].pid(), child.pid());
         assert_eq!(after.nodes[0].wait().await.unwrap().code(), Some(3));

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use weir_engine::docker::{DockerEngine, DockerOptions};
 use weir_engine::{Engine as _, EngineError, InstanceState};
 use weir_model::InstanceId;
-use weir_model::route::RouteSnapshot;
+use weir_model::route_feed::read_kept;
 
 /// What is there of the apps of a stopped Weir.
 #[derive(Debug)]
@@ -58,8 +58,7 @@ impl LeftApps {
 /// How long each instance may take to end, as the node knew it last.
 fn graces(data: &Path) -> BTreeMap<InstanceId, u32> {
     let text = std::fs::read(data.join("routes.json")).unwrap_or_default();
-    let snapshot: RouteSnapshot = serde_json::from_slice(&text).unwrap_or_default();
-    let metered = snapshot.metered.into_iter();
+    let metered = read_kept(&text).into_values().flat_map(|part| part.metered);
     metered.map(|metered| (metered.instance, metered.grace_s)).collect()
 }
 
@@ -81,6 +80,11 @@ mod tests {
             }]
         });
         std::fs::write(folder.path().join("routes.json"), snapshot.to_string()).unwrap();
+        assert_eq!(graces(folder.path()), BTreeMap::from([(instance, 60)]));
+        // As a node of this version keeps it.
+        let snapshot = serde_json::from_value(snapshot).unwrap();
+        let text = weir_model::route_feed::batch_of(&snapshot).unwrap();
+        std::fs::write(folder.path().join("routes.json"), text).unwrap();
         assert_eq!(graces(folder.path()), BTreeMap::from([(instance, 60)]));
     }
 }

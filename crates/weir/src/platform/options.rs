@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+
+use weir_model::files::MemorySize;
 
 use super::executable::executable;
 use super::protection::ProtectionOptions;
@@ -47,6 +50,9 @@ pub(crate) struct PlatformOptions {
     /// Makes and removes records in DNS where a certificate needs them: PROGRAM present|cleanup NAME VALUE.
     #[arg(long, value_name = "PROGRAM")]
     dns_hook: Option<PathBuf>,
+    /// Ports of the machine that services which speak TCP may have: FIRST-LAST. None are given out otherwise.
+    #[arg(long, value_name = "PORTS", value_parser = port_range)]
+    tcp_ports: Option<PortRange>,
     #[command(flatten)]
     bounds: Bounds,
     #[command(flatten)]
@@ -68,6 +74,22 @@ fn https(text: &str) -> std::result::Result<Https, String> {
     address.map_err(|_| "that is neither an address like 0.0.0.0:443 nor `off`".to_owned())
 }
 
+/// Ports from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+fn port_range(text: &str) -> std::result::Result<PortRange, String> {
+    let ends = text.split_once('-');
+    let ends = ends.and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    match ends {
+        Some((first, last)) if 0 < first && first <= last => Ok(PortRange { first, last }),
+        _ => Err("these are no ports; for example 20000-20999".to_owned()),
+    }
+}
+
 /// What Weir may take of the machine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Bounds")]
@@ -84,12 +106,24 @@ struct Bounds {
     /// Most MiB of memory for answers of apps that may be shared; 0 keeps none.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     cache_memory_mib: u32,
+    /// Most room on disk for large answers of apps that may be shared, like 10GiB; 0 keeps them in memory
+    /// only. Otherwise a twentieth of the disk, 10GiB at most.
+    #[arg(long, value_name = "SIZE", value_parser = room)]
+    cache_disk: Option<MemorySize>,
     /// How many releases of an environment keep their images.
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     releases_kept: u16,
     /// How many seconds the release before stays ready for a quick rollback.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     keep_previous_s: u32,
+}
+
+/// A size, or nothing at all.
+fn room(text: &str) -> std::result::Result<MemorySize, String> {
+    match text {
+        "0" => Ok(MemorySize { bytes: 0 }),
+        _ => text.parse(),
+    }
 }
 
 fn domain(text: &str) -> std::result::Result<String, String> {
@@ -154,6 +188,14 @@ impl PlatformOptions {
         u64::from(self.bounds.cache_memory_mib) << 20
     }
 
+    /// The folder for large answers that may be shared, and how many bytes they take there at most.
+    pub(crate) fn cache_files(&self, data: &Path) -> (PathBuf, u64) {
+        let folder = data.join("cache");
+        let told = self.bounds.cache_disk.map(|room| room.bytes);
+        let bytes = told.unwrap_or_else(|| weir_ingress::sane_share(&folder));
+        (folder, bytes)
+    }
+
     /// The command line of a part.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = vec!["--data".into(), self.data()?.into()];
@@ -170,12 +212,18 @@ impl PlatformOptions {
         if let Some(hook) = self.dns_hook()?.as_ref().and_then(|hook| hook.to_str()) {
             add("--dns-hook", hook.to_owned());
         }
+        if let Some(PortRange { first, last }) = self.tcp_ports {
+            add("--tcp-ports", format!("{first}-{last}"));
+        }
         if let Some(number) = bounds.concurrent_builds {
             add("--concurrent-builds", number.to_string());
         }
         add("--log-mib", bounds.log_mib.to_string());
         add("--build-cache-mib", bounds.build_cache_mib.to_string());
         add("--cache-memory-mib", bounds.cache_memory_mib.to_string());
+        if let Some(room) = bounds.cache_disk {
+            add("--cache-disk", format!("{}B", room.bytes));
+        }
         add("--releases-kept", bounds.releases_kept.to_string());
         add("--keep-previous-s", bounds.keep_previous_s.to_string());
         arguments.extend(self.protection.arguments());
@@ -186,6 +234,30 @@ impl PlatformOptions {
     fn dns_hook(&self) -> Result<Option<PathBuf>> {
         let absolute = |hook: &PathBuf| std::path::absolute(hook).map_err(|error| Failure::file("find", hook, &error));
         self.dns_hook.as_ref().map(absolute).transpose()
+    }
+
+    /// Ports that services which speak TCP may have: none that Weir itself listens on.
+    fn tcp_ports(&self) -> Result<Option<RangeInclusive<u16>>> {
+        let Some(PortRange { first, last }) = self.tcp_ports else {
+            return Ok(None);
+        };
+        let own = [
+            ("--http", Some(self.http)),
+            ("--https", self.https()),
+            ("--control", Some(self.control)),
+        ];
+        for (option, address) in own {
+            if let Some(port) = address
+                .map(|address| address.port())
+                .filter(|port| (first..=last).contains(port))
+            {
+                return Err(Failure::usage(format!(
+                    "--tcp-ports {first}-{last} has the port {port} of {option} in it"
+                ))
+                .hint("take others, like --tcp-ports 20000-20999"));
+            }
+        }
+        Ok(Some(first..=last))
     }
 
     /// The database as it is handed to a part, in its environment.
@@ -235,6 +307,7 @@ impl PlatformOptions {
             releases_kept: i64::from(bounds.releases_kept),
             keep_previous_s: bounds.keep_previous_s,
             dns_hook: self.dns_hook()?,
+            tcp_ports: self.tcp_ports()?,
             smtp: self.smtp.clone().map(weir_control::secrets::Secret::new),
             data,
         })
@@ -273,6 +346,18 @@ mod tests {
         assert_eq!(https("off"), Ok(Https::Off));
         for wrong in ["", "on", "443", ":443", "localhost"] {
             assert!(https(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[test]
+    fn ports_are_from_the_first_to_the_last() {
+        let ports = PortRange {
+            first: 20_000,
+            last: 20_999,
+        };
+        assert_eq!(port_range("20000-20999"), Ok(ports));
+        for wrong in ["", "20000", "20999-20000", "0-5", "1-70000", "a-b"] {
+            assert!(port_range(wrong).is_err(), "{wrong} was accepted");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use weir_ingress::{LeastPace, NodeConfig};
+use weir_ingress::{LeastPace, NodeConfig, ProxyHeader};
 use weir_model::protection::Network;
 
 /// Bounds of clients, and whom to believe.
@@ -13,9 +13,12 @@ pub(crate) struct ProtectionOptions {
     /// Networks of load balancers that begin each connection with the PROXY protocol: 10.0.0.0/8,192.0.2.7.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     proxy_protocol_from: Vec<Network>,
-    /// Networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed.
+    /// Networks of proxies that are believed about for whom they speak.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
+    /// In which headers trusted proxies say for whom they speak; the others are not believed.
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = HeaderOfProxy::Either)]
+    proxy_header: HeaderOfProxy,
     /// Most connections of one client address (of a network of 64 bits with IPv6); 0: no bound.
     #[arg(long, value_name = "NUMBER", default_value_t = 2_000)]
     connections_per_address: u32,
@@ -42,6 +45,37 @@ pub(crate) struct ProtectionOptions {
     least_bytes_per_s: u32,
 }
 
+/// As [`ProxyHeader`], on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum HeaderOfProxy {
+    /// Whichever is there; requests in which the two name different clients are refused.
+    Either,
+    /// X-Forwarded-For and X-Forwarded-Proto.
+    XForwardedFor,
+    /// Forwarded (RFC 7239).
+    Forwarded,
+}
+
+impl HeaderOfProxy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Either => "either",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+impl From<HeaderOfProxy> for ProxyHeader {
+    fn from(header: HeaderOfProxy) -> Self {
+        match header {
+            HeaderOfProxy::Either => Self::Either,
+            HeaderOfProxy::XForwardedFor => Self::XForwardedFor,
+            HeaderOfProxy::Forwarded => Self::Forwarded,
+        }
+    }
+}
+
 impl ProtectionOptions {
     /// The command line of a part.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
@@ -49,6 +83,7 @@ impl ProtectionOptions {
         let lists = [
             ("--proxy-protocol-from", list(&self.proxy_protocol_from)),
             ("--trusted-proxies", list(&self.trusted_proxies)),
+            ("--proxy-header", self.proxy_header.as_str().to_owned()),
         ];
         let numbers = [
             ("--connections-per-address", self.connections_per_address),
@@ -78,6 +113,7 @@ impl ProtectionOptions {
         };
         node.proxy_protocol_from = networks(&self.proxy_protocol_from);
         node.trusted_proxies = networks(&self.trusted_proxies);
+        node.proxy_header = self.proxy_header.into();
         let limits = &mut node.limits;
         limits.connections_per_address = number(self.connections_per_address);
         limits.connections = number(self.connections);
@@ -115,11 +151,12 @@ mod tests {
         assert_eq!(format!("{:?}", told.limits), format!("{:?}", usual.limits));
         let words = "weir --proxy-protocol-from 10.0.0.0/8,::1 --trusted-proxies 192.0.2.7 --connections 7 \
                      --connections-per-address 3 --header-bytes 2048 --headers 30 --target-bytes 300 \
-                     --header-timeout-s 4 --keep-alive-s 5 --least-bytes-per-s 6";
+                     --header-timeout-s 4 --keep-alive-s 5 --least-bytes-per-s 6 --proxy-header forwarded";
         let line = Line::parse_from(words.split_whitespace());
         let passed_on = [vec!["weir".into()], line.options.arguments()].concat();
         Line::parse_from(passed_on).options.apply(&mut told);
         assert_eq!((told.proxy_protocol_from.len(), told.trusted_proxies.len()), (2, 1));
+        assert_eq!(told.proxy_header, ProxyHeader::Forwarded);
         let limits = &told.limits;
         assert_eq!((limits.connections, limits.connections_per_address), (7, 3));
         assert_eq!(

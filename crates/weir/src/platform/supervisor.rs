@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::child::Child;
 use super::door;
+use super::draining::{Draining, Pressure};
 use super::executable::this_program;
 use super::handover::HandedOver;
 use super::log::{Log, Speaker};
@@ -89,7 +90,11 @@ pub(crate) async fn watch_over(
         handed.deadman,
         Sockets::default(),
     );
-    *lock(&node.draining) = nodes.collect();
+    let drains = |child: Arc<Child>| {
+        let left = handed.drains.get(&child.pid()).copied();
+        Draining::new(child, left.unwrap_or(UNTOLD_DRAIN))
+    };
+    *lock(&node.draining) = nodes.map(drains).collect();
     let data = options.data()?;
     let parts = async {
         let control = async {
@@ -170,13 +175,18 @@ async fn renew(control: &Part<'_>, deadman: &Part<'_>, from: &str, mut asker: As
 
 /// All that the other program goes on with.
 fn hand_over(options: &PlatformOptions, taken: Taken, control: &Part<'_>, node: &Part<'_>, deadman: &Part<'_>) -> End {
-    let old = lock(&node.child).take();
-    let before = lock(&node.draining).drain(..).collect::<Vec<_>>();
+    let old = lock(&node.child).take().map(|old| Draining::new(old, taken.drain));
+    let draining: Vec<Draining> = old.into_iter().chain(lock(&node.draining).drain(..)).collect();
+    let drains = draining.iter().map(|older| (older.child.pid(), older.left()));
     let handed = HandedOver {
         from: env!("CARGO_PKG_VERSION").to_owned(),
         https: options.https(),
         control: lock(&control.child).take(),
-        nodes: [taken.node].into_iter().chain(old).chain(before).collect(),
+        drains: drains.collect(),
+        nodes: [taken.node]
+            .into_iter()
+            .chain(draining.into_iter().map(|older| older.child))
+            .collect(),
         deadman: lock(&deadman.child).take(),
         sockets: std::mem::take(&mut *lock(&node.sockets)),
         lock: None,
@@ -196,7 +206,7 @@ struct Part<'a> {
     /// The process that is this part now.
     child: Mutex<Option<Arc<Child>>>,
     /// Of nodes: those whose place it has taken, and that end what they have.
-    draining: Mutex<Vec<Arc<Child>>>,
+    draining: Mutex<Vec<Draining>>,
     /// Its end is wanted, and so is the next one at once.
     is_replaced: AtomicBool,
 }
@@ -212,8 +222,9 @@ impl House for Part<'_> {
         lock(&self.child).clone()
     }
 
-    fn draining(&self) -> usize {
-        lock(&self.draining).len()
+    fn draining(&self) -> Vec<(i32, Duration)> {
+        let draining = lock(&self.draining);
+        draining.iter().map(|older| (older.child.pid(), older.left())).collect()
     }
 }
 
@@ -284,20 +295,25 @@ impl Part<'_> {
     /// Waits for the nodes that drain.
     async fn watch_draining(&self) {
         let all = lock(&self.draining).clone();
-        if let Ok(data) = self.options.data() {
-            for child in &all {
-                // Told already, unless it took the place of one that died in the middle of it.
-                let _ = door::drain(&door::path(&data, child.pid()), UNTOLD_DRAIN);
-            }
-        }
-        join_all(all.iter().map(|child| self.watch_one_draining(child))).await;
+        join_all(all.iter().map(|older| self.watch_one_draining(older))).await;
     }
 
-    async fn watch_one_draining(&self, child: &Arc<Child>) {
+    async fn watch_one_draining(&self, older: &Draining) {
+        let child = &older.child;
+        let successor = || lock(&self.child).as_ref().map(|node| node.pid());
+        let urged = async {
+            match self.options.data() {
+                Ok(data) => older.urge(&data, successor, Pressure::default()).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
         let ended = async {
             tokio::select! {
                 status = child.wait() => return status.map(drop),
                 () = self.stop.cancelled() => {}
+                () = urged => self.log.warn(&format!(
+                    "the node of before (process {}) hangs, or should have left long ago; ending it", child.pid()
+                )),
             }
             self.end(child).await
         };
@@ -309,7 +325,7 @@ impl Part<'_> {
                 _ = child.wait() => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         });
-        lock(&self.draining).retain(|other| other.pid() != child.pid());
+        lock(&self.draining).retain(|other| other.child.pid() != child.pid());
         self.remove_door(child);
         match ended {
             Ok(()) => self.log.say("the node of before has ended what it had"),
@@ -362,8 +378,8 @@ impl Part<'_> {
             .stderr(Stdio::piped())
             // Ctrl-C is for the supervisor, which stops its parts in order.
             .process_group(0);
-        for child in lock(&self.draining).iter() {
-            command.args(["--beside", &child.pid().to_string()]);
+        for older in lock(&self.draining).iter() {
+            command.args(["--beside", &older.child.pid().to_string()]);
         }
         // If they cannot be handed over now, the node says that it cannot listen, and is started again.
         if let Ok(Some(input)) = lock(&self.sockets).hand_over() {

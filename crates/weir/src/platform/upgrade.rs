@@ -39,6 +39,8 @@ const ORDER_BYTES: u64 = 16 << 10;
 const LINES_KEPT: usize = 20;
 /// So many older nodes may drain at once; a further upgrade waits for one of them.
 const MOST_DRAINING: usize = 5;
+/// At most so long.
+const PLACE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the running `weir up` takes orders.
 pub(crate) fn socket(data: &Path) -> PathBuf {
@@ -162,8 +164,8 @@ pub(super) trait House {
     fn node_command(&self, program: &Path, before: i32) -> Result<std::process::Command>;
     /// The node that serves.
     fn node(&self) -> Option<Arc<Child>>;
-    /// How many older ones drain.
-    fn draining(&self) -> usize;
+    /// The older ones that drain: their processes, and how long each still may.
+    fn draining(&self) -> Vec<(i32, Duration)>;
 }
 
 /// What came of an order that was carried out.
@@ -172,6 +174,8 @@ pub(super) struct Taken {
     pub(super) program: PathBuf,
     /// The one that serves now.
     pub(super) node: Arc<Child>,
+    /// How long the one before it may take to end what it has.
+    pub(super) drain: Duration,
     pub(super) asker: Option<OwnedFd>,
 }
 
@@ -198,6 +202,7 @@ pub(super) async fn serve(house: &impl House, data: &Path, log: &Log) -> Result<
                 return Ok(Taken {
                     program: order.program,
                     node,
+                    drain: Duration::from_secs(order.drain_s),
                     asker: asker.into_descriptor(),
                 });
             }
@@ -236,14 +241,12 @@ async fn carry_out(house: &impl House, data: &Path, log: &Log, order: &Order, as
         log,
         &format!("upgrading to weir {} ({})", new.version, order.program.display()),
     );
-    if house.draining() >= MOST_DRAINING {
+    if house.draining().len() >= MOST_DRAINING {
         asker.step(
             log,
             "several older nodes still end what they have; waiting for one of them",
         );
-        while house.draining() >= MOST_DRAINING {
-            sleep(PAUSE).await;
-        }
+        wait_for_place(house, PLACE_PATIENCE).await?;
     }
     let old = house.node().ok_or_else(|| {
         Failure::conflict("the node is being started again at this moment").hint("try it again in a few seconds")
@@ -254,11 +257,15 @@ async fn carry_out(house: &impl House, data: &Path, log: &Log, order: &Order, as
         Failure::failed(format!("cannot start {}", order.program.display())).detail(error.to_string())
     })?;
     let lines = Arc::new(Mutex::new(VecDeque::new()));
+    let begun = Begun(Some(Arc::clone(&node)));
     let reading = {
         let (node, log, lines) = (Arc::clone(&node), log.clone(), Arc::clone(&lines));
         tokio::spawn(async move { node.read(Speaker::Node, &log, |line| keep(&lines, line)).await })
     };
     let ready = wait_until_ready(&node, &door::path(data, node.pid())).await;
+    // Before it serves, so that nobody who hears of the old one alone takes it for the only one. One
+    // of before knows nothing of it.
+    let _ = door::succeeded(&door::path(data, old.pid()), node.pid());
     let opened = match ready {
         Ok(()) => door::open(&door::path(data, node.pid())).map_err(|error| format!("it does not open: {error}")),
         Err(words) => Err(words),
@@ -273,6 +280,7 @@ async fn carry_out(house: &impl House, data: &Path, log: &Log, order: &Order, as
             .detail(said.join("\n"))
             .hint("nothing has changed: the old one serves; what the new one said stands above"));
     }
+    begun.serves();
     asker.step(log, "the new node serves; the old one ends what it has");
     if let Err(error) = door::drain(&door::path(data, old.pid()), Duration::from_secs(order.drain_s)) {
         // It may have died, or it hangs; then it is not to stay.
@@ -283,6 +291,47 @@ async fn carry_out(house: &impl House, data: &Path, log: &Log, order: &Order, as
     }
     reading.abort();
     Ok(node)
+}
+
+/// A node that was started and does not serve yet. It does not outlive the upgrade, however that
+/// ends: Weir may be stopped meanwhile.
+struct Begun(Option<Arc<Child>>);
+
+impl Begun {
+    fn serves(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(node) = &self.0 {
+            node.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+/// Waits until a further node may drain, at most for so long.
+async fn wait_for_place(house: &impl House, longest: Duration) -> Result<()> {
+    let end = Instant::now() + longest;
+    loop {
+        let draining = house.draining();
+        if draining.len() < MOST_DRAINING {
+            return Ok(());
+        }
+        let next = draining.iter().min_by_key(|(_, left)| *left);
+        if let (true, Some((pid, left))) = (Instant::now() >= end, next) {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs().max(1)));
+            return Err(Failure::conflict(format!(
+                "{} older nodes still end what they have, from upgrades before; nothing has changed",
+                draining.len()
+            ))
+            .hint(format!(
+                "try it again when the next of them has had its time, in {left}; or end that one now, which cuts the websockets and downloads that it has: kill {pid}"
+            )));
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 fn keep(lines: &Mutex<VecDeque<String>>, line: &str) {
@@ -383,6 +432,56 @@ mod tests {
                 .message
                 .contains("cannot take over")
         );
+    }
+
+    struct Full(Mutex<Vec<(i32, Duration)>>);
+
+    impl House for Full {
+        fn node_command(&self, program: &Path, _before: i32) -> Result<std::process::Command> {
+            let mut command = std::process::Command::new(program);
+            command.arg("1000");
+            Ok(command)
+        }
+
+        fn node(&self) -> Option<Arc<Child>> {
+            None
+        }
+
+        fn draining(&self) -> Vec<(i32, Duration)> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_is_not_waited_for_for_ever() {
+        let all = [(1, 599), (2, 598), (3, 597), (4, 596), (5, 595)];
+        let all = all.map(|(pid, left)| (pid, Duration::from_secs(left)));
+        let house = Full(Mutex::new(all.to_vec()));
+        let failure = wait_for_place(&house, PAUSE * 3).await.unwrap_err();
+        assert!(failure.message.contains("5 older nodes"), "{failure}");
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("in 9m 55s") && hint.ends_with("kill 5"), "{hint}");
+        house.0.lock().unwrap().pop();
+        wait_for_place(&house, PAUSE * 3).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_serve_yet_ends_with_the_upgrade() {
+        let mut command = std::process::Command::new("sleep");
+        command.arg("1000").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (begun, serves) = (Child::spawn(&mut command).unwrap(), Child::spawn(&mut command).unwrap());
+        Begun(Some(Arc::clone(&serves))).serves();
+        // As when Weir is stopped while it waits.
+        let guard = Begun(Some(Arc::clone(&begun)));
+        let waiting = async {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        };
+        assert!(timeout(PAUSE, waiting).await.is_err());
+        let ended = timeout(Duration::from_secs(10), begun.wait()).await.unwrap().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9));
+        assert!(timeout(PAUSE, serves.wait()).await.is_err(), "it serves");
+        serves.signal(Signal::SIGKILL);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
-use weir_meter::{LedgerLink, LogError, Meter, MeterConfig, SocketLink};
+use weir_meter::{LedgerLink, Left, LogError, Meter, MeterConfig, SocketLink};
 
 use crate::client::chain;
 use crate::failure::{Failure, Result};
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the ledger is talked to about what an earlier node left.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Pause between two looks for what nodes have left: one that drains may die at any time.
+const LEFT_PAUSE: Duration = Duration::from_secs(60);
 
 /// All folders, and the meter that belongs to each.
 fn all(data: &Path) -> Vec<(PathBuf, String)> {
@@ -68,28 +70,15 @@ pub(crate) async fn open(
 }
 
 /// Tells the ledger what is over of the leases that nodes have left which nobody started again, so
-/// that no money stays held for them.
+/// that no money stays held for them; now, and again and again.
 pub(crate) async fn settle_left(data: PathBuf, link: Arc<SocketLink>, stop: CancellationToken) {
-    for (folder, name) in all(&data) {
-        if !folder.join("log").exists() {
-            continue;
-        }
-        let config = MeterConfig {
-            folder,
-            name,
-            shards: 1,
-        };
-        let Ok(meter) = Meter::open(&config, Arc::clone(&link) as Arc<dyn LedgerLink>) else {
-            continue;
-        };
-        let over = stop.child_token();
-        let enough = async {
-            tokio::time::sleep(SETTLE).await;
-            over.cancel();
-        };
-        tokio::join!(meter.run(over.clone()), enough);
-        if stop.is_cancelled() {
-            return;
+    let (mut left, link) = (Left::default(), link as Arc<dyn LedgerLink>);
+    let meters = all(&data);
+    while !stop.is_cancelled() {
+        left.settle(&meters, &link, SETTLE, &stop).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LEFT_PAUSE) => {}
         }
     }
 }

@@ -284,6 +284,7 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         cpu_milli: 1000,
         instances: vec![instance],
         classes: Vec::new(),
+        tcp: Vec::new(),
     };
     let domain = Domain {
         host: "shop.example".into(),
@@ -291,6 +292,7 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         app: None,
         platform: false,
         redirect_to: None,
+        tcp: None,
         https_redirect: true,
         hsts_s: 0,
         certificate: None,

@@ -15,17 +15,43 @@ impl Planner<'_> {
         self.desired.live.is_some() && target.canary.as_ref().is_some_and(|canary| !canary.promoted)
     }
 
-    /// Keeps the instances of a canary running. It ends when one of them dies or stops answering;
-    /// what was promoted gets its workers too, and then everything.
+    /// Keeps the instances of a canary running: who dies or stops answering is replaced, as those of
+    /// the live release are, and the canary ends only when they do so again and again. What was
+    /// promoted gets its workers too, and then everything.
     pub(super) fn carry_canary(&mut self, target: &Target) {
         if target.apps.keys().any(|app| self.needs_hold(app)) {
             // Refused when it was asked for; the live release may have changed since.
             return self.advance(target, DeploymentEvent::Failed, Some(EXCLUSIVE_CANARY.to_owned()));
         }
         let ready = self.bring_up(target, |_| true);
+        self.count_crashes(target);
         if ready && !self.is_canary(target) {
             self.advance(target, DeploymentEvent::AllReady, None);
         }
+    }
+
+    /// Why a canary cannot go on, if so.
+    pub(super) fn failure_of_canary(&self, target: &Target) -> Option<String> {
+        if let Some(refusal) = self.observed.refused.get(&target.deployment) {
+            return Some(format!("an instance could not be started: {refusal}"));
+        }
+        let mut known = self.observed.canary_crashes.iter();
+        let is_loop = |crashes: &CanaryCrashes| crashes.crashes.count >= CRASHES_SHOWN;
+        known.find_map(|((deployment, app, process), crashes)| {
+            let in_loop = *deployment == target.deployment && is_loop(crashes);
+            in_loop.then(|| {
+                format!(
+                    "{app}.{process} crashed {} times in a row; at last it {}",
+                    crashes.crashes.count, crashes.reason
+                )
+            })
+        })
+    }
+
+    pub(super) fn crashes_of_canary(&self, target: &Target, (app, process): &(AppName, ProcessName)) -> Crashes {
+        let key = (target.deployment, app.clone(), process.clone());
+        let known = self.observed.canary_crashes.get(&key);
+        known.map(|known| known.crashes).unwrap_or_default()
     }
 
     /// Adds the canary to the routes of the live release.
@@ -61,6 +87,7 @@ impl Planner<'_> {
                     process: process.clone(),
                     routes: routes.cloned().collect(),
                     classes: app.spec.classes.clone(),
+                    tcp: Vec::new(),
                     canary: None,
                 }),
             });

@@ -69,6 +69,7 @@ impl<'a> Planner<'a> {
         serving: bool,
     ) -> Entry {
         let routes = app.spec.routes.iter().filter(|route| route.process == key.1);
+        let services = app.spec.tcp.iter().filter(|service| service.process == key.1);
         let mut pool: Vec<Backend> = chosen
             .into_iter()
             .flatten()
@@ -116,6 +117,7 @@ impl<'a> Planner<'a> {
             process: spec.clone(),
             routes: routes.cloned().collect(),
             classes: app.spec.classes.clone(),
+            tcp: services.cloned().collect(),
             canary: None,
         }
     }
