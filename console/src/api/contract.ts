@@ -101,12 +101,12 @@ export interface RecoveryCodes {
   codes: string[];
 }
 
-export interface Token extends Schemas['Token'] {
+export type Token = Schemas['Token'] & {
   last_used?: string | null;
   last_address?: string | null;
   /** Name of the person who made it. */
   created_by?: string | null;
-}
+};
 
 export interface Person {
   id: string;
@@ -238,15 +238,15 @@ export interface Loss {
   notes: string[];
 }
 
-export interface SetScale extends Schemas['SetScale'] {
+export type SetScale = Schemas['SetScale'] & {
   /** Only tell what it may cost at worst. */
   dry_run?: boolean;
-}
+};
 
-export interface Accepted extends Schemas['Accepted'] {
+export type Accepted = Schemas['Accepted'] & {
   /** What the environment may cost at worst after it; for those who may see money. */
   worst?: WorstCase | null;
-}
+};
 
 export interface WorstCase {
   currency: string;
@@ -258,19 +258,19 @@ export interface WorstCase {
   scope: string;
 }
 
-export interface Release extends Schemas['Release'] {
+export type Release = Schemas['Release'] & {
   /** Who made it: a person or a token. */
   by?: string | null;
   /** First line of the commit's message, and its author. */
   message?: string | null;
   author?: string | null;
-}
+};
 
-export interface Deployment extends Schemas['Deployment'] {
+export type Deployment = Schemas['Deployment'] & {
   by?: string | null;
   /** Every state that it has entered, in order. */
   steps?: { state: string; entered: string }[];
-}
+};
 
 export interface ReleaseState {
   releases: Release[];
@@ -291,9 +291,9 @@ export interface ReleaseDifference {
   notes: string[];
 }
 
-export interface LogLine extends Schemas['LogLine'] {
+export type LogLine = Schemas['LogLine'] & {
   id: string;
-}
+};
 
 export interface Metrics {
   from: string;
