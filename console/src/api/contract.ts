@@ -664,4 +664,5 @@ export interface AuditQuery {
   operation?: string;
   scope?: string;
   text?: string;
+  format?: 'csv';
 }
