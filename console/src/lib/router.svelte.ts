@@ -50,7 +50,7 @@ export const router = {
 /** Takes over links and the back button. Stories live in memory, at `first`. */
 export function startRouter(first?: string): void {
   inMemory = first !== undefined;
-  place = placeOf(new URL(first ?? location.href, location.href));
+  place = placeOf(new URL(first ?? location.href, location.origin));
   document.addEventListener('click', takeOver);
   if (inMemory) return;
   history.scrollRestoration = 'manual';
