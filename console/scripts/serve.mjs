@@ -14,11 +14,15 @@ export async function headersOfContract() {
   return Object.fromEntries(block[1].trim().split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
 }
 
-/** Listens on a free port of the loopback; answers where. */
-export async function serve(folder, page) {
+/** Listens on a free port of the loopback; answers where. `api` gets what is below `/v1`. */
+export async function serve(folder, page, api) {
   const headers = await headersOfContract();
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, 'http://localhost').pathname);
+    if (api && path.startsWith('/v1/')) {
+      api(request, response);
+      return;
+    }
     const wanted = join(folder, path);
     const found = wanted.startsWith(folder) && (await stat(wanted).then((entry) => entry.isFile(), () => false));
     if (!found && path.startsWith('/assets/')) {
@@ -30,5 +34,11 @@ export async function serve(folder, page) {
     createReadStream(file).pipe(response);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
 }

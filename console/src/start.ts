@@ -14,5 +14,6 @@ export async function start(first?: string): Promise<void> {
   startLive((problem) => {
     if (problem.status === 401) void loadSession();
   });
-  await Promise.all([useLanguage(choose([preferredLanguage() ?? '', ...navigator.languages])), loadSession()]);
+  await useLanguage(choose([preferredLanguage() ?? '', ...navigator.languages]));
+  void loadSession();
 }

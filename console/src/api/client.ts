@@ -50,6 +50,11 @@ type Arguments<K extends Key> = Record<string, never> extends Parts<K> ? [parts?
 
 const TRIES = 3;
 const PAUSE_MS = 400;
+/** So long an answer may take; a part of an upload takes longer over a slow line. */
+const ANSWER_MS = 60_000;
+const PART_MS = 600_000;
+/** So long is waited for the first of two requests with the same key. */
+const SAME_KEY_MS = 120_000;
 
 /** Asks, and gives the answer. Throws an `ApiProblem`. */
 export async function call<K extends Key>(key: K, ...[parts]: Arguments<K>): Promise<Answer<K>> {
@@ -84,13 +89,17 @@ interface LooseParts extends Options {
 }
 
 async function exchange(url: string, init: RequestInit, headers: Headers): Promise<Response> {
+  const signal = init.signal;
+  const began = Date.now();
   for (let attempt = 1; ; attempt += 1) {
+    const inTime = AbortSignal.timeout(init.body instanceof Blob ? PART_MS : ANSWER_MS);
+    init.signal = signal ? AbortSignal.any([signal, inTime]) : inTime;
     if (init.method !== 'GET' && credentials.csrf) headers.set('x-weir-csrf', credentials.csrf);
     let response: Response;
     try {
       response = await transport.fetch(url, init);
     } catch (error) {
-      if (init.signal?.aborted) throw error;
+      if (signal?.aborted) throw error;
       if (attempt >= TRIES) throw unreachable();
       await pause(PAUSE_MS * attempt);
       continue;
@@ -99,6 +108,11 @@ async function exchange(url: string, init: RequestInit, headers: Headers): Promi
     const problem = await problemOf(response);
     if (problem.problem.type === 'csrf' && attempt === 1) {
       await credentials.renew();
+      continue;
+    }
+    // What we said first is still worked on: its answer was lost, and comes with the next.
+    if (problem.problem.type === 'idempotency-in-progress' && problem.retryAfterMs && Date.now() - began < SAME_KEY_MS) {
+      await pause(problem.retryAfterMs);
       continue;
     }
     if (problem.problem.status === 401 && problem.problem.type === 'signed-out') credentials.ended();

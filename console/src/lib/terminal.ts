@@ -95,22 +95,26 @@ function themeOf(element: HTMLElement): { background: string; foreground: string
 }
 
 /**
- * xterm.js writes its colours into `<style>` elements, which our Content-Security-Policy refuses.
- * The elements that it makes put their text into a constructed style sheet instead, which the
- * policy allows, because only code that runs already can make one.
+ * xterm.js writes its colours into `<style>` elements and `style` attributes, which our
+ * Content-Security-Policy refuses. The elements that it makes put such text into constructed
+ * style sheets and into the object model instead, which the policy allows, because only code that
+ * runs already can reach them.
  */
 function documentWithoutInlineStyles(): Document {
+  const make = (name: string): HTMLElement => (name === 'style' ? sheetElement() : withoutStyleAttribute(document.createElement(name)));
   return new Proxy(document, {
     get(target, property) {
-      if (property === 'createElement') return (name: string) => (name === 'style' ? styleElement() : target.createElement(name));
+      if (property === 'createElement') return make;
       const value: unknown = Reflect.get(target, property, target);
       return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
     },
   });
 }
 
-function styleElement(): HTMLStyleElement {
-  const element = document.createElement('style');
+/** Something that is no `<style>`, whose text goes into a style sheet for as long as it is there. */
+function sheetElement(): HTMLElement {
+  const element = document.createElement('span');
+  element.hidden = true;
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
   Object.defineProperty(element, 'textContent', {
@@ -120,6 +124,14 @@ function styleElement(): HTMLStyleElement {
   element.remove = () => {
     document.adoptedStyleSheets = document.adoptedStyleSheets.filter((one) => one !== sheet);
     Element.prototype.remove.call(element);
+  };
+  return element;
+}
+
+function withoutStyleAttribute(element: HTMLElement): HTMLElement {
+  element.setAttribute = (name, value) => {
+    if (name === 'style') element.style.cssText = value;
+    else Element.prototype.setAttribute.call(element, name, value);
   };
   return element;
 }

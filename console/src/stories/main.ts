@@ -26,27 +26,36 @@ async function settled(): Promise<void> {
   watch.disconnect();
 }
 
+/** Machines differ in how soon something is there. */
+async function appears<T>(find: () => T | null | undefined): Promise<T | null> {
+  const end = Date.now() + 5000;
+  for (let found = find(); ; found = find()) {
+    if (found || Date.now() > end) return found ?? null;
+    await wait(50);
+  }
+}
+
 const nameOf = (element: Element) => (element.getAttribute('aria-label') ?? element.textContent ?? '').replace(/\s+/g, ' ').trim();
 
 const actor: Actor = {
   wait,
   async press(name) {
-    const all = [...document.querySelectorAll<HTMLElement>('dialog[open] button, dialog[open] a'), ...document.querySelectorAll<HTMLElement>('main button, main a, header button, form button')];
-    const found = all.find((element) => nameOf(element) === name) ?? all.find((element) => nameOf(element).startsWith(name));
+    const all = () => [...document.querySelectorAll<HTMLElement>('dialog[open] button, dialog[open] a'), ...document.querySelectorAll<HTMLElement>('main button, main a, header button, form button')];
+    const found = await appears(() => all().find((element) => nameOf(element) === name) ?? all().find((element) => nameOf(element).startsWith(name)));
     if (!found) throw new Error(`the story finds no button ${name}`);
     found.click();
     await settled();
   },
   async type(label, text) {
-    const labels = [...document.querySelectorAll('label')].filter((element) => nameOf(element).startsWith(label));
-    const field = labels.map((element) => element.control as HTMLInputElement | HTMLTextAreaElement | null).find((control) => control !== null);
+    const labels = () => [...document.querySelectorAll('label')].filter((element) => nameOf(element).startsWith(label));
+    const field = await appears(() => labels().map((element) => element.control as HTMLInputElement | HTMLTextAreaElement | null).find((control) => control !== null));
     if (!field) throw new Error(`the story finds no field ${label}`);
     field.value = text;
     field.dispatchEvent(new InputEvent('input', { bubbles: true }));
     await settled();
   },
   async key(selector, key) {
-    const element = document.querySelector<HTMLElement>(selector);
+    const element = await appears(() => document.querySelector<HTMLElement>(selector));
     if (!element) throw new Error(`the story finds no ${selector}`);
     if (element instanceof HTMLInputElement && key === 'file') {
       const chosen = new DataTransfer();
