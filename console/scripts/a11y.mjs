@@ -17,6 +17,7 @@ const PICTURES = [
   ...PASSES,
   { name: 'desk-dark', theme: 'dark', viewport: DESK },
   { name: 'phone-light', theme: 'light', viewport: PHONE },
+  { name: 'phone-russian', theme: 'light', viewport: PHONE, language: 'ru' },
 ];
 const WORKERS = 2;
 
@@ -27,13 +28,13 @@ const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-s
 const problems = [];
 await mkdir('screenshots', { recursive: true });
 
-async function open(page, id, pass, language = 'en') {
+async function open(page, id, pass) {
   const found = [];
   const listen = (message) => ['error', 'warning'].includes(message.type()) && found.push(`console: ${message.text()}`);
   const fail = (error) => found.push(`thrown: ${error.message}`);
   const watch = (request) => !request.url().startsWith(server.url) && !request.url().startsWith('data:') && found.push(`request to ${request.url()}`);
   page.on('console', listen).on('pageerror', fail).on('request', watch);
-  await page.goto(`${server.url}/?story=${id}&theme=${pass.theme}&lang=${language}`);
+  await page.goto(`${server.url}/?story=${id}&theme=${pass.theme}&lang=${pass.language ?? 'en'}`);
   const ready = await page
     .waitForFunction(() => document.documentElement.dataset.ready, null, { timeout: 20_000 })
     .then((handle) => handle.jsonValue())

@@ -186,7 +186,8 @@ await test('who is signed out in the middle of something signs in over it and lo
   await page.getByRole('button', { name: 'Edit many' }).click();
   await page.getByLabel('As text').fill('A=1\nB=2');
   control.signedIn = false;
-  await page.getByRole('button', { name: 'Save' }).click();
+  for (const stream of control.streams) stream.response.end('event: end\ndata: {"reason":"signed-out"}\n\n');
+  control.streams.clear();
   await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
   await page.getByLabel('Password').fill('correct horse battery');
   await page.getByRole('button', { name: 'Sign in' }).click();
@@ -195,6 +196,9 @@ await test('who is signed out in the middle of something signs in over it and lo
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByRole('dialog').waitFor({ state: 'detached' });
   assert.deepEqual(Object.keys(control.patches[2].set), ['A', 'B']);
+  control.health = 'running';
+  publish();
+  await page.getByRole('main').getByText('running').first().waitFor();
 });
 
 await test('a hidden tab holds no connection', async () => {

@@ -1,6 +1,7 @@
 //! What has to be there before the first page is drawn.
 
 import './ui/style.css';
+import { credentials } from './api/client';
 import { choose, useLanguage } from './lib/i18n.svelte';
 import { startLive } from './lib/live.svelte';
 import { applyTheme, preferredLanguage } from './lib/preferences.svelte';
@@ -12,7 +13,7 @@ export async function start(first?: string): Promise<void> {
   applyTheme();
   startRouter(first);
   startLive((problem) => {
-    if (problem.status === 401) void loadSession();
+    if (problem.status === 401) credentials.ended();
   });
   await useLanguage(choose([preferredLanguage() ?? '', ...navigator.languages]));
   void loadSession();

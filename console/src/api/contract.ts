@@ -550,6 +550,8 @@ export interface Contract {
   'DELETE /v1/projects/{project}/environments/{environment}/uploads/{upload}': { answer: void };
   /** get_proposal */
   'GET /v1/projects/{project}/environments/{environment}/uploads/{upload}/proposal': { answer: Proposal };
+  /** get_live_proposal */
+  'GET /v1/projects/{project}/environments/{environment}/proposal': { answer: Proposal };
   /** deploy_upload */
   'POST /v1/projects/{project}/environments/{environment}/uploads/{upload}/deployment': {
     body: DeployUpload;

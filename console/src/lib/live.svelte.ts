@@ -46,7 +46,8 @@ export const live = {
   },
   /** Tries at once to get the connection back. */
   retry(): void {
-    stream?.hurry();
+    if (stream) stream.hurry();
+    else if (wanted.size > 0) connect();
   },
 };
 
@@ -96,7 +97,7 @@ function settle(): void {
       refusals.delete(topic);
     }
     const topics = [...wanted.keys()].sort().join(' ');
-    if (topics !== asked || (topics !== '' && !stream)) connect();
+    if (topics !== asked) connect();
   }, SETTLE_MS);
 }
 
@@ -142,6 +143,11 @@ function receive(event: ServerEvent): void {
     const { topic, problem } = JSON.parse(event.data) as { topic: string; problem: Problem };
     states.delete(topic);
     if (wanted.has(topic)) refusals.set(topic, problem);
+  } else if (event.name === 'end' && (JSON.parse(event.data) as { reason: string }).reason === 'signed-out') {
+    stream?.close();
+    stream = null;
+    status = 'lost';
+    refusedHook({ type: 'signed-out', title: '', status: 401 });
   }
 }
 
@@ -153,6 +159,7 @@ function current(at: string): void {
 async function refused(topics: string[], response: Response): Promise<void> {
   const fallback: Problem = { type: 'unknown', title: `${response.status} ${response.statusText}`.trim(), status: response.status };
   const problem = (await response.json().catch(() => fallback)) as Problem;
+  stream = null;
   status = 'lost';
   for (const topic of topics) if (!states.has(topic)) refusals.set(topic, problem);
   refusedHook(problem);

@@ -4,6 +4,9 @@ import { untrack } from 'svelte';
 import { asProblem } from '../api/client';
 import type { Schemas } from '../api/endpoints';
 
+/** Younger answers are not fetched again. */
+const FRESH_MS = 10_000;
+
 /** What a component sees of it. */
 export interface Resource<T> {
   /** Absent until the first answer. */
@@ -58,6 +61,21 @@ export function resource<T, K>(key: () => K | null, load: (key: K, signal: Abort
     if (wanted === null) return;
     untrack(() => void run(wanted));
     return () => abort?.abort();
+  });
+
+  // Who comes back to a tab, or to the network, sees what is so now.
+  $effect(() => {
+    const refresh = () => {
+      if (document.hidden || at === null || Date.now() - at < FRESH_MS) return;
+      const wanted = untrack(() => JSON.parse(identity) as K | null);
+      if (wanted !== null) void run(wanted);
+    };
+    document.addEventListener('visibilitychange', refresh);
+    addEventListener('online', refresh);
+    return () => {
+      document.removeEventListener('visibilitychange', refresh);
+      removeEventListener('online', refresh);
+    };
   });
 
   return {

@@ -3,6 +3,7 @@
 import { type Problem, asProblem, call, credentials } from '../api/client';
 import type { Grant, Me, Role, SessionState } from '../api/endpoints';
 import { choose, useLanguage } from './i18n.svelte';
+import { live } from './live.svelte';
 import { covers } from './scopes';
 
 let state = $state.raw<SessionState | null>(null);
@@ -61,6 +62,7 @@ export async function takeSession(next: SessionState): Promise<void> {
   state = next;
   problem = null;
   expired = false;
+  if (next.state === 'signed-in') live.retry();
 }
 
 /** Puts what she has changed about herself in. */

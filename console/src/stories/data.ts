@@ -45,7 +45,7 @@ export function chance(seed: number): () => number {
 
 const LOOK = ['get_environment', 'list_releases', 'read_logs', 'get_metrics', 'list_variables', 'list_domains', 'list_volumes', 'list_changes', 'list_help'];
 const MONEY = ['list_caps', 'get_cap', 'get_cost'];
-const DEVELOP = ['create_upload', 'deploy_upload', 'create_deployment', 'promote_environment', 'set_scale', 'pause_environment', 'resume_environment', 'update_variables', 'exec_command', 'run_command', 'list_files', 'write_file', 'update_environment', 'create_environment', 'destroy_environment'];
+const DEVELOP = ['create_upload', 'get_live_proposal', 'deploy_upload', 'create_deployment', 'promote_environment', 'set_scale', 'pause_environment', 'resume_environment', 'update_variables', 'exec_command', 'run_command', 'list_files', 'write_file', 'update_environment', 'create_environment', 'destroy_environment'];
 const PAY = ['list_accounts', 'list_invoices', 'create_promise'];
 const ADMIN = ['create_project', 'add_domain', 'remove_domain', 'retry_domain', 'set_account_cap', 'set_project_cap', 'set_environment_cap', 'list_people', 'set_grants', 'list_invitations', 'create_invitation', 'update_person', 'list_tokens', 'list_audit', 'create_deposit'];
 const OWN = ['destroy_project', 'delete_person'];

@@ -102,7 +102,8 @@ async function show(): Promise<void> {
   await useLanguage((asked.get('lang') ?? 'en') as Language);
   mount(App, { target });
   await settled();
-  await story.act?.(actor);
+  // Buttons are pressed by their English names.
+  if ((asked.get('lang') ?? 'en') === 'en') await story.act?.(actor);
   await settled();
 }
 

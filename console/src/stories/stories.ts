@@ -251,5 +251,6 @@ export const stories: Story[] = [
   { id: 'help-ask', path: '/help?about=shop/production', act: (by) => by.press('Ask for help') },
   ...fetched('help-request', '/help/hlp_1', 'GET /v1/help/{request}', { 'GET /v1/help/{request}': { ...data.help[1]!, messages: [] } }),
   { id: 'environment-settings', path: '/projects/shop/production/settings' },
+  { id: 'environment-proposal', path: '/projects/shop/production/settings', change: answering({ 'GET /v1/projects/{project}/environments/{environment}/proposal': data.proposal }), act: (by) => by.press('Propose one') },
   { id: 'signed-out-again', path: `${SHOP}/variables`, change: (at) => void (at.fakes['GET /v1/projects/{project}/environments/{environment}/variables'] = problem(401, 'signed-out', 'your session has ended')) },
 ];
