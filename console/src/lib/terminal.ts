@@ -31,17 +31,17 @@ const FONT = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', mono
 export async function openTerminal(element: HTMLElement, command: Command, label: string, ended: (outcome: Outcome) => void): Promise<Session> {
   const [{ Terminal }, { FitAddon }] = await Promise.all([import('@xterm/xterm'), import('@xterm/addon-fit'), import('@xterm/xterm/css/xterm.css')]);
   const screen = new Terminal({
-    documentOverride: documentWithoutInlineStyles(),
     fontFamily: FONT,
     fontSize: 13,
     cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
     screenReaderMode: true,
     scrollback: 10_000,
+    minimumContrastRatio: 4.5,
     theme: themeOf(element),
   });
   const fit = new FitAddon();
   screen.loadAddon(fit);
-  screen.open(element);
+  openWithoutInlineStyles(screen, element);
   screen.textarea?.setAttribute('aria-label', label);
   fit.fit();
   const socket = connect(screen, command, ended);
@@ -95,25 +95,31 @@ function themeOf(element: HTMLElement): { background: string; foreground: string
 }
 
 /**
- * xterm.js writes its colours into `<style>` elements and `style` attributes, which our
- * Content-Security-Policy refuses. The elements that it makes put such text into constructed
- * style sheets and into the object model instead, which the policy allows, because only code that
- * runs already can reach them.
+ * xterm.js writes its colours into `<style>` elements, which it makes when it is opened, and into
+ * `style` attributes of spans. Our Content-Security-Policy refuses both. Such text goes into
+ * constructed style sheets and into the object model instead, which the policy allows, because
+ * only code that runs already can reach them. (`documentOverride` of xterm.js 6 does not reach all
+ * places that make elements.)
  */
-function documentWithoutInlineStyles(): Document {
-  const make = (name: string): HTMLElement => (name === 'style' ? sheetElement() : withoutStyleAttribute(document.createElement(name)));
-  return new Proxy(document, {
-    get(target, property) {
-      if (property === 'createElement') return make;
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
-    },
-  });
+function openWithoutInlineStyles(screen: Screen, element: HTMLElement): void {
+  HTMLSpanElement.prototype.setAttribute = setAttribute;
+  document.createElement = ((name: string) => (name === 'style' ? sheetElement() : Document.prototype.createElement.call(document, name))) as typeof document.createElement;
+  try {
+    screen.open(element);
+  } finally {
+    // What is left is the one of the prototype.
+    Reflect.deleteProperty(document, 'createElement');
+  }
+}
+
+function setAttribute(this: HTMLSpanElement, name: string, value: string): void {
+  if (name === 'style') this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
 }
 
 /** Something that is no `<style>`, whose text goes into a style sheet for as long as it is there. */
 function sheetElement(): HTMLElement {
-  const element = document.createElement('span');
+  const element = Document.prototype.createElement.call(document, 'span');
   element.hidden = true;
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
@@ -124,14 +130,6 @@ function sheetElement(): HTMLElement {
   element.remove = () => {
     document.adoptedStyleSheets = document.adoptedStyleSheets.filter((one) => one !== sheet);
     Element.prototype.remove.call(element);
-  };
-  return element;
-}
-
-function withoutStyleAttribute(element: HTMLElement): HTMLElement {
-  element.setAttribute = (name, value) => {
-    if (name === 'style') element.style.cssText = value;
-    else Element.prototype.setAttribute.call(element, name, value);
   };
   return element;
 }
