@@ -201,6 +201,17 @@ await test('who is signed out in the middle of something signs in over it and lo
   await page.getByRole('main').getByText('running').first().waitFor();
 });
 
+await test('what was refused to a session that had ended comes with the next', async () => {
+  await page.goto(`${server.url}/projects/shop/production`);
+  await page.getByRole('link', { name: 'Variables' }).waitFor();
+  control.signedIn = false;
+  await page.getByRole('link', { name: 'Variables' }).click();
+  await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  await page.getByLabel('Password').fill('correct horse battery');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('rowheader', { name: 'GREETING' }).waitFor();
+});
+
 await test('a hidden tab holds no connection', async () => {
   assert.ok(control.streams.size > 0);
   await page.evaluate(() => {

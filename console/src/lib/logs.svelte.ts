@@ -1,6 +1,6 @@
 //! The lines of a log that are shown: those that were fetched, joined with those that come.
 
-import { address, asProblem, call, transport } from '../api/client';
+import { address, asProblem, call, credentials, transport } from '../api/client';
 import type { LogLine, LogsQuery, Schemas } from '../api/endpoints';
 import { Stream } from './sse';
 
@@ -98,7 +98,10 @@ export class LogView {
         lastEventId: this.lines.at(-1)?.id ?? null,
         onOpen: () => (this.follows = 'live'),
         onLost: () => (this.follows = 'lost'),
-        onRefused: () => (this.follows = 'lost'),
+        onRefused: (response) => {
+          this.follows = 'lost';
+          if (response.status === 401) credentials.ended();
+        },
         onEvent: (event) => {
           if (event.name === 'line') this.#take(JSON.parse(event.data) as LogLine);
           else if (event.name === 'gap') this.skipped += (JSON.parse(event.data) as { lines: number }).lines;

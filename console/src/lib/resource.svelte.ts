@@ -3,6 +3,7 @@
 import { untrack } from 'svelte';
 import { asProblem } from '../api/client';
 import type { Schemas } from '../api/endpoints';
+import { session } from './session.svelte';
 
 /** Younger answers are not fetched again. */
 const FRESH_MS = 10_000;
@@ -61,6 +62,17 @@ export function resource<T, K>(key: () => K | null, load: (key: K, signal: Abort
     if (wanted === null) return;
     untrack(() => void run(wanted));
     return () => abort?.abort();
+  });
+
+  // What was refused to a session that had ended is asked for again when there is a new one.
+  let expired = false;
+  $effect(() => {
+    const now = session.expired;
+    untrack(() => {
+      const wanted = JSON.parse(identity) as K | null;
+      if (expired && !now && problem?.status === 401 && wanted !== null) void run(wanted);
+    });
+    expired = now;
   });
 
   // Who comes back to a tab, or to the network, sees what is so now.
