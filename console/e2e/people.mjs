@@ -61,7 +61,7 @@ async function signIn(page, email, password) {
 }
 
 async function giveCode(page, code) {
-  await page.getByLabel('Code').fill(code);
+  await page.getByLabel('Code', { exact: true }).fill(code);
   await page.keyboard.press('Enter');
 }
 
@@ -136,7 +136,7 @@ await step('without the code the password opens nothing', async () => {
   shown = elsewhere;
   await elsewhere.goto(`${url}/settings`);
   await signIn(elsewhere, ADA, PASSWORD);
-  await elsewhere.getByLabel('Code').waitFor();
+  await elsewhere.getByLabel('Code', { exact: true }).waitFor();
   assert.equal(await status(elsewhere, '/v1/me/sessions'), 401);
   await giveCode(elsewhere, 'no-such-code');
   await elsewhere.getByRole('alert').getByText('the code is wrong').waitFor();
@@ -164,7 +164,7 @@ await step('a recovery code lets in once, and a session can be ended from anothe
   shown = elsewhere;
   await elsewhere.goto(`${url}/settings`);
   await signIn(elsewhere, ADA, NEW_PASSWORD);
-  await elsewhere.getByLabel('Code').waitFor();
+  await elsewhere.getByLabel('Code', { exact: true }).waitFor();
   await giveCode(elsewhere, recovery[0]);
   await sessions(elsewhere).nth(2).waitFor();
   shown = ada;
@@ -176,7 +176,7 @@ await step('a recovery code lets in once, and a session can be ended from anothe
   shown = elsewhere;
   await elsewhere.reload();
   await signIn(elsewhere, ADA, NEW_PASSWORD);
-  await elsewhere.getByLabel('Code').waitFor();
+  await elsewhere.getByLabel('Code', { exact: true }).waitFor();
   await giveCode(elsewhere, recovery[0]);
   await elsewhere.getByRole('alert').getByText('was used already').waitFor();
 });
@@ -207,7 +207,7 @@ await step('an invitation is made for a project', async () => {
 await step('who has the link comes in, once, with that role and no other', async () => {
   shown = grace;
   await grace.goto(link);
-  await grace.getByText('Ada Byron invites you:').waitFor();
+  await grace.getByText(`${ADA} invites you:`).waitFor();
   await grace.getByText('developer: shop').waitFor();
   await grace.getByLabel('Name').fill('Grace');
   await grace.getByLabel('Password').fill(PASSWORD);
