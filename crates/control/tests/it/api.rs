@@ -58,6 +58,9 @@ async fn pages_are_for_browsers_and_hide_no_error_of_the_api() {
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(kind(&response), "application/problem+json", "{path}");
     }
+    let health = ask(Method::GET, "/v1/health", "*/*").await;
+    assert_eq!(health.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(health.headers()["cache-control"], "no-store");
 }
 
 #[tokio::test]
