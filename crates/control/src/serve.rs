@@ -28,7 +28,7 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{access_log, api, git, invoices, node_link, projects};
+use crate::{access_log, api, console, git, invoices, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -85,7 +85,16 @@ pub async fn serve(mut config: Config, stop: CancellationToken) -> anyhow::Resul
 /// Runs the parts until control is told to stop. Fails if one of them ends before.
 pub async fn run(context: Context, listeners: Listeners) -> anyhow::Result<()> {
     let mut parts = start(&context, listeners);
-    tracing::info!(address = %context.config.control, "control is up at http://{}", context.config.control);
+    let config = &context.config;
+    tracing::info!(address = %config.control, "control is up at http://{}", config.control);
+    if console::is_built() {
+        let token = config.data.join("admin-token");
+        tracing::info!(
+            "the console is at http://{}/; its first visit asks for the token in {}",
+            config.control,
+            token.display()
+        );
+    }
     let early = tokio::select! {
         () = context.stop.cancelled() => None,
         name = first_end(&mut parts) => Some(name),
