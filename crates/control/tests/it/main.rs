@@ -15,6 +15,7 @@ mod api_sessions;
 mod api_streams;
 mod billing;
 mod billing_out;
+mod browser;
 mod caching;
 mod canary;
 mod certificates;
