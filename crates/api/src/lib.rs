@@ -11,6 +11,7 @@ mod certificates;
 mod invoices;
 mod money;
 mod notices;
+mod people;
 mod protection;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use certificates::*;
 pub use invoices::*;
 pub use money::*;
 pub use notices::*;
+pub use people::*;
 pub use protection::*;
 
 /// RFC 9457: what went wrong, and what to do next.
@@ -79,13 +81,30 @@ pub struct Health {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
-    /// Name of the token.
+    /// Name of the token or service account, or mail address of the person.
     pub token: String,
-    /// `read`, `deploy` or `admin`.
+    /// `token`, `service-account` or `person`.
+    #[serde(default)]
+    pub kind: String,
+    /// `read`, `deploy` or `admin`; of a person the highest role.
     pub scope: String,
     /// The only project that it may touch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// What is had, and where.
+    #[serde(default)]
+    pub rights: Vec<WhereRights>,
+}
+
+/// What is had somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhereRights {
+    /// `weir`, `account:NAME`, `PROJECT` or `PROJECT/ENVIRONMENT`; it holds for all that is in it.
+    pub scope: String,
+    /// A role, or `read token`, `deploy token`, `admin token`.
+    pub role: String,
+    /// `see`, `deploy`, `set-caps` …
+    pub permissions: Vec<String>,
 }
 
 /// `POST /v1/projects`.
@@ -579,6 +598,12 @@ pub struct Token {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// When it was last used, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// The service account whose token it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,

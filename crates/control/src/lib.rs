@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod api;
+mod audit;
 pub mod billing;
 pub mod canary;
 pub mod certificates;
@@ -15,6 +16,7 @@ mod class_status;
 pub mod clock;
 pub mod config;
 pub mod configuration;
+pub mod console;
 pub mod context;
 pub mod deploy;
 pub mod git;
@@ -25,6 +27,7 @@ pub mod logs;
 pub mod metrics;
 pub mod money;
 pub mod node_link;
+pub mod people;
 pub mod projects;
 pub mod protecting;
 pub mod push;

@@ -28,13 +28,17 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{access_log, api, git, invoices, node_link, projects};
+use crate::{access_log, api, console, git, invoices, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Finished tasks and notices, changes and kept answers live so long.
 const KEEP_TASKS_MS: i64 = 30 * 86_400_000;
 const KEEP_ANSWERS_MS: i64 = 86_400_000;
+/// The audit log lives for 13 months, as its triggers in the database have it, too; sign-ins that nobody
+/// uses as long as they hold.
+const KEEP_AUDIT_MS: i64 = 396 * 86_400_000;
+const KEEP_IDLE_MS: i64 = api::IDLE_MS;
 const KEEP_CHANGES: i64 = 10_000;
 const KEEP_NEWEST_TASKS: i64 = 200;
 const PRUNE: Duration = Duration::from_secs(3600);
@@ -81,7 +85,16 @@ pub async fn serve(mut config: Config, stop: CancellationToken) -> anyhow::Resul
 /// Runs the parts until control is told to stop. Fails if one of them ends before.
 pub async fn run(context: Context, listeners: Listeners) -> anyhow::Result<()> {
     let mut parts = start(&context, listeners);
-    tracing::info!(address = %context.config.control, "control is up at http://{}", context.config.control);
+    let config = &context.config;
+    tracing::info!(address = %config.control, "control is up at http://{}", config.control);
+    if console::is_built() {
+        let token = config.data.join("admin-token");
+        tracing::info!(
+            "the console is at http://{}/; its first visit asks for the token in {}",
+            config.control,
+            token.display()
+        );
+    }
     let early = tokio::select! {
         () = context.stop.cancelled() => None,
         name = first_end(&mut parts) => Some(name),
@@ -300,6 +313,8 @@ async fn prune(context: Context) {
             context.money.prune().await,
             store.notice_prune(now_ms - KEEP_TASKS_MS).await,
             store.billing_record_prune(money::kept_from(now_ms)).await,
+            store.sign_in_prune(now_ms, now_ms - KEEP_IDLE_MS).await,
+            store.audit_prune(now_ms - KEEP_AUDIT_MS).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

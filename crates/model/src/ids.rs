@@ -99,6 +99,16 @@ typed_ids! {
     ContactId = "con";
     /// Something that a contact is told.
     NoticeId = "ntc";
+    /// A person.
+    UserId = "usr";
+    /// A browser in which somebody is signed in.
+    SignInId = "sin";
+    /// A role of somebody, somewhere.
+    MembershipId = "mem";
+    /// A link by which somebody gets a role.
+    InvitationId = "ivt";
+    /// A program that acts by itself.
+    ServiceAccountId = "sva";
 }
 
 #[cfg(test)]

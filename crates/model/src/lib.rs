@@ -15,6 +15,7 @@ pub mod ids;
 pub mod log;
 pub mod metrics;
 pub mod names;
+pub mod policy;
 pub mod project;
 pub mod protection;
 pub mod release;

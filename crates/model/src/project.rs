@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::HttpsPolicy;
 use crate::{
     AccountId, AppName, DeploymentId, DomainId, EnvironmentId, EnvironmentName, ProcessName, ProjectId, ProjectName,
-    TcpServiceName, TokenId, UnixMillis, VariableName,
+    ServiceAccountId, TcpServiceName, TokenId, UnixMillis, VariableName,
 };
 
 /// One product: sources and environments.
@@ -170,6 +170,12 @@ pub struct Token {
     pub created_ms: UnixMillis,
     /// After this instant it is refused; `None` never.
     pub expires_ms: Option<UnixMillis>,
+    /// The service account whose token it is: its roles count, up to the scope. `None`: it acts for itself.
+    #[serde(default)]
+    pub service_account: Option<ServiceAccountId>,
+    /// When it was last used, to the minute.
+    #[serde(default)]
+    pub used_ms: Option<UnixMillis>,
 }
 
 /// What a token may do; each scope includes those before it.

@@ -81,6 +81,31 @@ const UNIQUE: &[Unique] = &[
         words: "there is a token with this secret already",
     },
     Unique {
+        constraint: "users_email_unique",
+        columns: "users.email",
+        words: "there is somebody with this mail address already",
+    },
+    Unique {
+        constraint: "users_oidc_unique",
+        columns: "users.oidc_subject",
+        words: "somebody signs in by this identity already",
+    },
+    Unique {
+        constraint: "service_accounts_name_unique",
+        columns: "service_accounts.name",
+        words: "there is a service account of this name already",
+    },
+    Unique {
+        constraint: "memberships_user_unique",
+        columns: "memberships.user_id, memberships.place",
+        words: "they have a role there already",
+    },
+    Unique {
+        constraint: "memberships_service_account_unique",
+        columns: "memberships.service_account_id, memberships.place",
+        words: "it has a role there already",
+    },
+    Unique {
         constraint: "releases_number_unique",
         columns: "releases.environment_id, releases.number",
         words: "the environment has a release of this number already",

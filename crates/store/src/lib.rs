@@ -21,6 +21,7 @@
 
 mod access;
 mod account;
+mod audit;
 mod billing;
 mod certificate;
 mod change;
@@ -33,6 +34,7 @@ mod guard_rule;
 mod idempotency;
 mod invoice;
 mod ledger;
+mod member;
 mod migrations;
 mod notice;
 mod open;
@@ -41,10 +43,13 @@ mod protection;
 mod release;
 mod row;
 mod scale;
+mod service_account;
 mod setting;
+mod sign_in;
 mod task;
 mod tcp;
 mod token;
+mod user;
 mod variable;
 
 use std::sync::Arc;
@@ -53,6 +58,7 @@ use sqlx::{Any, AnyPool, Transaction};
 
 pub use access::NodeRun;
 pub use account::Account;
+pub use audit::{AuditEntry, AuditPlace, AuditSearch};
 pub use billing::{BillingRecord, RecordKind, RecordState, RecordStep, UsageSeen};
 pub use certificate::{CertificateCount, CertificateName, CertificateOrigin, CountedKind, StoredCertificate};
 pub use change::Change;
@@ -61,11 +67,15 @@ pub use error::{StoreError, Taken};
 pub use idempotency::Idempotency;
 pub use invoice::{Finalize, Invoice, InvoiceState};
 pub use ledger::{Checkpoint, JournalRow, UsageHour};
+pub use member::{Invitation, Member, Membership};
 pub use migrations::newest_schema;
 pub use notice::{NOTICES_WAITING, Notice, NoticeState};
 pub use protection::AccessUser;
+pub use service_account::ServiceAccount;
+pub use sign_in::SignIn;
 pub use task::LINES_KEPT;
 pub use tcp::{TcpPort, TcpPortRefused, TcpPortWish};
+pub use user::User;
 
 /// The store; cheap to clone.
 #[derive(Debug, Clone)]

@@ -71,7 +71,21 @@ const MIGRATIONS: &[Migration] = &[
         name: "tcp",
         sql: include_str!("../migrations/0011_tcp.sql"),
     },
+    Migration {
+        version: 12,
+        name: "people",
+        sql: include_str!("../migrations/0012_people.sql"),
+    },
 ];
+
+/// What a migration needs besides in the words of one database: triggers are written in other words on each.
+fn in_words_of(database: Database, version: i64) -> Option<&'static str> {
+    match (database, version) {
+        (Database::Sqlite, 12) => Some(include_str!("../migrations/sqlite/0012_people.sql")),
+        (Database::Postgres, 12) => Some(include_str!("../migrations/postgres/0012_people.sql")),
+        _ => None,
+    }
+}
 
 /// The newest version of the schema that this program understands.
 pub fn newest_schema() -> i64 {
@@ -114,6 +128,9 @@ async fn apply(store: &Store, migration: &Migration) -> Result<(), StoreError> {
         return Ok(());
     }
     sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
+    if let Some(sql) = in_words_of(store.database(), migration.version) {
+        sqlx::raw_sql(sql).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     tracing::info!(
         migration.version,

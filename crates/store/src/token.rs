@@ -1,7 +1,7 @@
 //! Access tokens of the API.
 
-use weir_model::TokenId;
 use weir_model::project::Token;
+use weir_model::{TokenId, UnixMillis};
 
 use crate::row::{Fields, FromRow, all, optional};
 use crate::{Store, StoreError};
@@ -16,6 +16,8 @@ impl FromRow for Token {
             project: row.parsed_optional("project_id")?,
             created_ms: row.integer("created_ms")?,
             expires_ms: row.integer_optional("expires_ms")?,
+            service_account: row.parsed_optional("service_account_id")?,
+            used_ms: row.integer_optional("used_ms")?,
         })
     }
 }
@@ -24,8 +26,8 @@ impl Store {
     /// Writes a token. `NotFound` if it is for a project that does not exist.
     pub async fn token_insert(&self, token: &Token) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO tokens (id, name, secret_sha256, scope, project_id, created_ms, expires_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO tokens (id, name, secret_sha256, scope, project_id, created_ms, expires_ms, service_account_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(token.id.to_string())
         .bind(&token.name)
@@ -34,6 +36,7 @@ impl Store {
         .bind(token.project.map(|id| id.to_string()))
         .bind(token.created_ms)
         .bind(token.expires_ms)
+        .bind(token.service_account.map(|id| id.to_string()))
         .execute(self.write())
         .await
         .map_err(|error| StoreError::from(error).missing(|| "the project of the token".to_owned()))?;
@@ -51,6 +54,16 @@ impl Store {
     pub async fn token_by_secret_sha256(&self, secret_sha256: &str) -> Result<Option<Token>, StoreError> {
         let query = sqlx::query("SELECT * FROM tokens WHERE secret_sha256 = $1").bind(secret_sha256);
         optional(query.fetch_optional(self.read()).await?)
+    }
+
+    /// Notes that it was used.
+    pub async fn token_touch(&self, id: TokenId, now_ms: UnixMillis) -> Result<(), StoreError> {
+        sqlx::query("UPDATE tokens SET used_ms = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(now_ms)
+            .execute(self.write())
+            .await?;
+        Ok(())
     }
 
     /// Removes a token. Says whether it was there.

@@ -51,7 +51,7 @@ pub(super) async fn set_shipping(
     JsonBody(request): JsonBody<SetAccessLogShipping>,
 ) -> Result<Json<MadeSecret>, ApiError> {
     if request.allow_private {
-        caller.require_all_projects()?;
+        caller.require_platform()?;
     }
     ensure_alive(&at.project, Some(&at.environment))?;
     let made = access_log::set_shipping(&api.context, at.environment.id, &request).await?;

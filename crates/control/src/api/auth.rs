@@ -1,4 +1,4 @@
-//! Who asks, and whether they may. Tokens are 256 random bits, so guessing is hopeless and a
+//! Who asks, and what they may. Tokens are 256 random bits, so guessing is hopeless and a
 //! plain SHA-256 at rest is enough; the limit on failed log-ins only keeps the noise down and
 //! never locks out somebody who holds a right token.
 
@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use base64::Engine as _;
@@ -13,10 +14,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode, header, request};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use weir_model::project::{Scope, Token};
-use weir_model::{ProjectId, TokenId, UnixMillis};
-use weir_store::Store;
+use weir_model::policy::{Grant, Permission, Place, Power, Reach, Rights, Role};
+use weir_model::project::{Project, Scope, Token};
+use weir_model::{TokenId, UnixMillis};
+use weir_store::{Member, ServiceAccount, SignIn, Store, User};
 
+use super::browser;
 use super::error::ApiError;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,78 +35,148 @@ const FAILURES: u32 = 20;
 const WINDOW_MS: i64 = 60_000;
 /// Most addresses that are remembered.
 const ADDRESSES: usize = 10_000;
+/// The last use of a token is noted once in so long.
+const USED_MS: i64 = 60_000;
 /// Names the row of the token in `DIR/admin-token`.
 const ADMIN_SETTING: &str = "admin-token-id";
 
-/// What a request needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// Nothing: anybody may ask.
-    Open,
-    /// A token that may look.
-    Read,
-    /// A token that may push, deploy, configure, scale and run commands.
-    Deploy,
-    /// A token that may do everything.
-    Admin,
+/// Who it is.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// A token that acts for itself.
+    Token(Token),
+    /// A service account, by one of its tokens.
+    ServiceAccount(Token, ServiceAccount),
+    /// A person, in a browser.
+    Person(Box<User>, Box<SignIn>),
 }
 
-impl Need {
-    fn scope(self) -> Option<Scope> {
-        match self {
-            Self::Open => None,
-            Self::Read => Some(Scope::Read),
-            Self::Deploy => Some(Scope::Deploy),
-            Self::Admin => Some(Scope::Admin),
-        }
-    }
-}
-
-/// Who asks.
+/// Who asks, and what they may.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The token that came with the request.
-    pub token: Token,
+    /// Who it is.
+    pub who: Who,
+    /// What they may.
+    pub rights: Rights,
 }
 
 impl Caller {
-    /// Fails unless the token may do this.
-    pub fn require(&self, need: Need) -> Result<(), ApiError> {
-        match need.scope() {
-            Some(scope) if self.token.scope < scope => Err(ApiError::forbidden(format!(
-                "the token `{}` may only {}; this needs the scope `{}`",
-                self.token.name,
-                self.token.scope.as_str(),
-                scope.as_str()
-            ))
-            .with_hint(format!(
-                "an administrator makes such a token: `weir token create NAME --scope {}`",
-                scope.as_str()
-            ))),
-            _ => Ok(()),
+    /// The name for others: that of the token, or the mail address.
+    pub fn name(&self) -> &str {
+        match &self.who {
+            Who::Token(token) => &token.name,
+            Who::ServiceAccount(_, account) => &account.name,
+            Who::Person(user, _) => &user.email,
         }
     }
 
-    /// Fails unless the token is for all projects.
-    pub fn require_all_projects(&self) -> Result<(), ApiError> {
-        if self.token.project.is_none() {
+    /// The name within a sentence.
+    pub(super) fn title(&self) -> String {
+        match &self.who {
+            Who::Token(token) => format!("the token `{}`", token.name),
+            Who::ServiceAccount(_, account) => format!("the service account `{}`", account.name),
+            Who::Person(user, _) => user.email.clone(),
+        }
+    }
+
+    /// What tells them apart from all others for good: an identity with its prefix.
+    pub fn identity(&self) -> String {
+        match &self.who {
+            Who::Token(token) => token.id.to_string(),
+            Who::ServiceAccount(_, account) => account.id.to_string(),
+            Who::Person(user, _) => user.id.to_string(),
+        }
+    }
+
+    /// The person who asks, and where she is signed in; a token is nobody.
+    pub fn person(&self) -> Result<(&User, &SignIn), ApiError> {
+        match &self.who {
+            Who::Person(user, sign_in) => Ok((user, sign_in)),
+            _ => Err(ApiError::forbidden(format!("{} is no person", self.title()))
+                .with_hint("sign in with a mail address and a password; a token has no settings of its own")),
+        }
+    }
+
+    /// Fails unless they look after the whole Weir.
+    pub fn require_platform(&self) -> Result<(), ApiError> {
+        if self.rights.may(Permission::Platform, Place::Platform) {
             return Ok(());
         }
-        Err(
-            ApiError::forbidden(format!("the token `{}` is for one project only", self.token.name))
-                .with_hint("use a token for all projects, for example the one in DIR/admin-token"),
-        )
+        Err(self.refusal(Permission::Platform, "weir"))
     }
 
-    /// Whether the token may know of this project at all.
-    pub fn sees(&self, project: ProjectId) -> bool {
-        self.token.project.is_none_or(|own| own == project)
+    /// Whether they may look at the money of a project.
+    pub fn sees_money(&self, project: &Project) -> bool {
+        let place = Place::Project(project.account, project.id);
+        self.rights.may(Permission::SeeMoney, place)
+    }
+}
+
+/// So often it is looked whether who has something open still may.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+impl Caller {
+    /// What they may now; `None` if they are signed out, or the token is gone.
+    async fn rights_now(&self, context: &Context) -> Result<Option<Rights>, ApiError> {
+        let store = &context.store;
+        let now_ms = context.clock.now_ms();
+        match &self.who {
+            Who::Person(user, sign_in) => {
+                let holds = |one: &SignIn| {
+                    one.id == sign_in.id && now_ms < one.expires_ms && now_ms - one.used_ms < browser::IDLE_MS
+                };
+                if !store.sign_in_list(user.id).await?.iter().any(holds) {
+                    return Ok(None);
+                }
+                Ok(Some(crate::people::rights_of(store, user.id).await?))
+            }
+            Who::Token(token) | Who::ServiceAccount(token, _) => {
+                let found = store.token_by_secret_sha256(&token.secret_sha256).await?;
+                match found.filter(|token| token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)) {
+                    Some(token) => Ok(by_token(context, token).await.ok().map(|caller| caller.rights)),
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Returns once they are signed out, or may something else than when they asked: what they have open
+    /// ends then, and they ask anew.
+    pub(super) async fn changed(self, context: Context) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match self.rights_now(&context).await {
+                Ok(Some(rights)) if rights == self.rights => {}
+                Ok(_) => return,
+                // Nobody loses anything because the database is busy.
+                Err(error) => tracing::debug!(%error, "it is not known whether somebody still may"),
+            }
+        }
+    }
+}
+
+/// Finds out who asks: by a token, or by the cookie of a browser. The token counts where both come.
+/// Fails with 401, or 429 after many failures of one address.
+pub async fn authenticate(
+    context: &Context,
+    limiter: &Limiter,
+    parts: &request::Parts,
+    peer: IpAddr,
+) -> Result<Caller, ApiError> {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        return authenticate_token(context, limiter, &parts.headers, peer).await;
+    }
+    match browser::secret_of(&parts.headers) {
+        Some(secret) => browser::authenticate(context, parts, &secret, peer).await,
+        // A browser would ask its user for a name and a password by itself.
+        None if parts.headers.contains_key("sec-fetch-mode") => Err(browser::signed_out()),
+        None => Err(unauthorized("a token is needed")),
     }
 }
 
 /// Finds out who asks from `Authorization: Bearer TOKEN` or basic authentication (user `weir`,
 /// the token as password). Fails with 401, or 429 after many failures of one address.
-pub async fn authenticate(
+pub async fn authenticate_token(
     context: &Context,
     limiter: &Limiter,
     headers: &HeaderMap,
@@ -119,7 +192,12 @@ pub async fn authenticate(
         None => None,
     };
     match token {
-        Some(token) if token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms) => Ok(Caller { token }),
+        Some(token) if token.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms) => {
+            if token.used_ms.is_none_or(|used_ms| now_ms - used_ms >= USED_MS) {
+                context.store.token_touch(token.id, now_ms).await?;
+            }
+            by_token(context, token).await
+        }
         other => {
             limiter.failed(peer, now_ms)?;
             let reason = if other.is_some() {
@@ -130,6 +208,38 @@ pub async fn authenticate(
             Err(unauthorized(reason))
         }
     }
+}
+
+/// What a token may: what its scope says, or what the roles of its service account say, within the scope.
+async fn by_token(context: &Context, token: Token) -> Result<Caller, ApiError> {
+    if let Some(id) = token.service_account {
+        let account = context.store.service_account_by_id(id).await?;
+        // It goes with its tokens, so that this is only seen in the moment in between.
+        let account = account.ok_or_else(|| unauthorized("the token is not known here"))?;
+        let memberships = context.store.membership_list_of(Member::ServiceAccount(id)).await?;
+        let scope = token.scope;
+        let grants = memberships.iter().map(|membership| Grant {
+            power: Power::Within(membership.role, scope),
+            reach: membership.reach,
+        });
+        let rights = Rights::new(grants.collect());
+        return Ok(Caller {
+            who: Who::ServiceAccount(token, account),
+            rights,
+        });
+    }
+    let for_all = token.project.is_none() && token.scope == Scope::Admin;
+    let power = if for_all && is_admin_file_token(&context.store, token.id).await? {
+        // Who can read DIR/admin-token has the machine, and may make owners.
+        Power::Role(Role::Owner)
+    } else {
+        Power::Token(token.scope)
+    };
+    let reach = token.project.map_or(Reach::Platform, Reach::Project);
+    Ok(Caller {
+        who: Who::Token(token),
+        rights: Rights::new(vec![Grant { power, reach }]),
+    })
 }
 
 fn unauthorized(reason: &str) -> ApiError {
@@ -155,7 +265,7 @@ fn token_of(authorization: &str) -> Option<Secret> {
     (user == USER).then(|| Secret::new(password.to_owned()))
 }
 
-async fn token_by_secret(store: &Store, secret: &Secret) -> Result<Option<Token>, ApiError> {
+pub(crate) async fn token_by_secret(store: &Store, secret: &Secret) -> Result<Option<Token>, ApiError> {
     // 43 characters of base64 are 32 bytes; anything else need not bother the store.
     if !secret.expose().starts_with(PREFIX) || secret.expose().len() != PREFIX.len() + 43 {
         return Ok(None);
@@ -199,6 +309,8 @@ pub async fn ensure_admin_token(config: &Config, store: &Store, clock: &dyn Cloc
         project: None,
         created_ms: now_ms,
         expires_ms: None,
+        service_account: None,
+        used_ms: None,
     };
     store.token_insert(&token).await?;
     store.setting_set(ADMIN_SETTING, &token.id.to_string()).await?;

@@ -9,7 +9,7 @@ use weir_api::{Billing, OutsideSystem, RecordCounts, Retried, SetOutside, SetTop
 use weir_store::{Account, BillingRecord, RecordState};
 
 use super::Api;
-use super::auth::{Caller, peer_of};
+use super::auth::peer_of;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf, QueryOf, body_error};
 use super::present::instant;
@@ -27,8 +27,7 @@ pub(super) struct RecordsQuery {
 
 /// Which outside systems are connected, and how far they know.
 #[utoipa::path(get, path = "/v1/billing", tag = "billing", responses((status = 200, body = Billing)))]
-pub(super) async fn get_billing(State(api): State<Api>, caller: Caller) -> Result<Json<Billing>, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn get_billing(State(api): State<Api>) -> Result<Json<Billing>, ApiError> {
     let store = &api.context.store;
     let mut records = RecordCounts::default();
     for (state, count) in store.billing_record_count().await? {
@@ -69,10 +68,8 @@ pub(super) async fn create_topup(State(api): State<Api>, request: Request) -> Re
 #[utoipa::path(put, path = "/v1/billing/topups", tag = "billing", request_body = SetTopups, responses((status = 200, body = TopupsSecret)))]
 pub(super) async fn set_topups(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<SetTopups>,
 ) -> Result<Json<TopupsSecret>, ApiError> {
-    caller.require_all_projects()?;
     let secret = billing::set_topups(&api.context, &request).await?;
     Ok(Json(TopupsSecret {
         secret: secret.map(Secret::into_exposed),
@@ -81,8 +78,7 @@ pub(super) async fn set_topups(
 
 /// Takes no top-ups any more.
 #[utoipa::path(delete, path = "/v1/billing/topups", tag = "billing", responses((status = 204)))]
-pub(super) async fn unset_topups(State(api): State<Api>, caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn unset_topups(State(api): State<Api>) -> Result<StatusCode, ApiError> {
     billing::unset_topups(&api.context.store).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -91,10 +87,8 @@ pub(super) async fn unset_topups(State(api): State<Api>, caller: Caller) -> Resu
 #[utoipa::path(put, path = "/v1/billing/outside", tag = "billing", request_body = SetOutside, responses((status = 200, body = OutsideSystem)))]
 pub(super) async fn set_outside(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<SetOutside>,
 ) -> Result<Json<OutsideSystem>, ApiError> {
-    caller.require_all_projects()?;
     let (outside, secret) = billing::set_outside(&api.context, &request).await?;
     Ok(Json(OutsideSystem {
         secret: secret.map(Secret::into_exposed),
@@ -104,8 +98,7 @@ pub(super) async fn set_outside(
 
 /// Tells nobody any more. What was not sent waits.
 #[utoipa::path(delete, path = "/v1/billing/outside", tag = "billing", responses((status = 204)))]
-pub(super) async fn unset_outside(State(api): State<Api>, caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn unset_outside(State(api): State<Api>) -> Result<StatusCode, ApiError> {
     billing::unset_outside(&api.context.store).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,10 +107,8 @@ pub(super) async fn unset_outside(State(api): State<Api>, caller: Caller) -> Res
 #[utoipa::path(get, path = "/v1/billing/records", tag = "billing", params(("state" = Option<String>, Query, description = "Only those that are pending, unconfirmed, confirmed or failed"), ("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<weir_api::BillingRecord>)))]
 pub(super) async fn list_records(
     State(api): State<Api>,
-    caller: Caller,
     QueryOf(query): QueryOf<RecordsQuery>,
 ) -> Result<Json<Vec<weir_api::BillingRecord>>, ApiError> {
-    caller.require_all_projects()?;
     let state = query.state.map(|state| state.parse::<RecordState>()).transpose();
     let state = state.map_err(ApiError::invalid)?;
     let limit = query.limit.unwrap_or(50).clamp(1, 500);
@@ -130,10 +121,8 @@ pub(super) async fn list_records(
 #[utoipa::path(get, path = "/v1/billing/records/{record}", tag = "billing", params(("record" = String, Path, description = "Identity")), responses((status = 200, body = weir_api::BillingRecord)))]
 pub(super) async fn get_record(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Json<weir_api::BillingRecord>, ApiError> {
-    caller.require_all_projects()?;
     let record = find(&api.context, &id).await?;
     let shown = present(&record, &api.context.store.account_list().await?);
     Ok(Json(weir_api::BillingRecord {
@@ -146,21 +135,15 @@ pub(super) async fn get_record(
 #[utoipa::path(post, path = "/v1/billing/records/{record}/retry", tag = "billing", params(("record" = String, Path, description = "Identity")), responses((status = 202, body = Retried)))]
 pub(super) async fn retry_record(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<(StatusCode, Json<Retried>), ApiError> {
-    caller.require_all_projects()?;
     let record = find(&api.context, &id).await?;
     retry(&api.context, Some(&record.id)).await
 }
 
 /// Has all that failed sent again.
 #[utoipa::path(post, path = "/v1/billing/retry", tag = "billing", responses((status = 202, body = Retried)))]
-pub(super) async fn retry_failed(
-    State(api): State<Api>,
-    caller: Caller,
-) -> Result<(StatusCode, Json<Retried>), ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn retry_failed(State(api): State<Api>) -> Result<(StatusCode, Json<Retried>), ApiError> {
     retry(&api.context, None).await
 }
 

@@ -7,6 +7,7 @@ use weir_ledger::book::{Cap, Command, Scope, Standing};
 use weir_ledger::forecast::{Load, worst_case};
 use weir_ledger::{Nano, Period, PriceBook};
 use weir_model::UnixMillis;
+use weir_model::policy::{Permission, Place};
 use weir_model::project::{Environment, Project};
 use weir_store::Account;
 
@@ -30,11 +31,11 @@ pub(super) async fn list_caps(State(api): State<Api>, caller: Caller) -> Result<
         let mut loads = Vec::new();
         for project in projects
             .iter()
-            .filter(|project| project.account == account.id && caller.sees(project.id))
+            .filter(|project| project.account == account.id && caller.sees_money(project))
         {
             loads.extend(view.project(&account, project, &mut rows).await?);
         }
-        if caller.token.project.is_none() {
+        if caller.rights.may(Permission::SeeMoney, Place::Account(account.id)) {
             view.rows.push(view.account(&account, &loads)?);
         }
         view.rows.append(&mut rows);
@@ -51,8 +52,8 @@ pub(super) async fn get_cap(
 ) -> Result<Json<Vec<CapStanding>>, ApiError> {
     let (account, _) = scopes::path_of(&api.context, &at.project).await?;
     let mut view = View::new(&api.context);
-    // What other projects of the account spend is not for a token of this one.
-    if caller.token.project.is_none() {
+    // What other projects of the account spend is not for somebody of this one.
+    if caller.rights.may(Permission::SeeMoney, Place::Account(account.id)) {
         let loads = loads_of_account(&api.context, &account).await?;
         view.rows.push(view.account(&account, &loads)?);
     }

@@ -6,7 +6,6 @@ use http::StatusCode;
 use weir_api::{Certificate, CertificateAuthority, SetCertificateAuthority, SetCertificateDns, UploadCertificate};
 
 use super::Api;
-use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
 use super::present::instant;
@@ -15,11 +14,7 @@ use crate::context::Context;
 
 /// All certificates, without their keys.
 #[utoipa::path(get, path = "/v1/certificates", tag = "certificates", responses((status = 200, body = Vec<Certificate>)))]
-pub(super) async fn list_certificates(
-    State(api): State<Api>,
-    caller: Caller,
-) -> Result<Json<Vec<Certificate>>, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn list_certificates(State(api): State<Api>) -> Result<Json<Vec<Certificate>>, ApiError> {
     certificates::list(&api.context).await.map(Json)
 }
 
@@ -28,10 +23,8 @@ pub(super) async fn list_certificates(
 #[utoipa::path(post, path = "/v1/certificates", tag = "certificates", request_body = UploadCertificate, responses((status = 201, body = Certificate)))]
 pub(super) async fn upload_certificate(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<UploadCertificate>,
 ) -> Result<(StatusCode, Json<Certificate>), ApiError> {
-    caller.require_all_projects()?;
     let certificate = certificates::upload(&api.context, &request).await?;
     Ok((StatusCode::CREATED, Json(certificate)))
 }
@@ -40,21 +33,15 @@ pub(super) async fn upload_certificate(
 #[utoipa::path(delete, path = "/v1/certificates/{certificate}", tag = "certificates", params(("certificate" = String, Path, description = "Identity")), responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_certificate(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
     certificates::remove(&api.context, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The authority that certificates are from.
 #[utoipa::path(get, path = "/v1/certificate-authority", tag = "certificates", responses((status = 200, body = CertificateAuthority)))]
-pub(super) async fn get_authority(
-    State(api): State<Api>,
-    caller: Caller,
-) -> Result<Json<CertificateAuthority>, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn get_authority(State(api): State<Api>) -> Result<Json<CertificateAuthority>, ApiError> {
     shown(&api.context).await.map(Json)
 }
 
@@ -62,18 +49,15 @@ pub(super) async fn get_authority(
 #[utoipa::path(put, path = "/v1/certificate-authority", tag = "certificates", request_body = SetCertificateAuthority, responses((status = 200, body = CertificateAuthority)))]
 pub(super) async fn set_authority(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<SetCertificateAuthority>,
 ) -> Result<Json<CertificateAuthority>, ApiError> {
-    caller.require_all_projects()?;
     certificates::set_authority(&api.context, &request).await?;
     shown(&api.context).await.map(Json)
 }
 
 /// Asks no authority any more. Certificates that are there go on until they end.
 #[utoipa::path(delete, path = "/v1/certificate-authority", tag = "certificates", responses((status = 204)))]
-pub(super) async fn unset_authority(State(api): State<Api>, caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn unset_authority(State(api): State<Api>) -> Result<StatusCode, ApiError> {
     certificates::unset_authority(&api.context).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -82,18 +66,15 @@ pub(super) async fn unset_authority(State(api): State<Api>, caller: Caller) -> R
 #[utoipa::path(put, path = "/v1/certificate-dns", tag = "certificates", request_body = SetCertificateDns, responses((status = 200, body = CertificateAuthority)))]
 pub(super) async fn set_dns(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<SetCertificateDns>,
 ) -> Result<Json<CertificateAuthority>, ApiError> {
-    caller.require_all_projects()?;
     certificates::set_dns(&api.context, &request).await?;
     shown(&api.context).await.map(Json)
 }
 
 /// Makes no records any more.
 #[utoipa::path(delete, path = "/v1/certificate-dns", tag = "certificates", responses((status = 204)))]
-pub(super) async fn unset_dns(State(api): State<Api>, caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require_all_projects()?;
+pub(super) async fn unset_dns(State(api): State<Api>) -> Result<StatusCode, ApiError> {
     certificates::unset_dns(&api.context).await?;
     Ok(StatusCode::NO_CONTENT)
 }

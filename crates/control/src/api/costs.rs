@@ -10,6 +10,7 @@ use weir_api::{CostLine, CostReport};
 use weir_ledger::book::Scope;
 use weir_ledger::{Nano, PriceBook, Sku};
 use weir_model::UnixMillis;
+use weir_model::policy::{Permission, Place};
 use weir_model::project::Project;
 use weir_store::Account;
 
@@ -102,15 +103,23 @@ pub(super) async fn get_cost(
             .with_hint("ask at /v1/projects/PROJECT/cost, or `weir cost PROJECT --env ENVIRONMENT`"));
     }
     let projects: Vec<Project> = api.context.store.project_list().await?;
-    let seen: Vec<Project> = projects.into_iter().filter(|project| caller.sees(project.id)).collect();
-    let scopes = match caller.token.project {
-        Some(project) => vec![Scope::Project(project)],
-        // By account, so that projects that are gone are in it.
-        None => {
-            let accounts = api.context.store.account_list().await?;
-            accounts.iter().map(|account| Scope::Account(account.id)).collect()
-        }
-    };
+    let seen: Vec<Project> = projects
+        .into_iter()
+        .filter(|project| caller.sees_money(project))
+        .collect();
+    // By account where that may be seen, so that projects that are gone are in it.
+    let mut accounts: Vec<_> = api
+        .context
+        .store
+        .account_list()
+        .await?
+        .iter()
+        .map(|account| account.id)
+        .collect();
+    accounts.retain(|account| caller.rights.may(Permission::SeeMoney, Place::Account(*account)));
+    let mut scopes: Vec<Scope> = accounts.iter().map(|account| Scope::Account(*account)).collect();
+    let alone = seen.iter().filter(|project| !accounts.contains(&project.account));
+    scopes.extend(alone.map(|project| Scope::Project(project.id)));
     let first = Scope::Account(Account::default_id());
     report(&api.context, first, &scopes, &seen, &query).await.map(Json)
 }

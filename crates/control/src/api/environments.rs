@@ -8,8 +8,10 @@ use weir_api::{
     Accepted, AddDomain, CreateDeployment, Deployment, Domain, DomainsPut, Promote, PutDomains, Release, SetScale,
     UpdateVariables, Variable,
 };
+use weir_model::policy::{Permission, Place};
 
 use super::Api;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InEnvironment, JsonBody, PathOf, QueryOf};
 use super::present;
@@ -130,9 +132,25 @@ pub(super) async fn create_deployment(
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/promote", tag = "deployments", request_body = Promote, responses((status = 202, body = Accepted)))]
 pub(super) async fn promote_environment(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     JsonBody(request): JsonBody<Promote>,
 ) -> Answer {
+    // Who takes what runs elsewhere has to be allowed to see it there.
+    let environments = api.context.store.environment_list(at.project.id).await?;
+    let from = environments
+        .iter()
+        .find(|environment| environment.name.as_str() == request.from);
+    if let Some(from) = from {
+        let place = Place::Environment(at.project.account, at.project.id, from.id);
+        let missing = || crate::projects::no_such_environment(&at.project.name, &request.from);
+        caller.require(
+            Permission::See,
+            place,
+            &format!("{}/{}", at.project.name, from.name),
+            missing,
+        )?;
+    }
     configuration::promote(&api.context, &at.project, &at.environment, &request.from)
         .await
         .map(accepted)

@@ -116,7 +116,8 @@ impl IntoResponse for ApiError {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self.status == StatusCode::UNAUTHORIZED {
+        // Other kinds are for browsers, which would ask their user for a name by themselves.
+        if self.status == StatusCode::UNAUTHORIZED && self.kind == "unauthorized" {
             headers.append(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\""),

@@ -9,14 +9,13 @@ use http::request::Parts;
 use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use weir_model::project::{Environment, Project};
-use weir_model::{EnvironmentName, ProjectName};
 use weir_store::Account;
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
+use super::place::Subject;
 use super::scopes;
-use crate::projects;
 
 impl FromRequestParts<Api> for Caller {
     type Rejection = ApiError;
@@ -106,10 +105,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Api> for PathOf<T> {
     }
 }
 
-async fn path_parts(parts: &mut Parts, api: &Api) -> Result<HashMap<String, String>, ApiError> {
-    let path = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
-    path.map(|path| path.0)
-        .map_err(|error| ApiError::not_found("not-found", error.body_text()))
+/// What the guard of the route has looked up.
+fn subject(parts: &Parts) -> Result<&Subject, ApiError> {
+    let found = parts.extensions.get::<Subject>();
+    found.ok_or_else(|| ApiError::internal("a route without a guard"))
 }
 
 /// The project in the path, which the caller may know of.
@@ -121,21 +120,10 @@ pub(super) struct InProject {
 
 impl FromRequestParts<Api> for InProject {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, api).await?;
-        let path = path_parts(parts, api).await?;
-        let name = path.get("project").map_or("", String::as_str);
-        let missing = || projects::no_such_project(name);
-        let valid = ProjectName::new(name).map_err(|_| missing())?;
-        let project = api
-            .context
-            .store
-            .project_by_name(&valid)
-            .await?
-            .filter(|project| caller.sees(project.id));
-        Ok(Self {
-            project: project.ok_or_else(missing)?,
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+        let project = subject(parts)?.project.clone();
+        let project = project.ok_or_else(|| ApiError::internal("the route is about no project"))?;
+        Ok(Self { project })
     }
 }
 
@@ -150,23 +138,18 @@ pub(super) struct InEnvironment {
 
 impl FromRequestParts<Api> for InEnvironment {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let InProject { project } = InProject::from_request_parts(parts, api).await?;
-        let path = path_parts(parts, api).await?;
-        let name = path.get("environment").map_or("", String::as_str);
-        let missing = || projects::no_such_environment(&project.name, name);
-        let valid = EnvironmentName::new(name).map_err(|_| missing())?;
-        let environment = api
-            .context
-            .store
-            .environment_by_name(project.id, &valid)
-            .await?
-            .ok_or_else(missing)?;
-        Ok(Self { project, environment })
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+        let Subject {
+            project, environment, ..
+        } = subject(parts)?.clone();
+        match (project, environment) {
+            (Some(project), Some(environment)) => Ok(Self { project, environment }),
+            _ => Err(ApiError::internal("the route is about no environment")),
+        }
     }
 }
 
-/// The account in the path, for callers that may know of all projects.
+/// The account in the path, which the caller may know of.
 #[derive(Debug, Clone)]
 pub(super) struct InAccount {
     /// The account.
@@ -176,10 +159,14 @@ pub(super) struct InAccount {
 impl FromRequestParts<Api> for InAccount {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, api).await?;
-        let path = path_parts(parts, api).await?;
-        let name = path.get("account").map_or("", String::as_str);
-        let account = scopes::account_for(&api.context, &caller, name).await?;
+        if let Some(account) = subject(parts)?.account.clone() {
+            return Ok(Self { account });
+        }
+        // Where the right is one over the whole Weir, the account is only named.
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, api).await;
+        let path = path.map_err(|error| ApiError::not_found("not-found", error.body_text()))?;
+        let name = path.0.get("account").map_or("", String::as_str);
+        let account = scopes::account(&api.context, name).await?;
         Ok(Self { account })
     }
 }

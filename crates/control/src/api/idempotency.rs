@@ -50,7 +50,7 @@ impl Key {
                 .with_hint("use a new random UUID for each request")
             })?;
         Ok(Some(Self {
-            token: caller.token.id.to_string(),
+            token: caller.identity(),
             key: key.to_owned(),
         }))
     }

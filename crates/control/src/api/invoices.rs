@@ -6,15 +6,12 @@ use axum::response::{Html, IntoResponse};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use weir_api::{CreateInvoice, CreditInvoice, InvoiceSettings, SetCustomer};
-use weir_model::InvoiceId;
-use weir_store::Invoice;
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InAccount, JsonBody, PathOf, QueryOf};
 use super::scopes;
-use crate::context::Context;
 use crate::invoices;
 
 type Answer = Result<Json<weir_api::Invoice>, ApiError>;
@@ -43,28 +40,26 @@ pub(super) async fn list_invoices(
 #[utoipa::path(post, path = "/v1/invoices", tag = "invoices", request_body = CreateInvoice, responses((status = 201, body = weir_api::Invoice)))]
 pub(super) async fn create_invoice(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<CreateInvoice>,
 ) -> Result<(StatusCode, Json<weir_api::Invoice>), ApiError> {
-    let account = scopes::account_for(&api.context, &caller, &request.account).await?;
+    let account = scopes::account(&api.context, &request.account).await?;
     let invoice = invoices::create(&api.context, &account, &request).await?;
     Ok((StatusCode::CREATED, Json(invoices::shown(&invoice)?)))
 }
 
 /// One invoice or credit note.
 #[utoipa::path(get, path = "/v1/invoices/{invoice}", tag = "invoices", params(("invoice" = String, Path, description = "Identity or number")), responses((status = 200, body = weir_api::Invoice)))]
-pub(super) async fn get_invoice(State(api): State<Api>, caller: Caller, PathOf(id): PathOf<String>) -> Answer {
-    invoices::shown(&find(&api.context, &caller, &id).await?).map(Json)
+pub(super) async fn get_invoice(State(api): State<Api>, PathOf(id): PathOf<String>) -> Answer {
+    invoices::shown(&invoices::find(&api.context, &id).await?).map(Json)
 }
 
 /// The same as a page to print.
 #[utoipa::path(get, path = "/v1/invoices/{invoice}/html", tag = "invoices", params(("invoice" = String, Path, description = "Identity or number")), responses((status = 200, content_type = "text/html", body = String)))]
 pub(super) async fn get_invoice_html(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let invoice = invoices::shown(&find(&api.context, &caller, &id).await?)?;
+    let invoice = invoices::shown(&invoices::find(&api.context, &id).await?)?;
     Ok(Html(invoices::html(&invoice)))
 }
 
@@ -72,10 +67,9 @@ pub(super) async fn get_invoice_html(
 #[utoipa::path(get, path = "/v1/invoices/{invoice}/pdf", tag = "invoices", params(("invoice" = String, Path, description = "Identity or number")), responses((status = 200, content_type = "application/pdf", body = Vec<u8>)))]
 pub(super) async fn get_invoice_pdf(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let invoice = invoices::shown(&find(&api.context, &caller, &id).await?)?;
+    let invoice = invoices::shown(&invoices::find(&api.context, &id).await?)?;
     Ok(([(header::CONTENT_TYPE, "application/pdf")], invoices::pdf(&invoice)?))
 }
 
@@ -83,10 +77,9 @@ pub(super) async fn get_invoice_pdf(
 #[utoipa::path(delete, path = "/v1/invoices/{invoice}", tag = "invoices", params(("invoice" = String, Path, description = "Identity")), responses((status = 204)))]
 pub(super) async fn discard_invoice(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<StatusCode, ApiError> {
-    let invoice = find(&api.context, &caller, &id).await?;
+    let invoice = invoices::find(&api.context, &id).await?;
     if api.context.store.invoice_discard(invoice.id).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
@@ -96,8 +89,8 @@ pub(super) async fn discard_invoice(
 
 /// Gives a draft its number; it never changes afterwards.
 #[utoipa::path(post, path = "/v1/invoices/{invoice}/finalize", tag = "invoices", params(("invoice" = String, Path, description = "Identity")), responses((status = 200, body = weir_api::Invoice)))]
-pub(super) async fn finalize_invoice(State(api): State<Api>, caller: Caller, PathOf(id): PathOf<String>) -> Answer {
-    let invoice = find(&api.context, &caller, &id).await?;
+pub(super) async fn finalize_invoice(State(api): State<Api>, PathOf(id): PathOf<String>) -> Answer {
+    let invoice = invoices::find(&api.context, &id).await?;
     invoices::shown(&invoices::finalize(&api.context, invoice.id).await?).map(Json)
 }
 
@@ -105,11 +98,10 @@ pub(super) async fn finalize_invoice(State(api): State<Api>, caller: Caller, Pat
 #[utoipa::path(post, path = "/v1/invoices/{invoice}/credit", tag = "invoices", params(("invoice" = String, Path, description = "Identity or number")), request_body = CreditInvoice, responses((status = 201, body = weir_api::Invoice)))]
 pub(super) async fn credit_invoice(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
     JsonBody(request): JsonBody<CreditInvoice>,
 ) -> Result<(StatusCode, Json<weir_api::Invoice>), ApiError> {
-    let invoice = find(&api.context, &caller, &id).await?;
+    let invoice = invoices::find(&api.context, &id).await?;
     let accounts = api.context.store.account_list().await?;
     let account = accounts.into_iter().find(|account| account.id == invoice.account);
     let account = account.ok_or_else(invoices::no_such_invoice)?;
@@ -127,10 +119,8 @@ pub(super) async fn get_invoice_settings(State(api): State<Api>) -> Result<Json<
 #[utoipa::path(put, path = "/v1/invoice-settings", tag = "invoices", request_body = InvoiceSettings, responses((status = 200, body = InvoiceSettings)))]
 pub(super) async fn set_invoice_settings(
     State(api): State<Api>,
-    caller: Caller,
     JsonBody(request): JsonBody<InvoiceSettings>,
 ) -> Result<Json<InvoiceSettings>, ApiError> {
-    caller.require_all_projects()?;
     invoices::set_settings(&api.context.store, &request).await?;
     Ok(Json(request))
 }
@@ -144,22 +134,4 @@ pub(super) async fn set_customer(
 ) -> Result<StatusCode, ApiError> {
     invoices::set_customer(&api.context.store, &account, &request.address).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn find(context: &Context, caller: &Caller, wanted: &str) -> Result<Invoice, ApiError> {
-    caller.require_all_projects()?;
-    if let Ok(id) = wanted.parse::<InvoiceId>() {
-        let found = context.store.invoice_by_id(id).await?;
-        return found.ok_or_else(invoices::no_such_invoice);
-    }
-    for account in context.store.account_list().await? {
-        let found = context.store.invoice_list(account.id).await?;
-        if let Some(invoice) = found
-            .into_iter()
-            .find(|invoice| invoice.number.as_deref() == Some(wanted))
-        {
-            return Ok(invoice);
-        }
-    }
-    Err(invoices::no_such_invoice())
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use weir_api::CreateContact;
+use weir_model::policy::{Permission, Place};
 use weir_model::{ContactId, ProjectName};
 use weir_store::{Account, Channel, Contact, Notice};
 
@@ -14,6 +15,7 @@ use super::auth::Caller;
 use super::environments::ListQuery;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf, QueryOf};
+use super::place::Places;
 use super::present::instant;
 use super::scopes;
 use crate::billing;
@@ -49,12 +51,8 @@ pub(super) async fn create_contact(
 
 /// Removes a contact, and what waits for it.
 #[utoipa::path(delete, path = "/v1/contacts/{contact}", tag = "notices", params(("contact" = String, Path, description = "Identity of the contact")), responses((status = 204)))]
-pub(super) async fn delete_contact(
-    State(api): State<Api>,
-    caller: Caller,
-    PathOf(id): PathOf<String>,
-) -> Result<StatusCode, ApiError> {
-    let contact = find(&api.context, &caller, &id).await?;
+pub(super) async fn delete_contact(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ApiError> {
+    let contact = find(&api.context, &id).await?;
     api.context.store.contact_delete(contact.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -63,10 +61,9 @@ pub(super) async fn delete_contact(
 #[utoipa::path(post, path = "/v1/contacts/{contact}/test", tag = "notices", params(("contact" = String, Path, description = "Identity of the contact")), responses((status = 202, body = weir_api::Notice)))]
 pub(super) async fn test_contact(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<(StatusCode, Json<weir_api::Notice>), ApiError> {
-    let contact = find(&api.context, &caller, &id).await?;
+    let contact = find(&api.context, &id).await?;
     let notice = billing::test(&api.context, &contact).await?;
     Ok((StatusCode::ACCEPTED, Json(present(&notice, &contact.address))))
 }
@@ -90,16 +87,22 @@ pub(super) async fn list_notices(
     Ok(Json(seen.collect()))
 }
 
-/// The contacts that a token may know of: all, or those of its project.
+/// The contacts of what the one who asks looks after.
 async fn visible(context: &Context, caller: &Caller) -> Result<Vec<Contact>, ApiError> {
+    let places = Places::of(context).await?;
     let mut contacts = context.store.contact_list().await?;
-    let all = caller.require_all_projects().is_ok();
-    contacts.retain(|contact| all || contact.project.is_some_and(|project| caller.sees(project)));
+    contacts.retain(|contact| {
+        let place = match contact.project {
+            Some(project) => places.of_project(project, None),
+            None => Some(Place::Account(contact.account)),
+        };
+        place.is_some_and(|place| caller.rights.may(Permission::SendOut, place))
+    });
     Ok(contacts)
 }
 
-async fn find(context: &Context, caller: &Caller, id: &str) -> Result<Contact, ApiError> {
-    let contacts = visible(context, caller).await?;
+async fn find(context: &Context, id: &str) -> Result<Contact, ApiError> {
+    let contacts = context.store.contact_list().await?;
     let found = contacts.into_iter().find(|contact| contact.id.to_string() == id);
     found.ok_or_else(|| {
         ApiError::not_found("contact-not-found", "there is no such contact")
@@ -122,18 +125,31 @@ async fn create(
             let missing = || crate::projects::no_such_project(name);
             let valid = ProjectName::new(name).map_err(|_| missing())?;
             let project = context.store.project_by_name(&valid).await?;
-            let project = project.filter(|project| caller.sees(project.id)).ok_or_else(missing)?;
+            let project = project.ok_or_else(missing)?;
+            caller.require(
+                Permission::SendOut,
+                Place::Project(project.account, project.id),
+                name,
+                missing,
+            )?;
             (project.account, Some(project.id))
         }
         (None, account) => {
-            caller.require_all_projects()?;
             let name = account.as_deref().unwrap_or("default");
-            (scopes::account(context, name).await?.id, None)
+            let account = scopes::account(context, name).await?.id;
+            let missing = || scopes::no_such_account(name);
+            caller.require(
+                Permission::SendOut,
+                Place::Account(account),
+                &format!("account:{name}"),
+                missing,
+            )?;
+            (account, None)
         }
     };
     if request.allow_private {
         // Who has only a project must not reach with it what the machine reaches.
-        caller.require_all_projects()?;
+        caller.require_platform()?;
     }
     let channel = check_address(request)?;
     let contacts = context.store.contact_list().await?;

@@ -1,14 +1,18 @@
 //! The description of the API, made from the handlers and the types themselves.
 
+use http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{HttpMethod, Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, billing, cache, canary, caps, certificates, costs, environments, guard_rules, invoices,
-    ledger, logs, metrics, notices, platform, prices, projects, protection, sessions, source, tasks,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
+    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
+    sessions, sign_in, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -20,6 +24,40 @@ use super::{
     ),
     paths(
         platform::get_health,
+        sign_in::get_session,
+        sign_in::set_up,
+        sign_in::create_session,
+        sign_in::confirm_session,
+        sign_in::end_session,
+        sign_in::use_password_reset,
+        me::update_me,
+        me::list_sessions,
+        me::revoke_session,
+        me::revoke_sessions,
+        me::change_password,
+        me::create_totp,
+        me::confirm_totp,
+        me::delete_totp,
+        people::list_roles,
+        people::list_people,
+        people::set_grants,
+        people::update_person,
+        people::delete_person,
+        people::create_password_reset,
+        people::delete_second_factor,
+        people::list_sessions_of,
+        people::revoke_sessions_of,
+        people::revoke_session_of,
+        people::list_invitations,
+        people::create_invitation,
+        people::delete_invitation,
+        people::look_at_invitation,
+        people::accept_invitation,
+        service_accounts::list_service_accounts,
+        service_accounts::create_service_account,
+        service_accounts::delete_service_account,
+        service_accounts::create_service_token,
+        audit::list_audit,
         platform::get_whoami,
         metrics::read_metrics,
         access_log::get_access_log,
@@ -156,6 +194,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
     for (name, scheme) in [("bearer", HttpAuthScheme::Bearer), ("basic", HttpAuthScheme::Basic)] {
         components.add_security_scheme(name, SecurityScheme::Http(HttpBuilder::new().scheme(scheme).build()));
     }
+    let cookie = ApiKeyValue::with_description("weir", "Of a browser; changes need the header X-Weir-CSRF, too");
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     for (path, item) in &mut document.paths.paths {
         let operations = [
             (HttpMethod::Get, &mut item.get),
@@ -173,6 +213,31 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document
 }
 
+/// What anybody may ask for, besides the session itself.
+const OPEN: &[&str] = &[
+    "/v1/health",
+    "/v1/openapi.json",
+    "/v1/setup",
+    "/v1/session/second-factor",
+    "/v1/password-resets/use",
+    "/v1/invitations/look",
+    "/v1/invitations/accept",
+];
+
+/// The name of an operation, as the document has it.
+pub(super) fn operation_of(document: &utoipa::openapi::OpenApi, method: &Method, path: &str) -> Option<String> {
+    let item = document.paths.paths.get(path)?;
+    let operation = match *method {
+        Method::GET => &item.get,
+        Method::PUT => &item.put,
+        Method::POST => &item.post,
+        Method::PATCH => &item.patch,
+        Method::DELETE => &item.delete,
+        _ => return None,
+    };
+    operation.as_ref()?.operation_id.clone()
+}
+
 fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let problem = ContentBuilder::new()
         .schema(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name(
@@ -188,9 +253,10 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
         .responses
         .insert("default".to_owned(), response.into());
     let signed = path == "/v1/billing/topups" && matches!(method, HttpMethod::Post);
-    if path != "/v1/health" && path != "/v1/openapi.json" && !signed {
+    let session = path == "/v1/session" && !matches!(method, HttpMethod::Delete);
+    if !OPEN.contains(&path) && !session && !signed {
         let need = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
-        operation.security = Some(vec![need("bearer"), need("basic")]);
+        operation.security = Some(vec![need("bearer"), need("basic"), need("session")]);
     }
     let parameters = operation.parameters.get_or_insert_default();
     let mut add = |name: &str, place: ParameterIn, required: Required, description: &str| {

@@ -1,16 +1,19 @@
 //! The platform itself: health, who asks, tokens, and the description of the API.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{StatusCode, header};
 use weir_api::{CreateToken, Health, Token, WhoAmI};
+use weir_model::policy::{Permission, Power, Role};
 
 use super::Api;
-use super::auth::Caller;
+use super::auth::{Caller, Who};
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
 use super::{openapi, present};
+use crate::audit::Notes;
+use crate::people::Scopes;
 use crate::tokens;
 
 /// State of the platform: 200 once everything is ready, else 503. Needs no token.
@@ -48,11 +51,39 @@ async fn health_of(api: &Api) -> Health {
 /// Who asks.
 #[utoipa::path(get, path = "/v1/whoami", tag = "platform", responses((status = 200, body = WhoAmI)))]
 pub(super) async fn get_whoami(State(api): State<Api>, caller: Caller) -> Result<Json<WhoAmI>, ApiError> {
-    let token = present::token(&api.context, &caller.token).await?;
+    let scopes = Scopes::of(&api.context).await?;
+    let rights = caller.rights.grants().iter().filter_map(|grant| {
+        let permissions = Permission::ALL
+            .into_iter()
+            .filter(|permission| grant.power.allows(*permission));
+        Some(weir_api::WhereRights {
+            scope: scopes.find(grant.reach)?.1,
+            role: grant.power.words().to_owned(),
+            permissions: permissions.map(|permission| permission.as_str().to_owned()).collect(),
+        })
+    });
+    let rights = rights.collect();
+    let (kind, scope, project) = match &caller.who {
+        Who::Token(token) => {
+            let shown = present::token(&api.context, token).await?;
+            ("token", shown.scope, shown.project)
+        }
+        Who::ServiceAccount(token, _) => ("service-account", token.scope.as_str().to_owned(), None),
+        Who::Person(..) => {
+            let roles = caller.rights.grants().iter().filter_map(|grant| match grant.power {
+                Power::Role(role) => Some(role),
+                Power::Token(_) | Power::Within(..) => None,
+            });
+            let highest = roles.max().map_or("none", Role::as_str);
+            ("person", highest.to_owned(), None)
+        }
+    };
     Ok(Json(WhoAmI {
-        token: token.name,
-        scope: token.scope,
-        project: token.project,
+        token: caller.name().to_owned(),
+        kind: kind.to_owned(),
+        scope,
+        project,
+        rights,
     }))
 }
 
@@ -78,9 +109,12 @@ pub(super) async fn list_tokens(State(api): State<Api>, caller: Caller) -> Resul
 pub(super) async fn create_token(
     State(api): State<Api>,
     caller: Caller,
+    Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<CreateToken>,
 ) -> Result<(StatusCode, Json<Token>), ApiError> {
     let (token, secret) = tokens::create(&api.context, &caller, &request).await?;
+    notes.target(&token.id.to_string());
+    notes.detail(&format!("{} {}", token.scope.as_str(), token.name));
     let shown = present::token(&api.context, &token).await?;
     Ok((
         StatusCode::CREATED,
@@ -95,9 +129,8 @@ pub(super) async fn create_token(
 #[utoipa::path(delete, path = "/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path, description = "Identity of the token")), responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete_token(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(token): PathOf<String>,
 ) -> Result<StatusCode, ApiError> {
-    tokens::delete(&api.context, &caller, &token).await?;
+    tokens::delete(&api.context, &token).await?;
     Ok(StatusCode::NO_CONTENT)
 }

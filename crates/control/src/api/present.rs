@@ -217,6 +217,8 @@ pub async fn token(context: &Context, token: &Token) -> Result<weir_api::Token, 
         project,
         created: instant(token.created_ms),
         expires: token.expires_ms.map(instant),
+        last_used: token.used_ms.map(instant),
+        service_account: token.service_account.map(|id| id.to_string()),
         secret: None,
     })
 }

@@ -6,12 +6,13 @@ use http::StatusCode;
 use weir_api::{
     Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment,
 };
+use weir_model::policy::{Permission, Place};
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InEnvironment, InProject, JsonBody};
-use super::present;
+use super::{present, scopes};
 use crate::{projects, status};
 
 /// Lists the projects that the token may know of.
@@ -24,9 +25,9 @@ pub(super) async fn list_projects(State(api): State<Api>, caller: Caller) -> Res
         .project_list()
         .await?
         .iter()
-        .filter(|project| caller.sees(project.id))
+        .filter(|project| caller.rights.knows(project_place(project)))
     {
-        answer.push(present::project(&api.context, project).await?);
+        answer.push(shown(&api, &caller, project).await?);
     }
     Ok(Json(answer))
 }
@@ -38,7 +39,11 @@ pub(super) async fn create_project(
     caller: Caller,
     JsonBody(request): JsonBody<CreateProject>,
 ) -> Result<(StatusCode, Json<Project>), ApiError> {
-    caller.require_all_projects()?;
+    let account = request.account.as_deref().unwrap_or("default");
+    let place = Place::Account(scopes::account(&api.context, account).await?.id);
+    caller.require(Permission::CreateProjects, place, &format!("account:{account}"), || {
+        scopes::no_such_account(account)
+    })?;
     let project = projects::create_project(&api.context, &request).await?;
     Ok((
         StatusCode::CREATED,
@@ -48,8 +53,12 @@ pub(super) async fn create_project(
 
 /// One project.
 #[utoipa::path(get, path = "/v1/projects/{project}", tag = "projects", responses((status = 200, body = Project)))]
-pub(super) async fn get_project(State(api): State<Api>, at: InProject) -> Result<Json<Project>, ApiError> {
-    Ok(Json(present::project(&api.context, &at.project).await?))
+pub(super) async fn get_project(
+    State(api): State<Api>,
+    caller: Caller,
+    at: InProject,
+) -> Result<Json<Project>, ApiError> {
+    Ok(Json(shown(&api, &caller, &at.project).await?))
 }
 
 /// Removes a project with everything it has: containers, images, networks, volumes, files.
@@ -73,9 +82,26 @@ pub(super) async fn destroy_project(
 #[utoipa::path(get, path = "/v1/projects/{project}/environments", tag = "environments", responses((status = 200, body = Vec<Environment>)))]
 pub(super) async fn list_environments(
     State(api): State<Api>,
+    caller: Caller,
     at: InProject,
 ) -> Result<Json<Vec<Environment>>, ApiError> {
-    Ok(Json(present::project(&api.context, &at.project).await?.environments))
+    Ok(Json(shown(&api, &caller, &at.project).await?.environments))
+}
+
+fn project_place(project: &weir_model::project::Project) -> Place {
+    Place::Project(project.account, project.id)
+}
+
+/// A project with those of its environments that the one who asks may know of.
+async fn shown(api: &Api, caller: &Caller, project: &weir_model::project::Project) -> Result<Project, ApiError> {
+    let mut shown = present::project(&api.context, project).await?;
+    shown.environments.retain(|environment| {
+        environment.id.parse().is_ok_and(|id| {
+            let place = Place::Environment(project.account, project.id, id);
+            caller.rights.may(Permission::Know, place)
+        })
+    });
+    Ok(shown)
 }
 
 /// Makes an environment with its own variables, network and address.
@@ -96,11 +122,15 @@ pub(super) async fn create_environment(
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 200, body = EnvironmentStatus)))]
 pub(super) async fn get_environment(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
 ) -> Result<Json<EnvironmentStatus>, ApiError> {
-    Ok(Json(
-        status::of_environment(&api.context, &at.project, &at.environment).await?,
-    ))
+    let mut status = status::of_environment(&api.context, &at.project, &at.environment).await?;
+    let place = Place::Environment(at.project.account, at.project.id, at.environment.id);
+    if !caller.rights.may(Permission::SeeMoney, place) {
+        status.money = None;
+    }
+    Ok(Json(status))
 }
 
 /// Lets an environment follow another branch.

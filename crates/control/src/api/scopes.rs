@@ -8,6 +8,7 @@ use weir_ledger::Nano;
 use weir_ledger::book::{Command, Refusal, Scope};
 use weir_ledger::forecast::{self, Load};
 use weir_ledger::protocol::DenialReason;
+use weir_model::policy::{Permission, Place};
 use weir_model::project::{Environment, EnvironmentMode, Project};
 use weir_model::{EnvironmentId, ProjectId, UnixMillis};
 use weir_store::Account;
@@ -94,21 +95,27 @@ impl Names {
     }
 }
 
-/// The account of this name.
-pub(crate) async fn account(context: &Context, name: &str) -> Result<Account, ApiError> {
+/// The answer for an account that does not exist, or that the one who asks may not know of.
+pub(crate) fn no_such_account(name: &str) -> ApiError {
     let shown: String = name.chars().take(80).collect();
-    let missing = || {
-        ApiError::not_found("account-not-found", format!("there is no account `{shown}`"))
-            .with_hint("list them with `weir account list`, or make one with `weir account create NAME`")
-    };
-    context.store.account_by_name(name).await?.ok_or_else(missing)
+    ApiError::not_found("account-not-found", format!("there is no account `{shown}`"))
+        .with_hint("list them with `weir account list`, or make one with `weir account create NAME`")
 }
 
-/// The same, for callers that may know of all projects: whoever has one of an account sees
-/// nothing of its money.
+/// The account of this name.
+pub(crate) async fn account(context: &Context, name: &str) -> Result<Account, ApiError> {
+    let found = context.store.account_by_name(name).await?;
+    found.ok_or_else(|| no_such_account(name))
+}
+
+/// The same, for those who may look at its money.
 pub(super) async fn account_for(context: &Context, caller: &Caller, name: &str) -> Result<Account, ApiError> {
-    caller.require_all_projects()?;
-    account(context, name).await
+    let found = account(context, name).await?;
+    let place = Place::Account(found.id);
+    caller.require(Permission::SeeMoney, place, &format!("account:{name}"), || {
+        no_such_account(name)
+    })?;
+    Ok(found)
 }
 
 /// What the instances of an environment may use, as far as they are asked for.

@@ -22,6 +22,7 @@ use weir_model::spec::ProcessSpec;
 use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName};
 
 use super::Api;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InEnvironment, QueryOf};
 use crate::context::Context;
@@ -65,13 +66,14 @@ pub(super) struct SessionQuery {
     responses((status = 101, description = "A WebSocket with frames as in SessionMessage")))]
 pub(super) async fn run_command(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     QueryOf(query): QueryOf<SessionQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgraded(upgrade)?;
     let spec = run_spec(&api.context, &at, &query).await?;
-    Ok(upgrade.on_upgrade(move |socket| run_session(api.context, spec, query, socket)))
+    Ok(upgrade.on_upgrade(move |socket| run_session(api.context, caller, spec, query, socket)))
 }
 
 /// Runs a command in a running instance, over a WebSocket.
@@ -82,6 +84,7 @@ pub(super) async fn run_command(
     responses((status = 101, description = "A WebSocket with frames as in SessionMessage")))]
 pub(super) async fn exec_command(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     QueryOf(query): QueryOf<SessionQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -89,7 +92,7 @@ pub(super) async fn exec_command(
     let upgrade = upgraded(upgrade)?;
     check_command(&query)?;
     let instance = exec_instance(&api.context, &at, &query).await?;
-    Ok(upgrade.on_upgrade(move |socket| exec_session(api.context, at.environment.id, instance, query, socket)))
+    Ok(upgrade.on_upgrade(move |socket| exec_session(api.context, caller, at.environment.id, instance, query, socket)))
 }
 
 fn upgraded(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Result<WebSocketUpgrade, ApiError> {
@@ -258,6 +261,7 @@ async fn exec_instance(context: &Context, at: &InEnvironment, query: &SessionQue
 
 async fn exec_session(
     context: Context,
+    caller: Caller,
     environment: EnvironmentId,
     instance: InstanceId,
     query: SessionQuery,
@@ -269,19 +273,19 @@ async fn exec_session(
     match context.engine.instance_exec(instance, &command, query.terminal).await {
         Ok(session) => {
             resize(&context, &session.id, query.columns, query.rows).await;
-            talk(&context, session, socket).await;
+            talk(&context, caller, session, socket).await;
         }
         Err(error) => fail(&mut socket, &error).await,
     }
 }
 
-async fn run_session(context: Context, spec: InstanceSpec, query: SessionQuery, mut socket: WebSocket) {
+async fn run_session(context: Context, caller: Caller, spec: InstanceSpec, query: SessionQuery, mut socket: WebSocket) {
     let (instance, environment) = (spec.labels.instance, spec.labels.environment);
     // From here on until `session_ended` the reconciler leaves the container alone; if control
     // dies in between, the next one knows of no session and removes it.
     context.reconciler.session_started(instance);
     match start(&context, &spec, &query).await {
-        Ok(session) => talk(&context, session, socket).await,
+        Ok(session) => talk(&context, caller, session, socket).await,
         Err(error) => fail(&mut socket, &error).await,
     }
     if let Err(error) = context.engine.instance_remove(instance).await {
@@ -334,14 +338,15 @@ fn text(message: &SessionMessage) -> Message {
 }
 
 /// Carries bytes between a client and a command until either ends.
-async fn talk(context: &Context, session: Session, socket: WebSocket) {
+async fn talk(context: &Context, caller: Caller, session: Session, socket: WebSocket) {
     let Session { input, mut output, id } = session;
     let (mut sink, mut frames) = socket.split();
     // Input has its own task's worth of waiting: a command that does not read must not keep
     // its output from the client.
     let (to_command, from_client) = tokio::sync::mpsc::channel::<Bytes>(16);
     let writer = write_input(input, from_client);
-    tokio::pin!(writer);
+    let changed = caller.changed(context.clone());
+    tokio::pin!(writer, changed);
     let mut to_command = Some(to_command);
     let mut writing = true;
     let mut pings = tokio::time::interval(PING);
@@ -349,6 +354,7 @@ async fn talk(context: &Context, session: Session, socket: WebSocket) {
     let last = loop {
         tokio::select! {
             () = context.stop.cancelled() => break Some(SessionMessage::Error { message: "Weir is being stopped".to_owned() }),
+            () = &mut changed => break Some(SessionMessage::Error { message: "you are signed out, or may something else now; connect again".to_owned() }),
             () = &mut writer, if writing => writing = false,
             piece = output.next() => match piece {
                 Some(Ok((stream, bytes))) => {

@@ -12,6 +12,7 @@ use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use weir_api::{Change, TaskLine};
 use weir_model::TaskId;
+use weir_model::policy::{Permission, Place, Rights};
 use weir_model::task::Task;
 
 use super::Api;
@@ -19,12 +20,16 @@ use super::auth::Caller;
 use super::environments::ListQuery;
 use super::error::ApiError;
 use super::extract::{PathOf, QueryOf};
+use super::place::{self, Places};
 use super::present;
+use crate::context::Context;
 use crate::tasks::TaskEvent;
 
 /// Lines of one answer, unless fewer or more are asked for.
 const LINES: i64 = 1000;
 const MOST_LINES: i64 = 20_000;
+/// Tasks that are looked through for those that somebody may see.
+const MOST_LOOKED_AT: i64 = 5_000;
 
 /// Lists tasks, newest first, of the projects that the token may know of.
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<weir_api::Task>)))]
@@ -34,32 +39,42 @@ pub(super) async fn list_tasks(
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Vec<weir_api::Task>>, ApiError> {
     let mut answer = Vec::new();
-    for task in api.context.store.task_list(caller.token.project, query.limit()).await? {
+    let limit = usize::try_from(query.limit()).unwrap_or(1);
+    for task in seen_tasks(&api, &caller, query.limit()).await?.into_iter().take(limit) {
         answer.push(present::task(&api.context, &task).await?);
     }
     Ok(Json(answer))
 }
 
-async fn visible_task(api: &Api, caller: &Caller, id: &str) -> Result<Task, ApiError> {
+/// Tasks of what the one who asks may see; those of what is gone are for those who see everything.
+async fn seen_tasks(api: &Api, caller: &Caller, limit: i64) -> Result<Vec<Task>, ApiError> {
+    let store = &api.context.store;
+    if caller.rights.may(Permission::See, Place::Platform) {
+        return Ok(store.task_list(None, limit).await?);
+    }
+    let places = Places::of(&api.context).await?;
+    let mut tasks = store.task_list(None, MOST_LOOKED_AT).await?;
+    tasks.retain(|task| {
+        let place = places.of_project(task.project, task.environment);
+        place.is_some_and(|place| caller.rights.may(Permission::See, place))
+    });
+    Ok(tasks)
+}
+
+async fn visible_task(api: &Api, id: &str) -> Result<Task, ApiError> {
     let missing =
         || ApiError::not_found("task-not-found", "there is no such task").with_hint("list them with `weir tasks`");
     let id: TaskId = id.parse().map_err(|_| missing())?;
-    api.context
-        .store
-        .task_by_id(id)
-        .await?
-        .filter(|task| caller.sees(task.project))
-        .ok_or_else(missing)
+    api.context.store.task_by_id(id).await?.ok_or_else(missing)
 }
 
 /// One task.
 #[utoipa::path(get, path = "/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path, description = "Identity of the task")), responses((status = 200, body = weir_api::Task)))]
 pub(super) async fn get_task(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Json<weir_api::Task>, ApiError> {
-    let task = visible_task(&api, &caller, &id).await?;
+    let task = visible_task(&api, &id).await?;
     Ok(Json(present::task(&api.context, &task).await?))
 }
 
@@ -82,12 +97,11 @@ pub(super) struct LinesQuery {
     responses((status = 200, description = "Lines as a list, or as server-sent events", content((Vec<TaskLine> = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn get_task_log(
     State(api): State<Api>,
-    caller: Caller,
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<LinesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let task = visible_task(&api, &caller, &id).await?;
+    let task = visible_task(&api, &id).await?;
     if query.follow || wants_events(&headers) {
         let after = last_event_id(&headers).unwrap_or(query.after);
         return Ok(follow_task(api, task.id, after));
@@ -138,26 +152,40 @@ pub(super) async fn watch_changes(
     QueryOf(query): QueryOf<ChangesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let only = match caller.token.project {
-        Some(project) => Some(
-            api.context
-                .store
-                .project_by_id(project)
-                .await?
-                .map_or_else(String::new, |project| project.name.to_string()),
-        ),
-        None => None,
-    };
     let after = match last_event_id(&headers).or(query.after) {
         Some(after) => after,
         None => api.context.tasks.newest_change().await?,
     };
     let changes = api.context.tasks.changes(after);
-    let changes =
-        changes.filter(move |change| std::future::ready(only.as_ref().is_none_or(|only| *only == change.project)));
+    let context = api.context.clone();
+    let changes = changes.filter_map(move |change| {
+        let (context, rights) = (context.clone(), caller.rights.clone());
+        async move { is_seen(&context, &rights, &change).await.then_some(change) }
+    });
     let events =
         changes.map(|change| json_event("change", Some(change.sequence.to_string()), &present::change(&change)));
     Ok(sse(events.take_until(api.context.stop.clone().cancelled_owned())))
+}
+
+/// Whether a change is of something that may be seen. What is gone is for those who see everything.
+async fn is_seen(context: &Context, rights: &Rights, change: &weir_store::Change) -> bool {
+    if rights.may(Permission::See, Place::Platform) {
+        return true;
+    }
+    let Ok(subject) = place::project(context, &change.project).await else {
+        return false;
+    };
+    let place = match (subject.project, change.environment.as_deref()) {
+        (Some(project), Some(name)) => {
+            let environments = context.store.environment_list(project.id).await.unwrap_or_default();
+            let found = environments
+                .iter()
+                .find(|environment| environment.name.as_str() == name);
+            found.map(|environment| Place::Environment(project.account, project.id, environment.id))
+        }
+        _ => None,
+    };
+    rights.may(Permission::See, place.unwrap_or(subject.place))
 }
 
 /// Whether the client asks for server-sent events.

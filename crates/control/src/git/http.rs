@@ -23,12 +23,14 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 use weir_model::ProjectName;
+use weir_model::policy::{Permission, Place};
 use weir_model::project::Project;
 
 use super::receive::Session;
 use super::{git, hook, repository_of};
 use crate::api::ApiError;
-use crate::api::auth::{self, Limiter, Need};
+use crate::api::auth::{self, Limiter};
+use crate::audit;
 use crate::context::Context;
 use crate::projects;
 
@@ -76,10 +78,10 @@ impl Service {
         }
     }
 
-    fn need(self) -> Need {
+    fn permission(self) -> Permission {
         match self {
-            Self::UploadPack => Need::Read,
-            Self::ReceivePack => Need::Deploy,
+            Self::UploadPack => Permission::See,
+            Self::ReceivePack => Permission::Deploy,
         }
     }
 }
@@ -137,7 +139,7 @@ struct Admitted {
     service: Service,
     project: Project,
     repository: PathBuf,
-    /// Name of the token.
+    /// Who pushes, by name.
     pusher: String,
     protocol: Option<HeaderValue>,
 }
@@ -151,19 +153,18 @@ async fn admit(
     let context = &git_http.context;
     auth::check_origin(parts)?;
     let peer: IpAddr = auth::peer_of(parts);
-    let caller = auth::authenticate(context, &git_http.limiter, &parts.headers, peer).await?;
-    caller.require(service.need())?;
+    let caller = auth::authenticate_token(context, &git_http.limiter, &parts.headers, peer).await?;
     let name = repository.strip_suffix(".git").unwrap_or(repository);
     let missing = || projects::no_such_project(name);
     let valid = ProjectName::new(name).map_err(|_| missing())?;
-    let project = context
-        .store
-        .project_by_name(&valid)
-        .await?
-        .filter(|project| caller.sees(project.id))
-        .ok_or_else(missing)?;
+    let project = context.store.project_by_name(&valid).await?.ok_or_else(missing)?;
+    let place = Place::Project(project.account, project.id);
+    caller.require(service.permission(), place, project.name.as_str(), missing)?;
     if service == Service::ReceivePack {
         projects::ensure_alive(&project, None)?;
+        if parts.method == http::Method::POST {
+            audit::pushed(context, &caller, &project, parts, peer).await;
+        }
     }
     let repository = repository_of(&context.config, &project.name);
     if !tokio::fs::try_exists(repository.join("HEAD")).await.unwrap_or(false) {
@@ -188,7 +189,7 @@ async fn admit(
         service,
         project,
         repository,
-        pusher: caller.token.name,
+        pusher: caller.name().to_owned(),
         protocol,
     })
 }

@@ -420,6 +420,24 @@ pub(crate) fn is_payable(amount: Nano, currency: &str) -> bool {
     Cents::of(amount, currency).nano() == amount
 }
 
+/// The document of an identity or a number.
+pub async fn find(context: &Context, wanted: &str) -> Result<Invoice, ApiError> {
+    if let Ok(id) = wanted.parse::<InvoiceId>() {
+        let found = context.store.invoice_by_id(id).await?;
+        return found.ok_or_else(no_such_invoice);
+    }
+    for account in context.store.account_list().await? {
+        let found = context.store.invoice_list(account.id).await?;
+        if let Some(invoice) = found
+            .into_iter()
+            .find(|invoice| invoice.number.as_deref() == Some(wanted))
+        {
+            return Ok(invoice);
+        }
+    }
+    Err(no_such_invoice())
+}
+
 /// There is none, or it is not to be seen.
 pub fn no_such_invoice() -> ApiError {
     ApiError::not_found("invoice-not-found", "there is no such invoice").with_hint("list them with `weir invoice list`")

@@ -1,8 +1,8 @@
 //! What those who watch over apps are told, in the text format of Prometheus: what the node has
 //! counted of requests, and what control knows of instances, certificates, caps and deployments.
 //!
-//! Nothing is kept for it: each question is answered from what is there. A token of one project is
-//! told of this project only.
+//! Nothing is kept for it: each question is answered from what is there. Everybody is told of what
+//! they may see.
 
 mod ingress;
 mod text;
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use weir_ledger::Nano;
 use weir_ledger::book::Scope;
 use weir_model::deployment::DeploymentState;
+use weir_model::policy::{Permission, Place, Rights};
 use weir_model::project::{Environment, Project};
 use weir_model::{AccountId, EnvironmentId, ProjectId};
 
@@ -30,6 +31,7 @@ struct View {
     projects: BTreeMap<ProjectId, Project>,
     /// The whole Weir.
     everything: bool,
+    rights: Rights,
 }
 
 /// An environment, by name.
@@ -38,21 +40,17 @@ struct Seen {
     environment: Environment,
 }
 
-/// What is known now, of all projects or of one, as it is asked for by `Accept`, with its media type.
-pub async fn asked(
-    context: &Context,
-    project: Option<ProjectId>,
-    accept: &str,
-) -> Result<(&'static str, String), ApiError> {
-    let text = text(context, project).await?;
+/// What is known now, of what may be seen, as it is asked for by `Accept`, with its media type.
+pub async fn asked(context: &Context, rights: &Rights, accept: &str) -> Result<(&'static str, String), ApiError> {
+    let text = text(context, rights).await?;
     Ok(match text::wants_open_metrics(accept) {
         true => (text::OPEN_METRICS, text::as_open_metrics(&text)),
         false => (text::CONTENT_TYPE, text),
     })
 }
 
-async fn text(context: &Context, project: Option<ProjectId>) -> Result<String, ApiError> {
-    let view = View::new(context, project).await?;
+async fn text(context: &Context, rights: &Rights) -> Result<String, ApiError> {
+    let view = View::new(context, rights).await?;
     let mut text = Text::default();
     text.family("weir_build_info", Kind::Gauge, "1, with the version of Weir.");
     text.sample("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -65,25 +63,33 @@ async fn text(context: &Context, project: Option<ProjectId>) -> Result<String, A
 }
 
 impl View {
-    async fn new(context: &Context, only: Option<ProjectId>) -> Result<Self, ApiError> {
+    async fn new(context: &Context, rights: &Rights) -> Result<Self, ApiError> {
         let projects = context.store.project_list().await?.into_iter();
         let projects: BTreeMap<ProjectId, Project> = projects
-            .filter(|project| only.is_none_or(|only| only == project.id))
+            .filter(|project| rights.knows(Place::Project(project.account, project.id)))
             .map(|project| (project.id, project))
             .collect();
         let mut environments = HashMap::new();
         for environment in context.store.environment_list_all().await? {
             if let Some(project) = projects.get(&environment.project) {
+                let place = Place::Environment(project.account, project.id, environment.id);
                 let project = project.name.to_string();
-                environments.insert(environment.id, Seen { project, environment });
+                if rights.may(Permission::See, place) {
+                    environments.insert(environment.id, Seen { project, environment });
+                }
             }
         }
         Ok(Self {
             context: context.clone(),
             environments,
             projects,
-            everything: only.is_none(),
+            everything: rights.may(Permission::See, Place::Platform),
+            rights: rights.clone(),
         })
+    }
+
+    fn sees_money(&self, place: Place) -> bool {
+        self.rights.may(Permission::SeeMoney, place)
     }
 
     /// Environments in the order of their names.
@@ -143,15 +149,22 @@ impl View {
         let accounts = self.context.store.account_list().await?;
         let accounts: HashMap<AccountId, String> = accounts
             .into_iter()
-            .filter(|_| self.everything)
+            .filter(|account| self.sees_money(Place::Account(account.id)))
             .map(|account| (account.id, format!("account:{}", account.name)))
             .collect();
         let named = |scope: Scope| match scope {
             Scope::Account(account) => accounts.get(&account).cloned(),
-            Scope::Project(project) => self.projects.get(&project).map(|project| project.name.to_string()),
+            Scope::Project(project) => {
+                let project = self.projects.get(&project)?;
+                let place = Place::Project(project.account, project.id);
+                self.sees_money(place).then(|| project.name.to_string())
+            }
             Scope::Environment(environment) => {
                 let seen = self.environments.get(&environment)?;
-                Some(format!("{}/{}", seen.project, seen.environment.name))
+                let project = self.projects.get(&seen.environment.project)?;
+                let place = Place::Environment(project.account, project.id, environment);
+                let name = || format!("{}/{}", seen.project, seen.environment.name);
+                self.sees_money(place).then(name)
             }
         };
         let standings = self.context.money.standings().into_iter();

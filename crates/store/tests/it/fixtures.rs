@@ -74,6 +74,8 @@ pub(crate) fn token(secret_sha256: &str, project: Option<ProjectId>) -> Token {
         project,
         created_ms: now_ms,
         expires_ms: Some(now_ms + 1),
+        service_account: None,
+        used_ms: None,
     }
 }
 

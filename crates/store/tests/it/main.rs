@@ -16,6 +16,7 @@ mod fixtures;
 mod invoices;
 mod money;
 mod notices;
+mod people;
 mod projects;
 mod protection;
 mod releases;
