@@ -9,6 +9,7 @@ mod billing;
 mod cache;
 mod certificates;
 mod invoices;
+mod live;
 mod money;
 mod notices;
 mod people;
@@ -24,6 +25,7 @@ pub use billing::*;
 pub use cache::*;
 pub use certificates::*;
 pub use invoices::*;
+pub use live::*;
 pub use money::*;
 pub use notices::*;
 pub use people::*;
@@ -335,6 +337,12 @@ pub struct Release {
     pub outcome: Option<String>,
     /// When it was made.
     pub created: String,
+    /// Who asked for it: a person's mail address, or the name of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// First line of the commit's message, or of the upload's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A deployment.
@@ -357,6 +365,21 @@ pub struct Deployment {
     /// When it was asked for.
     pub created: String,
     /// When its present state was entered.
+    pub entered: String,
+    /// Who asked for it: a person's mail address, or the name of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Every state that it has entered, in order. Only in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<DeploymentStep>,
+}
+
+/// A state that a deployment has entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentStep {
+    /// As in `Deployment`.
+    pub state: String,
+    /// When it was entered.
     pub entered: String,
 }
 

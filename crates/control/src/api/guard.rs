@@ -160,10 +160,15 @@ async fn pass(
     })
 }
 
+/// Marks the answer of a stream that ends by itself when who asked may not go on, and says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SeesToItsEnd;
+
 /// Ends a stream of events when something comes true. (Terminals see to it themselves.)
 fn cut(response: Response, end: impl Future<Output = ()> + Send + 'static) -> Response {
     let media_type = response.headers().get(header::CONTENT_TYPE);
-    if !media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
+    let is_stream = media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !is_stream || response.extensions().get::<SeesToItsEnd>().is_some() {
         return response;
     }
     let (parts, body) = response.into_parts();
@@ -201,6 +206,17 @@ async fn decide(
     }
     let subject = place::subject(&api.context, about, path).await?;
     entry.at(&subject.scope, subject.place);
+    judge(caller, permission, about, subject, path)
+}
+
+/// Whether somebody may do something in what was looked up.
+pub(super) fn judge(
+    caller: &Caller,
+    permission: Permission,
+    about: About,
+    subject: Subject,
+    path: &HashMap<String, String>,
+) -> Result<Subject, ApiError> {
     let verdict = match caller.rights.decide(permission, subject.place) {
         Verdict::Forbidden if subject.orphan => Verdict::Unseen,
         verdict => verdict,

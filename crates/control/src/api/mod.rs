@@ -24,11 +24,13 @@ mod guard_rules;
 mod idempotency;
 mod invoices;
 mod ledger;
+mod live;
 mod logs;
 mod me;
 mod metrics;
 mod notices;
 pub mod openapi;
+mod overview;
 mod people;
 pub(crate) mod place;
 mod platform;
@@ -94,6 +96,8 @@ pub struct Api {
     pub passwords: Arc<Passwords>,
     /// Slows down who guesses at them.
     pub throttle: Arc<Throttle>,
+    /// What pages show live.
+    pub live: live::Live,
 }
 
 /// A route, for the tests that go through all of them.
@@ -163,6 +167,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         audit: Arc::default(),
         passwords: Arc::default(),
         throttle: Arc::default(),
+        live: live::Live::default(),
     };
     let routes = Routes {
         api: api.clone(),
@@ -211,6 +216,9 @@ fn platform_routes(routes: Routes) -> Routes {
         .add(Method::GET, "/v1/tasks/{task}", TASK, tasks::get_task)
         .add(Method::GET, "/v1/tasks/{task}/log", TASK, tasks::get_task_log)
         .add(Method::GET, "/v1/events", SEEN, tasks::watch_changes)
+        // Each topic is decided about by itself.
+        .add(Method::GET, "/v1/live", Need::SignedIn, live::watch_live)
+        .add(Method::GET, "/v1/overview", SEEN, overview::get_overview)
         .add(Method::GET, PROJECTS, Need::SignedIn, projects::list_projects)
         .add(
             Method::POST,

@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
     access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
-    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
+    invoices, ledger, live, logs, me, metrics, notices, overview, people, platform, prices, projects, protection, service_accounts,
     sessions, sign_in, source, tasks,
 };
 
@@ -171,6 +171,8 @@ use super::{
         tasks::get_task,
         tasks::get_task_log,
         tasks::watch_changes,
+        live::watch_live,
+        overview::get_overview,
     ),
     components(schemas(
         weir_api::Problem,
@@ -178,6 +180,12 @@ use super::{
         weir_api::Change,
         weir_api::TaskLine,
         weir_api::LogLine,
+        weir_api::ReleaseState,
+        weir_api::LiveState,
+        weir_api::LiveRefused,
+        weir_api::LiveTick,
+        weir_api::LiveEnd,
+        weir_api::Overview,
         weir_api::UsageRecord,
         weir_api::DocumentRecord,
         weir_api::RecordShown

@@ -70,11 +70,17 @@ pub fn deployment(deployment: &Deployment, release: i64) -> weir_api::Deployment
         task: deployment.task.to_string(),
         created: instant(deployment.created_ms),
         entered: instant(deployment.entered_ms),
+        by: None,
+        steps: Vec::new(),
     }
 }
 
 /// A release, with its latest deployment if it is known, and whether it serves.
 pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Release>) -> weir_api::Release {
+    let message = match &release.source {
+        ReleaseSource::Push { message, .. } | ReleaseSource::Upload { message } => message.lines().next(),
+        ReleaseSource::Configuration { .. } | ReleaseSource::Promotion { .. } => None,
+    };
     let (source, description, commit) = match &release.source {
         ReleaseSource::Push {
             commit,
@@ -102,6 +108,8 @@ pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Rel
             .collect(),
         outcome: latest.map(|deployment| deployment.state.as_str().to_owned()),
         created: instant(release.created_ms),
+        by: None,
+        message: message.map(ToOwned::to_owned),
     }
 }
 

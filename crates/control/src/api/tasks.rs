@@ -1,5 +1,6 @@
 //! Tasks, their lines, and changes of state, to read and to watch.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -13,52 +14,100 @@ use serde::{Deserialize, Serialize};
 use weir_api::{Change, TaskLine};
 use weir_model::TaskId;
 use weir_model::policy::{Permission, Place, Rights};
-use weir_model::task::Task;
+use weir_model::task::{Task, TaskState};
+use weir_store::TaskSearch;
 
 use super::Api;
 use super::auth::Caller;
-use super::environments::ListQuery;
 use super::error::ApiError;
 use super::extract::{PathOf, QueryOf};
-use super::place::{self, Places};
-use super::present;
+use super::guard::About;
+use super::{live, place, present};
 use crate::context::Context;
 use crate::tasks::TaskEvent;
 
 /// Lines of one answer, unless fewer or more are asked for.
 const LINES: i64 = 1000;
 const MOST_LINES: i64 = 20_000;
-/// Tasks that are looked through for those that somebody may see.
-const MOST_LOOKED_AT: i64 = 5_000;
+/// Tasks of one answer, unless fewer or more are asked for.
+const TASKS: i64 = 50;
+const MOST_TASKS: i64 = 500;
 
-/// Lists tasks, newest first, of the projects that the token may know of.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<weir_api::Task>)))]
+/// The query of tasks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TasksQuery {
+    limit: Option<i64>,
+    before: Option<String>,
+    project: Option<String>,
+    environment: Option<String>,
+    state: Option<String>,
+}
+
+/// Lists tasks, newest first, of what the one who asks may see.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+    params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent"), ("before" = Option<String>, Query, description = "Only tasks that are older than this one"),
+        ("project" = Option<String>, Query, description = "Only of the project of this name"), ("environment" = Option<String>, Query, description = "Only of this environment of the project"),
+        ("state" = Option<String>, Query, description = "Only in this state")),
+    responses((status = 200, body = Vec<weir_api::Task>)))]
 pub(super) async fn list_tasks(
     State(api): State<Api>,
     caller: Caller,
-    QueryOf(query): QueryOf<ListQuery>,
+    QueryOf(query): QueryOf<TasksQuery>,
 ) -> Result<Json<Vec<weir_api::Task>>, ApiError> {
-    let mut answer = Vec::new();
-    let limit = usize::try_from(query.limit()).unwrap_or(1);
-    for task in seen_tasks(&api, &caller, query.limit()).await?.into_iter().take(limit) {
-        answer.push(present::task(&api.context, &task).await?);
-    }
-    Ok(Json(answer))
+    let Some(search) = search_of(&api.context, &caller, &query).await? else {
+        return Ok(Json(Vec::new()));
+    };
+    Ok(Json(found(&api.context, &search).await?))
 }
 
-/// Tasks of what the one who asks may see; those of what is gone are for those who see everything.
-async fn seen_tasks(api: &Api, caller: &Caller, limit: i64) -> Result<Vec<Task>, ApiError> {
-    let store = &api.context.store;
-    if caller.rights.may(Permission::See, Place::Platform) {
-        return Ok(store.task_list(None, limit).await?);
+/// What is looked for; `None` where there cannot be any.
+async fn search_of(context: &Context, caller: &Caller, query: &TasksQuery) -> Result<Option<TaskSearch>, ApiError> {
+    let mut search = TaskSearch {
+        project: query.project.clone(),
+        within: live::within(&caller.rights, Permission::See),
+        limit: query.limit.unwrap_or(TASKS).clamp(1, MOST_TASKS),
+        ..TaskSearch::default()
+    };
+    if let Some(state) = &query.state {
+        let wrong = |_| {
+            let shown: String = state.chars().take(40).collect();
+            ApiError::invalid(format!("`{shown}` is no state of a task"))
+                .with_hint("queued, running, done, failed and superseded are")
+        };
+        search.state = Some(state.parse::<TaskState>().map_err(wrong)?);
     }
-    let places = Places::of(&api.context).await?;
-    let mut tasks = store.task_list(None, MOST_LOOKED_AT).await?;
-    tasks.retain(|task| {
-        let place = places.of_project(task.project, task.environment);
-        place.is_some_and(|place| caller.rights.may(Permission::See, place))
-    });
-    Ok(tasks)
+    if let Some(before) = &query.before {
+        let missing = || ApiError::not_found("task-not-found", "the task to go on from is not there any more");
+        let id: TaskId = before.parse().map_err(|_| missing())?;
+        // Its identity says when it was made, so that one that is gone, or somebody else's, is as good.
+        search.before = Some((id.created_ms(), id));
+    }
+    if let Some(name) = &query.environment {
+        let Some(project) = &query.project else {
+            return Err(ApiError::invalid("an environment is one of a project")
+                .with_hint("name the project, too: `project=shop&environment=staging`"));
+        };
+        let path = HashMap::from([
+            ("project".to_owned(), project.clone()),
+            ("environment".to_owned(), name.clone()),
+        ]);
+        let subject = place::subject(context, About::Environment, &path).await;
+        let Some(environment) = subject.ok().and_then(|subject| subject.environment) else {
+            return Ok(None);
+        };
+        search.environment = Some(environment.id);
+    }
+    Ok(Some(search))
+}
+
+/// The tasks that are looked for, newest first.
+pub(super) async fn found(context: &Context, search: &TaskSearch) -> Result<Vec<weir_api::Task>, ApiError> {
+    let mut answer = Vec::new();
+    for task in context.store.task_search(search).await? {
+        answer.push(present::task(context, &task).await?);
+    }
+    Ok(answer)
 }
 
 async fn visible_task(api: &Api, id: &str) -> Result<Task, ApiError> {
