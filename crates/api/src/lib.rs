@@ -570,9 +570,13 @@ pub struct TaskLine {
     pub text: String,
 }
 
-/// One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`.
+/// One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`, with the same
+/// identity, and [`LogGap`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
+    /// Unique in the environment; sorts, as text, as the lines do; stays as long as the line is kept.
+    #[serde(default)]
+    pub id: String,
     /// When it was written.
     pub at: String,
     /// The app.
@@ -586,6 +590,18 @@ pub struct LogLine {
     pub stream: String,
     /// Without line end.
     pub text: String,
+}
+
+/// The event `gap` of `GET …/logs?follow=true`: lines went before they could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogGap {
+    /// The app whose lines they were.
+    pub app: String,
+    /// How many.
+    pub lines: u64,
+    /// The line that follows them, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// `POST /v1/tokens`.

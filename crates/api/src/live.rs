@@ -134,3 +134,84 @@ pub struct LiveEnd {
     /// `signed-out` or `restarting`.
     pub reason: String,
 }
+
+/// `GET …/loss`: what destroying an environment would lose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Loss {
+    /// Volumes with what they hold.
+    pub volumes: Vec<LostVolume>,
+    /// Host names of one's own.
+    pub domains: Vec<String>,
+    /// Releases that could be rolled back to.
+    pub releases: i64,
+    /// Secrets.
+    pub secrets: usize,
+    /// What is told besides, each one line.
+    pub notes: Vec<String>,
+}
+
+/// A volume that would be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LostVolume {
+    /// The app.
+    pub app: String,
+    /// Name.
+    pub name: String,
+    /// What it holds.
+    pub bytes: u64,
+}
+
+/// `GET …/releases/{number}/difference`: what making it live changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseDifference {
+    /// The release that it is compared with; absent where nothing serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// The release that would be live.
+    pub to: i64,
+    /// Apps whose images differ.
+    pub images: Vec<ImageDifference>,
+    /// Variables that differ; values are never shown.
+    pub variables: Vec<VariableDifference>,
+    /// Processes that differ.
+    pub processes: Vec<ProcessDifference>,
+    /// Commit of the one that it is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_from: Option<String>,
+    /// Commit of the one that would be live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_to: Option<String>,
+    /// What stays, and what does not happen again; each one line.
+    pub notes: Vec<String>,
+}
+
+/// An app whose image differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImageDifference {
+    /// The app.
+    pub app: String,
+    /// `added`, `removed` or `changed`.
+    pub change: String,
+}
+
+/// A variable that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VariableDifference {
+    /// Its name; with `APP: ` before it where it stands in `weir.toml`.
+    pub name: String,
+    /// `added`, `removed` or `changed`.
+    pub change: String,
+    /// Whether it is a secret.
+    pub secret: bool,
+}
+
+/// A process that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProcessDifference {
+    /// `app.process`.
+    pub process: String,
+    /// `added`, `removed` or `changed`.
+    pub change: String,
+    /// What is different, in words.
+    pub detail: String,
+}

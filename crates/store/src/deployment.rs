@@ -98,12 +98,12 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &De
             )
         })
     })?;
-    Ok(())
+    step_in_tx(connection, deployment.id, deployment.state, deployment.entered_ms).await
 }
 
 /// The compare-and-set of the state: whether it was `from`.
-async fn advance<'e>(
-    executor: impl sqlx::Executor<'e, Database = sqlx::Any>,
+async fn advance_in_tx(
+    connection: &mut AnyConnection,
     id: DeploymentId,
     (from, to): (DeploymentState, DeploymentState),
     reason: Option<&str>,

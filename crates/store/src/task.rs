@@ -88,10 +88,15 @@ impl FromRow for TaskLine {
 impl Store {
     /// Writes a task, with the name that its project has now.
     pub async fn task_insert(&self, task: &Task) -> Result<(), StoreError> {
+        self.task_insert_for(task, None).await
+    }
+
+    /// The same, with the name of who asked for it.
+    pub async fn task_insert_for(&self, task: &Task, asker: Option<&str>) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO tasks (id, kind, project_id, project_name, environment_id, title, state, step, error,
-                created_ms, ended_ms, line_count, lines_left_out)
-             VALUES ($1, $2, $3, (SELECT name FROM projects WHERE projects.id = $3), $4, $5, $6, $7, $8, $9, $10, 0, 0)",
+                created_ms, ended_ms, line_count, lines_left_out, asked_by)
+             VALUES ($1, $2, $3, (SELECT name FROM projects WHERE projects.id = $3), $4, $5, $6, $7, $8, $9, $10, 0, 0, $11)",
         )
         .bind(task.id.to_string())
         .bind(task.kind.as_str())
@@ -103,6 +108,7 @@ impl Store {
         .bind(task.error.as_deref().map(storable))
         .bind(task.created_ms)
         .bind(task.ended_ms)
+        .bind(asker.map(storable))
         .execute(self.write())
         .await?;
         Ok(())

@@ -20,6 +20,7 @@ use super::auth::{self, Caller};
 use super::error::ApiError;
 use super::idempotency::{self, Key};
 use super::place::{self, Subject};
+use crate::asker;
 use crate::audit::{Entry, Notes};
 
 /// What a request needs.
@@ -139,6 +140,7 @@ async fn pass(
         Need::Open | Need::SignedIn => Subject::platform(),
     };
     let key = Key::of(&parts.method, &parts.headers, &caller)?;
+    let asker = caller.name().to_owned();
     let until_changed = (!entry.changes()).then(|| caller.clone().changed(api.context.clone()));
     parts.extensions.insert(caller);
     parts.extensions.insert(subject);
@@ -147,13 +149,13 @@ async fn pass(
     }
     let request = Request::from_parts(parts, content);
     let (api, body) = (api.clone(), guard.body);
-    let response = finish(entry.changes(), async move {
+    let work = async move {
         match body {
             BodyKind::Small => idempotency::run(api, key, request, next).await,
             BodyKind::Streamed => Ok(next.run(request).await),
         }
-    })
-    .await?;
+    };
+    let response = finish(entry.changes(), asker::on_behalf_of(asker, work)).await?;
     Ok(match until_changed {
         Some(changed) => cut(response, changed),
         None => response,

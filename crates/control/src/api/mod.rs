@@ -16,6 +16,7 @@ mod canary;
 pub(crate) mod caps;
 mod certificates;
 mod costs;
+mod difference;
 mod environments;
 mod error;
 mod extract;
@@ -26,6 +27,7 @@ mod invoices;
 mod ledger;
 mod live;
 mod logs;
+mod loss;
 mod me;
 mod metrics;
 mod notices;
@@ -550,7 +552,14 @@ fn environment_routes(routes: Routes) -> Routes {
         .add(Method::DELETE, within!(""), CONFIGURE, projects::destroy_environment)
         .add(Method::GET, within!("/variables"), SEE, at::list_variables)
         .add(Method::PATCH, within!("/variables"), CONFIGURE, at::update_variables)
+        .add(Method::GET, within!("/loss"), CONFIGURE, loss::get_loss)
         .add(Method::GET, within!("/releases"), SEE, at::list_releases)
+        .add(
+            Method::GET,
+            within!("/releases/{number}/difference"),
+            SEE,
+            difference::get_difference,
+        )
         .add(Method::GET, within!("/deployments"), SEE, at::list_deployments)
         .add(Method::POST, within!("/deployments"), DEPLOY, at::create_deployment)
         .add(Method::GET, within!("/cache"), SEE, cache::get_cache)
@@ -629,6 +638,7 @@ fn domain_routes(routes: Routes) -> Routes {
 fn log_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, within!("/logs"), SEE, logs::read_logs)
+        .add(Method::GET, within!("/logs/text"), SEE, logs::download_logs)
         .add(Method::GET, within!("/access-log"), SEE, access_log::get_access_log)
         .add(
             Method::PATCH,

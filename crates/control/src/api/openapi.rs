@@ -10,8 +10,8 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
-    invoices, ledger, live, logs, me, metrics, notices, overview, people, platform, prices, projects, protection, service_accounts,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, difference, environments, guard_rules,
+    invoices, ledger, live, logs, loss, me, metrics, notices, overview, people, platform, prices, projects, protection, service_accounts,
     sessions, sign_in, source, tasks,
 };
 
@@ -79,7 +79,9 @@ use super::{
         projects::destroy_environment,
         environments::list_variables,
         environments::update_variables,
+        loss::get_loss,
         environments::list_releases,
+        difference::get_difference,
         environments::list_deployments,
         environments::create_deployment,
         environments::promote_environment,
@@ -165,6 +167,7 @@ use super::{
         ledger::read_journal,
         source::upload_source,
         logs::read_logs,
+        logs::download_logs,
         sessions::run_command,
         sessions::exec_command,
         tasks::list_tasks,
@@ -180,6 +183,7 @@ use super::{
         weir_api::Change,
         weir_api::TaskLine,
         weir_api::LogLine,
+        weir_api::LogGap,
         weir_api::ReleaseState,
         weir_api::LiveState,
         weir_api::LiveRefused,

@@ -15,7 +15,7 @@ use weir_api::{Change, TaskLine};
 use weir_model::TaskId;
 use weir_model::policy::{Permission, Place, Rights};
 use weir_model::task::{Task, TaskState};
-use weir_store::TaskSearch;
+use weir_store::{ChangeSearch, TaskSearch};
 
 use super::Api;
 use super::auth::Caller;
@@ -32,6 +32,9 @@ const MOST_LINES: i64 = 20_000;
 /// Tasks of one answer, unless fewer or more are asked for.
 const TASKS: i64 = 50;
 const MOST_TASKS: i64 = 500;
+/// Changes of one list, likewise.
+const CHANGES: i64 = 100;
+const MOST_CHANGES: i64 = 500;
 
 /// The query of tasks.
 #[derive(Debug, Default, Deserialize)]
@@ -185,22 +188,52 @@ fn follow_task(api: Api, task: TaskId, after: i64) -> Response {
 }
 
 /// The query of changes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangesQuery {
     after: Option<i64>,
+    before: Option<i64>,
+    limit: Option<i64>,
+    project: Option<String>,
+    environment: Option<String>,
+    kind: Option<String>,
 }
 
-/// Changes of state as server-sent events `change`, from now on, or behind `after` or
-/// `Last-Event-ID`.
-#[utoipa::path(get, path = "/v1/events", tag = "tasks", params(("after" = Option<i64>, Query, description = "Only changes behind this sequence; absent: from now on")),
-    responses((status = 200, description = "Server-sent events `change`", content((Change = "text/event-stream")))))]
+/// Changes of state. As server-sent events `change`: from now on, or behind `after` or `Last-Event-ID`.
+/// With `Accept: application/json` those of the past, newest first; the newest 10,000 are kept.
+#[utoipa::path(get, path = "/v1/events", tag = "tasks",
+    params(("after" = Option<i64>, Query, description = "Only changes behind this sequence; absent: from now on, or of all times in a list"),
+        ("before" = Option<i64>, Query, description = "Of a list: only changes before this sequence"), ("limit" = Option<i64>, Query, description = "Of a list: 1 to 500; 100 if absent"),
+        ("project" = Option<String>, Query, description = "Only of the project of this name"), ("environment" = Option<String>, Query, description = "Only of environments of this name"),
+        ("kind" = Option<String>, Query, description = "Only kinds that begin like this: `deployment.`")),
+    responses((status = 200, description = "Server-sent events `change`, or a list", content((Change = "text/event-stream"), (Vec<Change> = "application/json")))))]
 pub(super) async fn watch_changes(
     State(api): State<Api>,
     caller: Caller,
     QueryOf(query): QueryOf<ChangesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let lists = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("application/json")));
+    if lists && !wants_events(&headers) {
+        let search = ChangeSearch {
+            before: query.before,
+            after: query.after,
+            project: query.project,
+            environment: query.environment,
+            kind: query.kind,
+            within: live::within(&caller.rights, Permission::See),
+            limit: query.limit.unwrap_or(CHANGES).clamp(1, MOST_CHANGES),
+        };
+        let found = api.context.store.change_search(&search).await?;
+        return Ok(Json(found.iter().map(present::change).collect::<Vec<_>>()).into_response());
+    }
+    if query.before.is_some() || query.limit.is_some() {
+        return Err(ApiError::invalid("`before` and `limit` are for a list of the past")
+            .with_hint("ask for it with `Accept: application/json`"));
+    }
     let after = match last_event_id(&headers).or(query.after) {
         Some(after) => after,
         None => api.context.tasks.newest_change().await?,
@@ -208,12 +241,21 @@ pub(super) async fn watch_changes(
     let changes = api.context.tasks.changes(after);
     let context = api.context.clone();
     let changes = changes.filter_map(move |change| {
-        let (context, rights) = (context.clone(), caller.rights.clone());
-        async move { is_seen(&context, &rights, &change).await.then_some(change) }
+        let (context, rights, wanted) = (context.clone(), caller.rights.clone(), query.wants(&change));
+        async move { (wanted && is_seen(&context, &rights, &change).await).then_some(change) }
     });
     let events =
         changes.map(|change| json_event("change", Some(change.sequence.to_string()), &present::change(&change)));
     Ok(sse(events.take_until(api.context.stop.clone().cancelled_owned())))
+}
+
+impl ChangesQuery {
+    fn wants(&self, change: &weir_store::Change) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        is(&self.project, Some(&change.project))
+            && is(&self.environment, change.environment.as_deref())
+            && self.kind.as_ref().is_none_or(|kind| change.kind.starts_with(kind))
+    }
 }
 
 /// Whether a change is of something that may be seen. What is gone is for those who see everything.
@@ -224,12 +266,16 @@ async fn is_seen(context: &Context, rights: &Rights, change: &weir_store::Change
     let Ok(subject) = place::project(context, &change.project).await else {
         return false;
     };
+    // What another one of the same name has left is nobody's any more.
+    if subject.project.as_ref().is_none_or(|project| change.at_ms < project.created_ms) {
+        return false;
+    }
     let place = match (subject.project, change.environment.as_deref()) {
         (Some(project), Some(name)) => {
             let environments = context.store.environment_list(project.id).await.unwrap_or_default();
             let found = environments
                 .iter()
-                .find(|environment| environment.name.as_str() == name);
+                .find(|environment| environment.name.as_str() == name && environment.created_ms <= change.at_ms);
             found.map(|environment| Place::Environment(project.account, project.id, environment.id))
         }
         _ => None,
