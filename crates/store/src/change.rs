@@ -139,7 +139,9 @@ impl Store {
 
     /// Changes of the past, newest first.
     pub async fn change_search(&self, search: &ChangeSearch) -> Result<Vec<Change>, StoreError> {
-        let rows = search.conditions().rows(self.read(), ("changes", "sequence DESC"), search.limit);
+        let rows = search
+            .conditions()
+            .rows(self.read(), ("changes", "sequence DESC"), search.limit);
         all(&rows.await?)
     }
 

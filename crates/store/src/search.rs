@@ -56,7 +56,11 @@ impl Conditions {
         limit: i64,
     ) -> Result<Vec<AnyRow>, StoreError> {
         let limit = self.place(Value::Number(limit.max(0)));
-        let holds = if self.words.is_empty() { String::new() } else { format!("WHERE {}", self.words.join(" AND ")) };
+        let holds = if self.words.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", self.words.join(" AND "))
+        };
         let statement = format!("SELECT * FROM {table} {holds} ORDER BY {order} LIMIT {limit}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
         for value in self.values {

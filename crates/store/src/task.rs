@@ -144,7 +144,9 @@ impl Store {
 
     /// Tasks, newest first.
     pub async fn task_search(&self, search: &TaskSearch) -> Result<Vec<Task>, StoreError> {
-        let rows = search.conditions().rows(self.read(), ("tasks", "created_ms DESC, id DESC"), search.limit);
+        let rows = search
+            .conditions()
+            .rows(self.read(), ("tasks", "created_ms DESC, id DESC"), search.limit);
         all(&rows.await?)
     }
 

@@ -15,8 +15,8 @@ use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InAccount, InEnvironment, InProject, JsonBody};
-use super::present::instant;
 use super::overview::Inventory;
+use super::present::instant;
 use super::scopes;
 use crate::context::Context;
 
@@ -38,7 +38,11 @@ pub(super) fn all(context: &Context, inventory: &Inventory) -> Vec<(Place, CapSt
     let mut all = Vec::new();
     for account in &inventory.accounts {
         let (mut rows, mut loads) = (Vec::new(), Vec::new());
-        for project in inventory.projects.iter().filter(|project| project.account == account.id) {
+        for project in inventory
+            .projects
+            .iter()
+            .filter(|project| project.account == account.id)
+        {
             let environments = inventory.environments_of(project.id);
             let environments = environments.map(|environment| (environment, inventory.loads(environment)));
             loads.extend(view.known(account, project, &environments.collect::<Vec<_>>(), &mut rows));
@@ -70,7 +74,10 @@ pub(super) async fn get_cap(
         let loads = scopes::loads(&api.context, &environment).await?;
         environments.push((environment, loads));
     }
-    let environments: Vec<_> = environments.iter().map(|(environment, loads)| (environment, loads.clone())).collect();
+    let environments: Vec<_> = environments
+        .iter()
+        .map(|(environment, loads)| (environment, loads.clone()))
+        .collect();
     scopes::standing(&api.context, Scope::Project(at.project.id))?;
     let mut rows = Vec::new();
     view.known(&account, &at.project, &environments, &mut rows);

@@ -49,8 +49,11 @@ async fn release_of(context: &Context, environment: &Environment, number: i64) -
 
 fn no_such_release(number: &str) -> ApiError {
     let shown: String = number.chars().take(20).collect();
-    ApiError::not_found("release-not-found", format!("there is no release {shown}, or it is kept no more"))
-        .with_hint("list them with `weir releases`")
+    ApiError::not_found(
+        "release-not-found",
+        format!("there is no release {shown}, or it is kept no more"),
+    )
+    .with_hint("list them with `weir releases`")
 }
 
 fn difference(from: Option<&Release>, to: &Release) -> ReleaseDifference {
@@ -83,7 +86,9 @@ fn changes<K: Ord + Clone, V>(
         (Some(before), Some(after)) if !same(before, after) => Some("changed"),
         _ => None,
     };
-    keys.into_iter().filter_map(|key| Some((key.clone(), change(key)?))).collect()
+    keys.into_iter()
+        .filter_map(|key| Some((key.clone(), change(key)?)))
+        .collect()
 }
 
 fn images(from: Option<&Release>, to: &Release) -> Vec<ImageDifference> {
@@ -115,7 +120,10 @@ fn variables(from: Option<&Release>, to: &Release) -> Vec<VariableDifference> {
     let changes = changes(&before, &after, <(String, bool)>::eq).into_iter();
     changes
         .map(|(name, change)| VariableDifference {
-            secret: after.get(&name).or_else(|| before.get(&name)).is_some_and(|(_, secret)| *secret),
+            secret: after
+                .get(&name)
+                .or_else(|| before.get(&name))
+                .is_some_and(|(_, secret)| *secret),
             change: change.to_owned(),
             name,
         })
@@ -148,7 +156,11 @@ fn processes(from: Option<&Release>, to: &Release) -> Vec<ProcessDifference> {
 
 /// What is different about a process, in words.
 fn detail(before: &ProcessSpec, after: &ProcessSpec) -> String {
-    let command = |spec: &ProcessSpec| spec.command.clone().unwrap_or_else(|| "the image's own command".to_owned());
+    let command = |spec: &ProcessSpec| {
+        spec.command
+            .clone()
+            .unwrap_or_else(|| "the image's own command".to_owned())
+    };
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     let mut words = Vec::new();
     let mut compare = |name: &str, before: String, after: String| {
@@ -159,9 +171,17 @@ fn detail(before: &ProcessSpec, after: &ProcessSpec) -> String {
     compare("command", command(before), command(after));
     compare("instances", before.instances.to_string(), after.instances.to_string());
     compare("memory", mib(before.memory_bytes), mib(after.memory_bytes));
-    compare("CPU", format!("{}/1000 core", before.cpu_milli), format!("{}/1000 core", after.cpu_milli));
+    compare(
+        "CPU",
+        format!("{}/1000 core", before.cpu_milli),
+        format!("{}/1000 core", after.cpu_milli),
+    );
     compare("port", before.port.to_string(), after.port.to_string());
-    compare("concurrency", before.concurrency.to_string(), after.concurrency.to_string());
+    compare(
+        "concurrency",
+        before.concurrency.to_string(),
+        after.concurrency.to_string(),
+    );
     if words.is_empty() {
         return "other settings".to_owned();
     }

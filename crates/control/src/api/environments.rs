@@ -7,12 +7,12 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use weir_api::{
-    Accepted, AddDomain, CreateDeployment, Deployment, DeploymentStep, Domain, DomainsPut, Promote, PutDomains, Release, SetScale,
-    UpdateVariables, Variable,
+    Accepted, AddDomain, CreateDeployment, Deployment, DeploymentStep, Domain, DomainsPut, Promote, PutDomains,
+    Release, SetScale, UpdateVariables, Variable,
 };
-use weir_model::{DeploymentId, EnvironmentId};
 use weir_model::policy::{Permission, Place};
 use weir_model::project::Environment;
+use weir_model::{DeploymentId, EnvironmentId};
 
 use super::Api;
 use super::auth::Caller;
@@ -125,8 +125,11 @@ pub(super) async fn deployments(
     limit: i64,
 ) -> Result<Vec<Deployment>, ApiError> {
     let store = &context.store;
-    let mut askers: HashMap<DeploymentId, String> =
-        store.deployment_askers(environment.id, limit).await?.into_iter().collect();
+    let mut askers: HashMap<DeploymentId, String> = store
+        .deployment_askers(environment.id, limit)
+        .await?
+        .into_iter()
+        .collect();
     let mut steps: HashMap<DeploymentId, Vec<DeploymentStep>> = HashMap::new();
     for step in store.deployment_steps(environment.id, limit).await? {
         let shown = DeploymentStep {

@@ -75,7 +75,9 @@ pub(super) async fn read_logs(
         Start::End => None,
         Start::After(id) => Some(id),
         Start::Before(_) | Start::Around(_) => {
-            return Err(ApiError::invalid("what goes on has no end to look before: only `after` goes with `follow`"));
+            return Err(ApiError::invalid(
+                "what goes on has no end to look before: only `after` goes with `follow`",
+            ));
         }
     };
     if let Some(last) = headers.get("last-event-id").and_then(|value| value.to_str().ok()) {
@@ -126,7 +128,11 @@ pub(super) async fn download_logs(
         Start::End => {}
         Start::Before(id) => range.before = Some(id),
         Start::After(id) => range.after = Some(id),
-        Start::Around(_) => return Err(ApiError::invalid("`around` is for looking; take along by `before` or `after`")),
+        Start::Around(_) => {
+            return Err(ApiError::invalid(
+                "`around` is for looking; take along by `before` or `after`",
+            ));
+        }
     }
     let pages = api.context.logs.walk(wanted, range);
     let pages = pages.map(|page| page.map(|lines| Bytes::from(lines.iter().map(text_of).collect::<String>())));
@@ -142,7 +148,9 @@ pub(super) async fn download_logs(
 fn text_of(found: &Found) -> String {
     let line = &found.line;
     let (at, stream) = (present::instant(line.at_ms), present::log_stream(line.stream));
-    let instance = line.instance.map_or_else(|| "-".to_owned(), |instance| instance.to_string());
+    let instance = line
+        .instance
+        .map_or_else(|| "-".to_owned(), |instance| instance.to_string());
     // What an app writes between its line ends stays one line.
     let text = line.text.replace(['\n', '\r'], " ");
     format!("{at} {}.{} {instance} {stream} {text}\n", line.app, line.process)
@@ -161,7 +169,9 @@ fn from_of(query: &LogsQuery) -> Result<Start, ApiError> {
         (Some(before), None, None) => Ok(Start::Before(id(before)?)),
         (None, Some(after), None) => Ok(Start::After(id(after)?)),
         (None, None, Some(around)) => Ok(Start::Around(id(around)?)),
-        _ => Err(ApiError::invalid("only one of `before`, `after` and `around` can be given")),
+        _ => Err(ApiError::invalid(
+            "only one of `before`, `after` and `around` can be given",
+        )),
     }
 }
 
@@ -178,7 +188,9 @@ fn log_query(environment: EnvironmentId, query: &LogsQuery, now_ms: UnixMillis) 
         found.ok_or_else(|| ApiError::invalid("a stream is `stdout`, `stderr` or `weir`"))
     });
     let instant_of = |text: &String| parse_since(text, now_ms);
-    let limit = query.limit.map_or(LINES, |limit| usize::try_from(limit).unwrap_or(MOST_LINES));
+    let limit = query
+        .limit
+        .map_or(LINES, |limit| usize::try_from(limit).unwrap_or(MOST_LINES));
     Ok(LogQuery {
         app: query.app.as_deref().map(AppName::new).transpose()?,
         process: query.process.as_deref().map(ProcessName::new).transpose()?,

@@ -56,7 +56,10 @@ pub(super) async fn get_loss(State(api): State<Api>, at: InEnvironment) -> Resul
     if environment.live.is_some() {
         notes.push("what serves now is stopped".to_owned());
     }
-    let cap = api.context.money.standing(weir_ledger::book::Scope::Environment(environment.id));
+    let cap = api
+        .context
+        .money
+        .standing(weir_ledger::book::Scope::Environment(environment.id));
     if cap.is_some_and(|standing| standing.cap.is_some()) {
         notes.push("its cap is forgotten; what it has cost stays on the invoice".to_owned());
     }
@@ -69,7 +72,10 @@ pub(super) async fn get_loss(State(api): State<Api>, at: InEnvironment) -> Resul
                 bytes,
             })
             .collect(),
-        domains: domains.filter(|domain| !domain.platform).map(|domain| domain.host).collect(),
+        domains: domains
+            .filter(|domain| !domain.platform)
+            .map(|domain| domain.host)
+            .collect(),
         releases: i64::try_from(store.release_list(environment.id, i64::MAX).await?.len()).unwrap_or(i64::MAX),
         secrets: variables.iter().filter(|variable| variable.secret).count(),
         notes,

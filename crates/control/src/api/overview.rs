@@ -18,10 +18,10 @@ use weir_store::Account;
 
 use super::Api;
 use super::auth::Caller;
+use super::caps;
 use super::error::ApiError;
 use super::live::Topic;
 use super::present::instant;
-use super::caps;
 use crate::context::Context;
 use crate::hosts::platform_host;
 use crate::reconcile::{InstanceView, Rate};
@@ -47,7 +47,11 @@ pub(super) async fn get_overview(State(api): State<Api>, caller: Caller) -> Resu
 pub(super) struct Releases(Mutex<HashMap<ReleaseId, Arc<Release>>>);
 
 impl Releases {
-    async fn of(&self, context: &Context, wanted: &HashSet<ReleaseId>) -> Result<HashMap<ReleaseId, Arc<Release>>, ApiError> {
+    async fn of(
+        &self,
+        context: &Context,
+        wanted: &HashSet<ReleaseId>,
+    ) -> Result<HashMap<ReleaseId, Arc<Release>>, ApiError> {
         let mut found = self.lock().clone();
         found.retain(|release, _| wanted.contains(release));
         for id in wanted {
@@ -124,7 +128,11 @@ impl Inventory {
 
     /// The release that serves, or else the one that is being deployed.
     fn newest(&self, environment: &Environment) -> Option<&Arc<Release>> {
-        let coming = || self.coming.get(&environment.id).and_then(|deployments| deployments.last());
+        let coming = || {
+            self.coming
+                .get(&environment.id)
+                .and_then(|deployments| deployments.last())
+        };
         let deployment = self.live(environment).or_else(coming)?;
         self.releases.get(&deployment.release)
     }
@@ -190,13 +198,25 @@ impl Everything {
 
     /// What somebody may see of it.
     pub(super) fn seen_by(&self, rights: &Rights) -> Overview {
-        let environments = self.environments.iter().filter(|(place, _)| rights.may(Permission::See, *place));
+        let environments = self
+            .environments
+            .iter()
+            .filter(|(place, _)| rights.may(Permission::See, *place));
         let environments = environments.map(|(place, environment)| OverviewEnvironment {
-            money: environment.money.clone().filter(|_| rights.may(Permission::SeeMoney, *place)),
+            money: environment
+                .money
+                .clone()
+                .filter(|_| rights.may(Permission::SeeMoney, *place)),
             ..environment.clone()
         });
-        let accounts = self.accounts.iter().filter(|(place, _)| rights.may(Permission::SeeMoney, *place));
-        let troubles = self.troubles.iter().filter(|found| rights.may(found.permission, found.place));
+        let accounts = self
+            .accounts
+            .iter()
+            .filter(|(place, _)| rights.may(Permission::SeeMoney, *place));
+        let troubles = self
+            .troubles
+            .iter()
+            .filter(|found| rights.may(found.permission, found.place));
         Overview {
             environments: environments.collect(),
             accounts: accounts.map(|(_, row)| row.clone()).collect(),
@@ -239,7 +259,13 @@ impl Look<'_> {
         rows
     }
 
-    fn environment(&mut self, project: &Project, environment: &Environment, place: Place, rate: Rate) -> OverviewEnvironment {
+    fn environment(
+        &mut self,
+        project: &Project,
+        environment: &Environment,
+        place: Place,
+        rate: Rate,
+    ) -> OverviewEnvironment {
         let inventory = self.inventory;
         let live = inventory.live(environment);
         let views = status::instances_of(self.context, environment);
@@ -263,7 +289,9 @@ impl Look<'_> {
         };
         if let ("crashed" | "degraded", Some(detail)) = (health, &detail) {
             let severity = if health == "crashed" { "error" } else { "warning" };
-            let short = views.iter().filter(|view| !matches!(view.state, "ready" | "asleep" | "draining" | "frozen"));
+            let short = views
+                .iter()
+                .filter(|view| !matches!(view.state, "ready" | "asleep" | "draining" | "frozen"));
             let since_ms = short.map(|view| view.started_ms).min();
             self.troubles.push(at(health, severity, detail.clone(), since_ms));
         }
@@ -271,7 +299,8 @@ impl Look<'_> {
             let reason = failed.reason.as_deref().unwrap_or("it says no reason");
             let message = format!("the newest deployment failed: {reason}");
             let severity = if live.is_some() { "warning" } else { "error" };
-            self.troubles.push(at("deployment-failed", severity, message, Some(failed.entered_ms)));
+            self.troubles
+                .push(at("deployment-failed", severity, message, Some(failed.entered_ms)));
         }
         let stopped = self.context.money.stopped(environment.id);
         if let Some(reason) = stopped {
@@ -279,18 +308,27 @@ impl Look<'_> {
             self.troubles.push(at("stopped", "error", words, None));
         }
         let trips = self.context.reconciler.trips(environment.id);
-        let newest = trips.iter().filter(|trip| self.now_ms - trip.at_ms < RUNAWAY_MS).max_by_key(|trip| trip.at_ms);
+        let newest = trips
+            .iter()
+            .filter(|trip| self.now_ms - trip.at_ms < RUNAWAY_MS)
+            .max_by_key(|trip| trip.at_ms);
         if let Some(trip) = newest {
             let severity = if trip.refused { "error" } else { "warning" };
-            self.troubles.push(at("runaway", severity, guarding::words(trip), Some(trip.at_ms)));
+            self.troubles
+                .push(at("runaway", severity, guarding::words(trip), Some(trip.at_ms)));
         }
         OverviewEnvironment {
             project: project.name.to_string(),
             environment: environment.name.to_string(),
-            url: self.context.config.url_of(&platform_host(&self.context.config, &project.name, &environment.name)),
+            url: self
+                .context
+                .config
+                .url_of(&platform_host(&self.context.config, &project.name, &environment.name)),
             health: health.to_owned(),
             detail,
-            release: live.and_then(|live| inventory.releases.get(&live.release)).map(|release| release.number),
+            release: live
+                .and_then(|live| inventory.releases.get(&live.release))
+                .map(|release| release.number),
             released: live.map(|live| instant(live.entered_ms)),
             ready: processes.iter().map(|process| process.ready).sum(),
             wanted: processes.iter().map(|process| process.wanted).sum(),
@@ -317,7 +355,8 @@ impl Look<'_> {
                 for view in own {
                     let serves = view.labels.release == release.id;
                     told.ready += u32::from(serves && matches!(view.state, "ready" | "asleep"));
-                    told.instances.push(short(view, if serves { release.number } else { 0 }));
+                    told.instances
+                        .push(short(view, if serves { release.number } else { 0 }));
                 }
                 processes.push(told);
             }
@@ -326,11 +365,21 @@ impl Look<'_> {
     }
 
     fn money(&self, project: &Project, environment: &Environment, stopped: bool) -> Option<OverviewMoney> {
-        let own = self.caps.get(format!("{}/{}", project.name, environment.name).as_str())?;
+        let own = self
+            .caps
+            .get(format!("{}/{}", project.name, environment.name).as_str())?;
         let above = self.caps.get(project.name.as_str()).copied();
-        let account = self.inventory.accounts.iter().find(|account| account.id == project.account);
+        let account = self
+            .inventory
+            .accounts
+            .iter()
+            .find(|account| account.id == project.account);
         let account = account.and_then(|account| self.caps.get(format!("account:{}", account.name).as_str()).copied());
-        let bound = [Some(*own), above, account].into_iter().flatten().find(|row| row.cap.is_some()).unwrap_or(own);
+        let bound = [Some(*own), above, account]
+            .into_iter()
+            .flatten()
+            .find(|row| row.cap.is_some())
+            .unwrap_or(own);
         Some(OverviewMoney {
             currency: own.currency.clone(),
             scope: bound.scope.clone(),
@@ -378,7 +427,11 @@ impl Look<'_> {
         let by_id: HashMap<EnvironmentId, (&Project, &Environment)> = inventory
             .projects
             .iter()
-            .flat_map(|project| inventory.environments_of(project.id).map(move |it| (it.id, (project, it))))
+            .flat_map(|project| {
+                inventory
+                    .environments_of(project.id)
+                    .map(move |it| (it.id, (project, it)))
+            })
             .collect();
         for domain in domains.iter().filter(|domain| !domain.platform) {
             let Some((project, environment)) = by_id.get(&domain.environment) else {

@@ -267,7 +267,11 @@ async fn is_seen(context: &Context, rights: &Rights, change: &weir_store::Change
         return false;
     };
     // What another one of the same name has left is nobody's any more.
-    if subject.project.as_ref().is_none_or(|project| change.at_ms < project.created_ms) {
+    if subject
+        .project
+        .as_ref()
+        .is_none_or(|project| change.at_ms < project.created_ms)
+    {
         return false;
     }
     let place = match (subject.project, change.environment.as_deref()) {

@@ -41,7 +41,8 @@ impl FromStr for LineId {
         let parse = || {
             let mut parts = text.splitn(3, ',');
             let (order, app, number) = (parts.next()?, parts.next()?, parts.next()?);
-            let digits = |text: &str| text.len() <= 18 && !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+            let digits =
+                |text: &str| text.len() <= 18 && !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
             if !digits(order) || !digits(number) {
                 return None;
             }
@@ -258,7 +259,17 @@ mod tests {
         assert!(texts.is_sorted(), "{texts:?}");
         let read: Vec<LineId> = texts.iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(read, ids);
-        for wrong in ["", "1", "1,a", "1,A B,2", "-1,a,2", "1,a,-2", "1,a,2,3", "99999999999999999999,a,1", "+1,a,2"] {
+        for wrong in [
+            "",
+            "1",
+            "1,a",
+            "1,A B,2",
+            "-1,a,2",
+            "1,a,-2",
+            "1,a,2,3",
+            "99999999999999999999,a,1",
+            "+1,a,2",
+        ] {
             assert!(wrong.parse::<LineId>().is_err(), "{wrong}");
         }
     }

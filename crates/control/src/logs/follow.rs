@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, ProcessName};
 
-use super::segments::Position;
 use super::find::{Found, LineId, newest};
+use super::segments::Position;
 use super::{ANSWER_LINES, EnvironmentLogs, Filter, LogError, LogQuery, Logs, blocking};
 
 /// What a follower gets.
@@ -63,11 +63,7 @@ impl Logs {
 
     /// The same, with identities, and behind a line if one is named. What went before a slow reader
     /// came to it is told as a gap.
-    pub fn follow_from(
-        &self,
-        query: LogQuery,
-        after: Option<LineId>,
-    ) -> impl Stream<Item = Followed> + Send + use<> {
+    pub fn follow_from(&self, query: LogQuery, after: Option<LineId>) -> impl Stream<Item = Followed> + Send + use<> {
         let filter = Filter::new(&query);
         let follower = Follower {
             logs: self.clone(),
@@ -170,8 +166,9 @@ impl Follower {
                 let numbers = page.first_line()..;
                 let found = page.bytes.split(|&byte| byte == b'\n').zip(numbers);
                 let found = found.filter_map(|(line, number)| filter.found(app, number, line));
-                let found: Vec<Found> =
-                    found.filter(|found| after.as_ref().is_none_or(|after| found.id > *after)).collect();
+                let found: Vec<Found> = found
+                    .filter(|found| after.as_ref().is_none_or(|after| found.id > *after))
+                    .collect();
                 let missed = match &after {
                     // Whoever goes on from a line has only lost what was between.
                     Some(after) if !known && after.app == *app => page.first_line().saturating_sub(after.number + 1),

@@ -30,9 +30,9 @@ use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName, UnixMillis};
 use crate::clock::Clock;
 pub use find::{Found, LineId, Start};
 pub use follow::Followed;
-pub use walk::Range;
 use line::{Entry, Needle, RawLine, Writer};
 use segments::{Position, Segments};
+pub use walk::Range;
 
 /// Orders that may wait for the writer; whoever writes more waits.
 const QUEUE: usize = 64;

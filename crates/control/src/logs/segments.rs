@@ -95,7 +95,11 @@ impl Segments {
         if let Some(newest) = segments.back_mut() {
             next_line = newest.first_line + repair(&path_of(&folder, newest.first_line), newest)?;
         }
-        let newest_ms = segments.iter().rev().find_map(|segment| newest_in(&folder, segment)).unwrap_or(i64::MIN);
+        let newest_ms = segments
+            .iter()
+            .rev()
+            .find_map(|segment| newest_in(&folder, segment))
+            .unwrap_or(i64::MIN);
         let saved: SavedCursors = std::fs::read(folder.join(CURSORS_FILE))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())

@@ -41,7 +41,11 @@ struct Walk {
 impl Logs {
     /// All lines that match and are in the range, oldest first, in pages. What is written meanwhile
     /// is not among them. Ends early, with an error in Weir's own log, if the files fail.
-    pub fn walk(&self, query: LogQuery, range: Range) -> impl Stream<Item = Result<Vec<Found>, LogError>> + Send + use<> {
+    pub fn walk(
+        &self,
+        query: LogQuery,
+        range: Range,
+    ) -> impl Stream<Item = Result<Vec<Found>, LogError>> + Send + use<> {
         let shared = self.shared.clone();
         futures_util::stream::try_unfold(None, move |walk: Option<(Walk, u64)>| {
             let (shared, query, range) = (shared.clone(), query.clone(), range.clone());

@@ -43,7 +43,8 @@ impl Rates {
     /// Whether it is time to look at the counts again.
     pub(super) fn is_due(&self, now_ms: UnixMillis) -> bool {
         // A clock that was set back must not stop it.
-        self.looked_ms.is_none_or(|looked_ms| !(0..SLICE_MS).contains(&(now_ms - looked_ms)))
+        self.looked_ms
+            .is_none_or(|looked_ms| !(0..SLICE_MS).contains(&(now_ms - looked_ms)))
     }
 
     /// Takes in the counts of all instances, with the environments of those that are known.
@@ -53,8 +54,10 @@ impl Rates {
         environments: &HashMap<InstanceId, EnvironmentId>,
         now_ms: UnixMillis,
     ) {
-        let counted: HashMap<InstanceId, (u64, u64)> =
-            loads.iter().map(|(instance, load)| (*instance, (load.requests, load.failed))).collect();
+        let counted: HashMap<InstanceId, (u64, u64)> = loads
+            .iter()
+            .map(|(instance, load)| (*instance, (load.requests, load.failed)))
+            .collect();
         // The first look is what the others are compared with.
         if let Some(from_ms) = self.looked_ms.filter(|looked_ms| *looked_ms < now_ms) {
             let mut answered: HashMap<EnvironmentId, (u64, u64)> = HashMap::new();
@@ -83,7 +86,11 @@ impl Rates {
 
     /// The rates of the environments that have answered anything in the last minute.
     pub(super) fn of_all(&self, now_ms: UnixMillis) -> HashMap<EnvironmentId, Rate> {
-        let recent = || self.slices.iter().filter(|slice| now_ms - slice.from_ms <= STALE_MS + SLICE_MS);
+        let recent = || {
+            self.slices
+                .iter()
+                .filter(|slice| now_ms - slice.from_ms <= STALE_MS + SLICE_MS)
+        };
         let (first, last) = (recent().next(), recent().next_back());
         let (Some(first), Some(last)) = (first, last) else {
             return HashMap::new();
@@ -128,17 +135,30 @@ mod tests {
     #[test]
     fn the_last_minute_counts_and_a_new_control_begins_at_what_it_finds() {
         let shop = EnvironmentId::from_parts(1, 1);
-        let environments = HashMap::from([(InstanceId::from_parts(1, 1), shop), (InstanceId::from_parts(1, 2), shop)]);
+        let environments = HashMap::from([
+            (InstanceId::from_parts(1, 1), shop),
+            (InstanceId::from_parts(1, 2), shop),
+        ]);
         let mut rates = Rates::default();
         assert!(rates.is_due(0));
         rates.look(&loads(&[(1, 1_000_000, 5)]), &environments, 0);
         assert!(rates.of_all(0).is_empty(), "nothing is known of the time before");
         assert!(!rates.is_due(4_999));
         assert!(rates.is_due(5_000));
-        rates.look(&loads(&[(1, 1_000_050, 10), (2, 50, 0), (3, 9, 9)]), &environments, 5_000);
+        rates.look(
+            &loads(&[(1, 1_000_050, 10), (2, 50, 0), (3, 9, 9)]),
+            &environments,
+            5_000,
+        );
         let found = rates.of_all(5_000);
         assert_eq!(found.len(), 1, "an instance of nobody counts for nobody");
-        assert_eq!(found[&shop], Rate { requests: 20.0, errors: 1.0 });
+        assert_eq!(
+            found[&shop],
+            Rate {
+                requests: 20.0,
+                errors: 1.0
+            }
+        );
         // An instance ends, another answers nothing more.
         for second in 2..=14 {
             rates.look(&loads(&[(2, 50, 0)]), &environments, second * 5_000);
@@ -146,6 +166,9 @@ mod tests {
         assert!(rates.of_all(70_000).is_empty(), "it is more than a minute ago");
         rates.look(&loads(&[(2, 110, 0)]), &environments, 75_000);
         assert_eq!(rates.of_all(75_000)[&shop].requests, 1.0);
-        assert!(rates.of_all(75_000 + 2 * STALE_MS).is_empty(), "the node says nothing any more");
+        assert!(
+            rates.of_all(75_000 + 2 * STALE_MS).is_empty(),
+            "the node says nothing any more"
+        );
     }
 }

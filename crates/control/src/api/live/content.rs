@@ -88,7 +88,11 @@ async fn environment(context: &Context, id: EnvironmentId) -> Result<(Project, E
             .with_hint("list what there is with `weir env list`")
     };
     let environment = context.store.environment_by_id(id).await?.ok_or_else(gone)?;
-    let project = context.store.project_by_id(environment.project).await?.ok_or_else(gone)?;
+    let project = context
+        .store
+        .project_by_id(environment.project)
+        .await?
+        .ok_or_else(gone)?;
     Ok((project, environment))
 }
 

@@ -161,7 +161,11 @@ impl Live {
             if *own == 0 {
                 streams_of.remove(&identity);
             }
-            let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", "too many streams are open");
+            let mut error = ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-streams",
+                "too many streams are open",
+            );
             error.retry_after_s = Some(10);
             return Err(error.with_hint("close pages that nobody looks at"));
         }
@@ -222,8 +226,11 @@ impl Look {
             let pause = self.topic.pause().max(began.elapsed() * 2);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.source.closed() => if self.leave() { return },
                 () = context.stop.cancelled() => return,
+            }
+            // Only now, so that those who ask once, one after the other, share a look, too.
+            if self.leave() {
+                return;
             }
         }
     }
@@ -258,7 +265,10 @@ impl Drop for Look {
     /// Also where it broke off: whoever watches comes back and begins it anew.
     fn drop(&mut self) {
         let mut sources = lock(&self.live.shared.sources);
-        if sources.get(&self.topic).is_some_and(|source| Arc::ptr_eq(source, &self.source)) {
+        if sources
+            .get(&self.topic)
+            .is_some_and(|source| Arc::ptr_eq(source, &self.source))
+        {
             sources.remove(&self.topic);
         }
     }

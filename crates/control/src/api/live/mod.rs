@@ -198,7 +198,8 @@ impl Stream {
 
     fn end(&mut self, reason: &str) {
         let reason = reason.to_owned();
-        self.ready.push_back(tasks::json_event("end", None, &LiveEnd { reason }));
+        self.ready
+            .push_back(tasks::json_event("end", None, &LiveEnd { reason }));
         self.over = true;
     }
 
