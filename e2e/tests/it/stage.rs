@@ -53,7 +53,7 @@ where
     Err(Failed::from(message))
 }
 
-async fn clean_once() -> Result<()> {
+pub(crate) async fn clean_once() -> Result<()> {
     CLEANED.get_or_try_init(leftovers::remove_all).await?;
     Ok(())
 }

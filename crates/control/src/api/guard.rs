@@ -104,7 +104,26 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
             .note(&guard.api.context, entry, response.status(), &notes)
             .await;
     }
+    close_in(&mut response);
     response
+}
+
+/// The console's pages come from here, too, and people are known here by a cookie: no answer may act as
+/// one of those pages, whatever tenants have put into it, nor be kept for whoever asks next.
+fn close_in(response: &mut Response) {
+    // `sandbox` takes scripts, forms and the origin away. (PDF would not be shown under it.)
+    const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox";
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let is_page = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    if is_page {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 impl Guard {

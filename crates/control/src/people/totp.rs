@@ -158,6 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn the_picture_has_the_modules_of_the_code() {
+        let uri = uri(&new_secret(), "anna@example.org", "Weir");
+        let code = QrCode::with_error_correction_level(&uri, EcLevel::M).unwrap();
+        let picture = picture(&uri).unwrap();
+        let size = picture.size as usize;
+        let mut drawn = vec![Color::Light; size * size];
+        for run in picture.path.split('M').skip(1) {
+            let (at, rest) = run.split_once('h').unwrap();
+            let (column, row) = at.split_once(' ').unwrap();
+            let length: usize = rest.split('v').next().unwrap().parse().unwrap();
+            assert_eq!(rest, format!("{length}v1h-{length}z"));
+            let begin = row.parse::<usize>().unwrap() * size + column.parse::<usize>().unwrap();
+            drawn[begin..begin + length].fill(Color::Dark);
+        }
+        assert_eq!((size, drawn), (code.width(), code.to_colors()));
+    }
+
+    #[test]
     fn a_code_is_of_its_half_minute_and_those_beside() {
         let secret = Secret::new(base32(b"12345678901234567890"));
         let now_ms = 59_000;

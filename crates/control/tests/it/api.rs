@@ -21,6 +21,49 @@ fn assert_problem(status: StatusCode, body: &Value, wanted: u16, kind: &str) {
 }
 
 #[tokio::test]
+async fn pages_are_for_browsers_and_hide_no_error_of_the_api() {
+    let control = Control::start().await;
+    let ask = async |method: Method, path: &str, accept: &str| {
+        let request = control.request(method, path).header("accept", accept);
+        request.send().await.unwrap()
+    };
+    let kind = |response: &reqwest::Response| response.headers()["content-type"].to_str().unwrap().to_owned();
+    let page = ask(Method::GET, "/", "text/html").await;
+    assert_eq!(kind(&page), "text/html; charset=utf-8");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let built = weir_control::console::is_built();
+    assert_eq!(
+        page.status(),
+        if built { StatusCode::OK } else { StatusCode::NOT_FOUND }
+    );
+    assert!(page.text().await.unwrap().starts_with("<!doctype html>"));
+    let head = ask(Method::HEAD, "/", "*/*").await;
+    assert!(
+        head.headers()["content-length"]
+            .to_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 0
+    );
+    assert_eq!(head.text().await.unwrap(), "");
+    for (method, path, accept) in [
+        (Method::GET, "/projects/shop", "application/json"),
+        (Method::GET, "/v1/nothing", "text/html"),
+        (Method::GET, "/assets/past.js", "text/html"),
+        (Method::POST, "/sign-in", "text/html"),
+    ] {
+        let response = ask(method, path, accept).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(kind(&response), "application/problem+json", "{path}");
+    }
+    let health = ask(Method::GET, "/v1/health", "*/*").await;
+    assert_eq!(health.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(health.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
 async fn problems_say_what_is_wrong() {
     let control = Control::start().await;
     control.project("shop").await;

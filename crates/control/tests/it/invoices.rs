@@ -169,6 +169,12 @@ async fn an_invoice_is_a_page_and_a_pdf() {
         .send()
         .await
         .unwrap();
+    // It is shown where people are signed in, and tenants have written in it.
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && policy.ends_with("; sandbox"),
+        "{policy}"
+    );
     let page = page.text().await.unwrap();
     assert!(
         page.contains("Иван &lt;b&gt;Петров") && page.contains("0.10 per million"),

@@ -668,6 +668,26 @@ async fn lists_show_what_is_for_the_one_who_asks() {
 }
 
 #[tokio::test]
+async fn who_is_signed_in_is_told_what_they_may_by_project() {
+    let control = Control::start().await;
+    owner(&control).await;
+    control.project("shop").await;
+    control.project("blog").await;
+    let mut vera = somebody(&control, "vera@example.org", "billing", "account:default").await;
+    let (_, state) = vera.call(Method::GET, "/v1/session", None).await;
+    let role = |scope: &str| json!({"role": "billing", "scope": scope});
+    assert_eq!(state["me"]["person"]["grants"], json!([role("account:default")]));
+    let mut may = state["me"]["may"].as_array().unwrap().clone();
+    may.sort_by_key(|grant| grant["scope"].as_str().unwrap().to_owned());
+    assert_eq!(may, [role("account:default"), role("blog"), role("shop")]);
+    let mut dora = somebody(&control, "dora@example.org", "developer", "shop").await;
+    let (_, me) = dora
+        .call(Method::PATCH, "/v1/me", Some(json!({"language": "ru"})))
+        .await;
+    assert_eq!(me["may"], json!([{"role": "developer", "scope": "shop"}]));
+}
+
+#[tokio::test]
 async fn a_link_sets_a_password_once_and_an_invitation_is_accepted_once() {
     let control = Control::start().await;
     let mut anna = owner(&control).await;

@@ -26,6 +26,9 @@ pub(crate) struct Addresses {
     domain: String,
     /// The data folder.
     data: PathBuf,
+    /// The console, if it is in this program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<String>,
     /// The admin token.
     token_file: PathBuf,
 }
@@ -39,6 +42,7 @@ impl Addresses {
             http: options.http.to_string(),
             https: options.https().map(|address| address.to_string()),
             domain: options.domain.clone(),
+            console: weir_control::console::is_built().then(|| format!("{}/", options.url())),
             token_file: data.join("admin-token"),
             data,
         })
@@ -61,6 +65,13 @@ impl Addresses {
             (
                 "applications",
                 format!("{}   (listens on {}{https})", self.application_url(), self.http),
+            ),
+            (
+                "console",
+                match &self.console {
+                    Some(url) => format!("{url}   (the first visit asks for the admin token)"),
+                    None => "not in this program; ./up in Weir's source builds it in where Node.js is".to_owned(),
+                },
             ),
             ("API and git", self.url.clone()),
             ("admin token", self.token_file.display().to_string()),
