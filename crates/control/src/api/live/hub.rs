@@ -12,22 +12,25 @@ use http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 use weir_model::policy::Rights;
-use weir_model::{EnvironmentId, UnixMillis};
+use weir_model::{AccountId, EnvironmentId, UnixMillis};
 
 use super::content::Content;
 use crate::api::error::ApiError;
 use crate::api::overview::Releases;
 use crate::context::Context;
 
-/// Most topics that are looked at.
+/// Most topics that are looked at. What is of one account takes half of what is still free, so that
+/// those who want more than there is come to equal shares; a few it always gets.
 const TOPICS: usize = 2_000;
+const FEW_TOPICS: usize = 32;
 /// So many are worked out at once; what else control does goes on beside.
 const AT_ONCE: usize = 2;
 /// Different rights for which a state is kept as text; for others it is written anew.
 const KEPT: usize = 64;
-/// Most streams in all, and of one person or token.
+/// Most streams in all, and of one person or token, likewise.
 const STREAMS: usize = 4_096;
 const STREAMS_OF_ONE: usize = 1_024;
+const FEW_STREAMS: usize = 8;
 /// Longest wait of somebody who asks once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -91,7 +94,7 @@ pub struct Live {
 
 #[derive(Debug)]
 struct Shared {
-    sources: Mutex<HashMap<Topic, Arc<Source>>>,
+    sources: Mutex<HashMap<Topic, (Option<AccountId>, Arc<Source>)>>,
     turns: Semaphore,
     streams: AtomicUsize,
     streams_of: Mutex<HashMap<String, usize>>,
@@ -114,12 +117,19 @@ impl Default for Live {
 
 impl Live {
     /// Watches a topic, whose look begins with the first who watches it. Whether they may is decided
-    /// before.
-    pub(super) fn watch(&self, context: &Context, topic: Topic) -> Result<Watched, ApiError> {
+    /// before. `account` is whose it is, if it is of one.
+    pub(super) fn watch(
+        &self,
+        context: &Context,
+        topic: Topic,
+        account: Option<AccountId>,
+    ) -> Result<Watched, ApiError> {
         let mut sources = lock(&self.shared.sources);
-        let full = sources.len() >= TOPICS;
+        let own = sources.values().filter(|(of, _)| *of == account).count();
+        let fair = (TOPICS.saturating_sub(sources.len()) / 2).max(FEW_TOPICS);
+        let full = own >= fair || sources.len() >= 2 * TOPICS;
         match sources.entry(topic) {
-            Entry::Occupied(entry) => Ok(entry.get().subscribe()),
+            Entry::Occupied(entry) => Ok(entry.get().1.subscribe()),
             Entry::Vacant(_) if full => Err(busy("too many different things are watched at this moment")),
             Entry::Vacant(entry) => {
                 let source = Arc::new(watch::Sender::new(None));
@@ -129,7 +139,7 @@ impl Live {
                     source: source.clone(),
                 };
                 let watched = source.subscribe();
-                entry.insert(source);
+                entry.insert((account, source));
                 tokio::spawn(look.run(context.clone()).instrument(tracing::info_span!("live topic")));
                 Ok(watched)
             }
@@ -143,7 +153,7 @@ impl Live {
         topic: Topic,
         rights: &Rights,
     ) -> Result<Arc<str>, ApiError> {
-        let mut watched = self.watch(context, topic)?;
+        let mut watched = self.watch(context, topic, None)?;
         let known = tokio::time::timeout(PATIENCE, watched.wait_for(Option::is_some)).await;
         let state = known.ok().and_then(Result::ok).and_then(|state| state.clone());
         match state {
@@ -156,8 +166,9 @@ impl Live {
     pub(super) fn seat(&self, identity: String) -> Result<Seat, ApiError> {
         let mut streams_of = lock(&self.shared.streams_of);
         let own = streams_of.entry(identity.clone()).or_default();
-        let full = self.shared.streams.load(Ordering::Relaxed) >= STREAMS;
-        if full || *own >= STREAMS_OF_ONE {
+        let all = self.shared.streams.load(Ordering::Relaxed);
+        let fair = (STREAMS.saturating_sub(all) / 2).clamp(FEW_STREAMS, STREAMS_OF_ONE);
+        if *own >= fair || all >= 2 * STREAMS {
             if *own == 0 {
                 streams_of.remove(&identity);
             }
@@ -267,7 +278,7 @@ impl Drop for Look {
         let mut sources = lock(&self.live.shared.sources);
         if sources
             .get(&self.topic)
-            .is_some_and(|source| Arc::ptr_eq(source, &self.source))
+            .is_some_and(|(_, source)| Arc::ptr_eq(source, &self.source))
         {
             sources.remove(&self.topic);
         }
@@ -283,4 +294,28 @@ fn busy(words: &str) -> ApiError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is changed in single steps, so it is good after a panic too.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_opens_many_streams_leaves_some_to_others() {
+        let live = Live::default();
+        let mut seats = Vec::new();
+        let mut greedy = 0;
+        for one in 0..6 {
+            while let Ok(seat) = live.seat(format!("tok_{one}")) {
+                seats.push(seat);
+                greedy += 1;
+            }
+        }
+        assert!(greedy < STREAMS, "{greedy}");
+        let seat = live.seat("usr_1".to_owned()).expect("nothing is left for a newcomer");
+        drop(seat);
+        drop(seats);
+        assert_eq!(live.shared.streams.load(Ordering::Relaxed), 0);
+        assert!(lock(&live.shared.streams_of).is_empty());
+    }
 }

@@ -17,8 +17,8 @@ use futures_util::future::select_all;
 use http::StatusCode;
 use tokio::time::Instant;
 use weir_api::{LiveEnd, LiveRefused, LiveTick};
-use weir_model::UnixMillis;
 use weir_model::policy::{Permission, Reach, Rights};
+use weir_model::{AccountId, UnixMillis};
 
 pub(super) use hub::{Live, Topic};
 
@@ -99,8 +99,8 @@ fn names_of(query: Vec<(String, String)>) -> Result<Vec<String>, ApiError> {
     Ok(names)
 }
 
-/// The topic of a name, if it is for the one who asks.
-async fn topic_of(context: &Context, caller: &Caller, name: &str) -> Result<Topic, ApiError> {
+/// The topic of a name with the account whose it is, if it is for the one who asks.
+async fn topic_of(context: &Context, caller: &Caller, name: &str) -> Result<(Topic, Option<AccountId>), ApiError> {
     let somewhere = |permission: Permission| match caller.rights.may_somewhere(permission) {
         true => Ok(()),
         false => Err(caller.refusal(permission, "anywhere")),
@@ -110,11 +110,11 @@ async fn topic_of(context: &Context, caller: &Caller, name: &str) -> Result<Topi
         None => (name, None),
     };
     match (kind, of.and_then(|of| of.split_once('/'))) {
-        ("overview", None) if of.is_none() => somewhere(Permission::See).map(|()| Topic::Overview),
-        ("caps", None) if of.is_none() => somewhere(Permission::SeeMoney).map(|()| Topic::Caps),
+        ("overview", None) if of.is_none() => somewhere(Permission::See).map(|()| (Topic::Overview, None)),
+        ("caps", None) if of.is_none() => somewhere(Permission::SeeMoney).map(|()| (Topic::Caps, None)),
         ("tasks", None) if of.is_none() => {
             somewhere(Permission::See)?;
-            Ok(Topic::Tasks(within(&caller.rights, Permission::See)))
+            Ok((Topic::Tasks(within(&caller.rights, Permission::See)), None))
         }
         ("environment" | "releases" | "domains", Some((project, environment))) => {
             let path = HashMap::from([
@@ -125,11 +125,12 @@ async fn topic_of(context: &Context, caller: &Caller, name: &str) -> Result<Topi
             let subject = guard::judge(caller, Permission::See, About::Environment, subject, &path)?;
             let id = subject.environment.map(|environment| environment.id);
             let id = id.ok_or_else(|| ApiError::internal("the topic is about no environment"))?;
-            Ok(match kind {
+            let topic = match kind {
                 "environment" => Topic::Environment(id),
                 "releases" => Topic::Releases(id),
                 _ => Topic::Domains(id),
-            })
+            };
+            Ok((topic, subject.place.account()))
         }
         _ => Err(ApiError::invalid(format!("`{name}` is not a topic")).with_hint(
             "topics are overview, caps, tasks, and environment:, releases: and domains: with PROJECT/ENVIRONMENT",
@@ -209,8 +210,8 @@ impl Stream {
         for name in self.names.clone() {
             let index = before.iter().position(|one| one.name == name);
             let old = index.map(|index| before.swap_remove(index));
-            let topic = match topic_of(&self.api.context, &self.caller, &name).await {
-                Ok(topic) => topic,
+            let (topic, account) = match topic_of(&self.api.context, &self.caller, &name).await {
+                Ok(found) => found,
                 // Nobody loses anything because the database is busy.
                 Err(error) if old.is_some() && error.status.is_server_error() => {
                     self.topics.extend(old);
@@ -225,7 +226,7 @@ impl Stream {
                 self.topics.push(old);
                 continue;
             }
-            match self.api.live.watch(&self.api.context, topic.clone()) {
+            match self.api.live.watch(&self.api.context, topic.clone(), account) {
                 Ok(mut watched) => {
                     // What is known already is news, too.
                     watched.mark_changed();
