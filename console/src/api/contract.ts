@@ -53,61 +53,12 @@ export interface LiveState {
   data: unknown;
 }
 
-export interface Overview {
-  /** Sorted by name. Only what the person may see. */
-  environments: OverviewEnvironment[];
-  /** Projects that have nothing deployed are in `environments` with health `empty`. */
-  accounts: Schemas['CapStanding'][];
-  /** What a person should look at, worst first, 20 at most. */
-  troubles: Trouble[];
-}
+export type Overview = Omit<Schemas['Overview'], 'troubles'> & { troubles: Trouble[] };
+export type OverviewEnvironment = Schemas['OverviewEnvironment'];
+/** `crashed`, `degraded`, `deployment-failed`, `stopped`, `cap-soon`, `certificate`, `runaway`. */
+export type Trouble = Omit<Schemas['Trouble'], 'severity'> & { severity: 'error' | 'warning' };
 
-export interface OverviewEnvironment {
-  project: string;
-  environment: string;
-  url: string;
-  /** As in `EnvironmentStatus`. */
-  health: string;
-  detail?: string | null;
-  release?: number | null;
-  /** Since when it serves. */
-  released?: string | null;
-  ready: number;
-  wanted: number;
-  /** Of the last minute. */
-  requests_per_s: number;
-  /** Of those, answers with 500 and above, and none at all. */
-  errors_per_s: number;
-  money?: {
-    currency: string;
-    spent: string;
-    limit: string;
-    period: string;
-    burn_per_hour: string;
-    reached?: string | null;
-    stopped: boolean;
-  } | null;
-}
-
-export interface Trouble {
-  severity: 'error' | 'warning';
-  /** `crashed`, `degraded`, `deployment-failed`, `stopped`, `cap-soon`, `certificate`, `runaway`. */
-  kind: string;
-  project: string;
-  environment?: string | null;
-  /** One line for people. */
-  message: string;
-  since: string;
-}
-
-export interface Loss {
-  volumes: { name: string; bytes: number; files: number }[];
-  domains: string[];
-  releases: number;
-  secrets: number;
-  /** What is told besides, each one line. */
-  notes: string[];
-}
+export type Loss = Schemas['Loss'];
 
 export type SetScale = Schemas['SetScale'] & {
   /** Only tell what it may cost at worst. */
@@ -129,42 +80,20 @@ export interface WorstCase {
   scope: string;
 }
 
-export type Release = Schemas['Release'] & {
-  /** Who made it: a person or a token. */
-  by?: string | null;
-  /** First line of the commit's message, and its author. */
-  message?: string | null;
-  author?: string | null;
-};
+export type Release = Schemas['Release'];
+export type Deployment = Schemas['Deployment'];
+export type ReleaseState = Schemas['ReleaseState'];
 
-export type Deployment = Schemas['Deployment'] & {
-  by?: string | null;
-  /** Every state that it has entered, in order. */
-  steps?: { state: string; entered: string }[];
-};
-
-export interface ReleaseState {
-  releases: Release[];
-  deployments: Deployment[];
-}
-
-export interface ReleaseDifference {
-  from?: number | null;
-  to: number;
+type Change = 'added' | 'removed' | 'changed';
+export type ReleaseDifference = Omit<Schemas['ReleaseDifference'], 'images' | 'variables' | 'processes'> & {
   /** By app: another image, none before, none after. */
-  images: { app: string; change: 'added' | 'removed' | 'changed' }[];
+  images: { app: string; change: Change }[];
   /** Names only; values are never shown. */
-  variables: { name: string; change: 'added' | 'removed' | 'changed'; secret: boolean }[];
-  processes: { process: string; change: 'added' | 'removed' | 'changed'; detail: string }[];
-  commit_from?: string | null;
-  commit_to?: string | null;
-  /** Volumes keep what they hold; a release command does not run again. One line each. */
-  notes: string[];
-}
-
-export type LogLine = Schemas['LogLine'] & {
-  id: string;
+  variables: { name: string; change: Change; secret: boolean }[];
+  processes: { process: string; change: Change; detail: string }[];
 };
+
+export type LogLine = Schemas['LogLine'] & { id: string };
 
 export interface Metrics {
   from: string;
@@ -326,27 +255,22 @@ export interface Contract {
   'GET /v1/invitations': { answer: Invitation[] };
   'POST /v1/invitations': { body: Schemas['CreateInvitation']; answer: Invitation };
 
-  /** watch_live */
   'GET /v1/live': { answer: string; query: { topic: string[] } };
-  /** get_overview */
   'GET /v1/overview': { answer: Overview };
 
   'DELETE /v1/projects/{project}': { answer: Accepted; query: { confirm?: string } };
   'DELETE /v1/projects/{project}/environments/{environment}': { answer: Accepted; query: { confirm?: string } };
-  /** get_loss */
   'GET /v1/projects/{project}/environments/{environment}/loss': { answer: Loss };
   'PUT /v1/projects/{project}/environments/{environment}/scale': { body: SetScale; answer: Accepted };
 
   'GET /v1/projects/{project}/environments/{environment}/releases': { answer: Release[]; query: { limit?: number } };
   'GET /v1/projects/{project}/environments/{environment}/deployments': { answer: Deployment[]; query: { limit?: number } };
-  /** get_difference */
   'GET /v1/projects/{project}/environments/{environment}/releases/{number}/difference': {
     answer: ReleaseDifference;
     query: { to?: number };
   };
 
   'GET /v1/projects/{project}/environments/{environment}/logs': { answer: LogLine[]; query: LogsQuery };
-  /** download_logs */
   'GET /v1/projects/{project}/environments/{environment}/logs/text': { answer: string; query: LogsQuery };
   /** get_metrics */
   'GET /v1/projects/{project}/environments/{environment}/metrics': {

@@ -80,15 +80,15 @@ export function environmentRow(project: string, environment: string, change: Par
     wanted: 2,
     requests_per_s: 12.4,
     errors_per_s: 0,
-    money: { currency: EUR, spent: '3.214879120', limit: '7.00', period: 'month', burn_per_hour: '0.009812345', reached: null, stopped: false },
+    money: { scope: 'shop', currency: EUR, spent: '3.214879120', limit: '7.00', period: 'month', burn_per_hour: '0.009812345', reached: null, stopped: false },
     ...change,
   };
 }
 
 export const overview: Overview = {
   environments: [
-    environmentRow('blog', 'production', { release: 7, requests_per_s: 0.8, ready: 1, wanted: 1, released: before(9 * DAY), money: { currency: EUR, spent: '0.412', limit: '7.00', period: 'month', burn_per_hour: '0.00098', stopped: false } }),
-    environmentRow('crawler', 'production', { health: 'running', requests_per_s: 3.1, ready: 1, wanted: 1, money: { currency: EUR, spent: '7.00', limit: '7.00', period: 'month', burn_per_hour: '0', stopped: true } }),
+    environmentRow('blog', 'production', { release: 7, requests_per_s: 0.8, ready: 1, wanted: 1, released: before(9 * DAY), money: { scope: 'blog', currency: EUR, spent: '0.412', limit: '7.00', period: 'month', burn_per_hour: '0.00098', stopped: false } }),
+    environmentRow('crawler', 'production', { health: 'running', requests_per_s: 3.1, ready: 1, wanted: 1, money: { scope: 'crawler', currency: EUR, spent: '7.00', limit: '7.00', period: 'month', burn_per_hour: '0', stopped: true } }),
     environmentRow('shop', 'production', {}),
     environmentRow('shop', 'staging', { health: 'crashed', detail: 'web ends as soon as it starts: exit status 1', release: 31, ready: 0, wanted: 1, requests_per_s: 0.1, errors_per_s: 0.1, released: before(12 * MINUTE) }),
     environmentRow('wiki', 'production', { health: 'deploying', release: 3, ready: 1, wanted: 2 }),

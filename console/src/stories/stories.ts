@@ -59,7 +59,7 @@ export function world(): World {
     'GET /v1/help': data.help,
     'GET /v1/help/{request}': data.help[0]!,
     'GET /v1/help-context': data.help[0]!.context!,
-    'GET /v1/projects/{project}/environments/{environment}/loss': { volumes: [{ name: 'data', bytes: 1_840_300_000, files: 5214 }], domains: ['www.shop.example'], releases: 24, secrets: 2, notes: ['Its cap is forgotten.'] },
+    'GET /v1/projects/{project}/environments/{environment}/loss': { volumes: [{ app: 'shop', name: 'data', bytes: 1_840_300_000 }], domains: ['www.shop.example'], releases: 24, secrets: 2, notes: ['Its cap is forgotten.'] },
     'GET /v1/projects/{project}/environments/{environment}/releases/{number}/difference': { from: 24, to: 23, images: [{ app: 'shop', change: 'changed' }], variables: [{ name: 'SMTP_PASSWORD', change: 'removed', secret: true }], processes: [], commit_from: '9f3c2e71b0a4', commit_to: '51b0c9d2aa34', notes: ['Volumes keep what they hold; the release command does not run again.'] },
     'PUT /v1/projects/{project}/environments/{environment}/scale': { message: 'web: 2 to 4 instances', task: null, worst: data.worst },
     'GET /v1/projects/{project}/environments/{environment}/logs': data.logLines(1000),

@@ -9,6 +9,7 @@ mod billing;
 mod cache;
 mod certificates;
 mod invoices;
+mod live;
 mod money;
 mod notices;
 mod people;
@@ -24,6 +25,7 @@ pub use billing::*;
 pub use cache::*;
 pub use certificates::*;
 pub use invoices::*;
+pub use live::*;
 pub use money::*;
 pub use notices::*;
 pub use people::*;
@@ -335,6 +337,12 @@ pub struct Release {
     pub outcome: Option<String>,
     /// When it was made.
     pub created: String,
+    /// Who asked for it: a person's mail address, or the name of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// First line of the commit's message, or of the upload's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A deployment.
@@ -357,6 +365,21 @@ pub struct Deployment {
     /// When it was asked for.
     pub created: String,
     /// When its present state was entered.
+    pub entered: String,
+    /// Who asked for it: a person's mail address, or the name of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Every state that it has entered, in order. Only in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<DeploymentStep>,
+}
+
+/// A state that a deployment has entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentStep {
+    /// As in `Deployment`.
+    pub state: String,
+    /// When it was entered.
     pub entered: String,
 }
 
@@ -547,9 +570,13 @@ pub struct TaskLine {
     pub text: String,
 }
 
-/// One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`.
+/// One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`, with the same
+/// identity, and [`LogGap`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
+    /// Unique in the environment; sorts, as text, as the lines do; stays as long as the line is kept.
+    #[serde(default)]
+    pub id: String,
     /// When it was written.
     pub at: String,
     /// The app.
@@ -563,6 +590,18 @@ pub struct LogLine {
     pub stream: String,
     /// Without line end.
     pub text: String,
+}
+
+/// The event `gap` of `GET …/logs?follow=true`: lines went before they could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogGap {
+    /// The app whose lines they were.
+    pub app: String,
+    /// How many.
+    pub lines: u64,
+    /// The line that follows them, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 /// `POST /v1/tokens`.

@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod api;
+mod asker;
 mod audit;
 pub mod billing;
 pub mod canary;

@@ -118,7 +118,7 @@ pub fn instances_of(context: &Context, environment: &Environment) -> Vec<Instanc
     views
 }
 
-fn process_status(
+pub(crate) fn process_status(
     context: &Context,
     environment: &Environment,
     release: &ReleaseApp,
@@ -238,7 +238,7 @@ pub fn first_step(environment: &Environment) -> String {
 }
 
 /// Health in one word, and one line on what is the matter.
-fn health_of(
+pub(crate) fn health_of(
     environment: &Environment,
     processes: &[ProcessStatus],
     deploying: bool,

@@ -102,7 +102,7 @@ impl Tasks {
         Self { shared, queue }
     }
 
-    /// Writes down a new task that waits for its turn.
+    /// Writes down a new task that waits for its turn, with who asks for it.
     pub async fn create(
         &self,
         kind: TaskKind,
@@ -123,7 +123,8 @@ impl Tasks {
             created_ms: now_ms,
             ended_ms: None,
         };
-        self.shared.store.task_insert(&task).await?;
+        let asker = crate::asker::current();
+        self.shared.store.task_insert_for(&task, asker.as_deref()).await?;
         Ok(task)
     }
 

@@ -31,6 +31,11 @@ macro_rules! typed_ids {
             pub fn from_parts(now_ms: crate::UnixMillis, random: u128) -> Self {
                 Self(Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), random))
             }
+
+            /// The instant of creation that it was made from.
+            pub fn created_ms(&self) -> crate::UnixMillis {
+                i64::try_from(self.0.timestamp_ms()).unwrap_or(crate::UnixMillis::MAX)
+            }
         }
 
         impl fmt::Display for $name {

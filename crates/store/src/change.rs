@@ -3,6 +3,7 @@
 use weir_model::UnixMillis;
 
 use crate::row::{Fields, FromRow, all, storable};
+use crate::search::{Conditions, Value};
 use crate::{Store, StoreError};
 
 /// Something that changed and that people may want to see.
@@ -20,6 +21,60 @@ pub struct Change {
     pub kind: String,
     /// One line for people.
     pub message: String,
+}
+
+/// Which changes of the past are looked for; every part narrows it.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeSearch {
+    /// Only before this sequence.
+    pub before: Option<i64>,
+    /// Only after this sequence.
+    pub after: Option<i64>,
+    /// Only of the project of this name.
+    pub project: Option<String>,
+    /// Only of environments of this name.
+    pub environment: Option<String>,
+    /// Only kinds that begin like this: `deployment.`.
+    pub kind: Option<String>,
+    /// Only of what exists in these accounts, projects and environments, and of nothing that another
+    /// one of the same name has left; `None`: of everything.
+    pub within: Option<Vec<String>>,
+    /// Most changes.
+    pub limit: i64,
+}
+
+impl ChangeSearch {
+    fn conditions(&self) -> Conditions {
+        let mut conditions = Conditions::default();
+        if let Some(before) = self.before {
+            let place = conditions.place(Value::Number(before));
+            conditions.hold(format!("sequence < {place}"));
+        }
+        if let Some(after) = self.after {
+            let place = conditions.place(Value::Number(after));
+            conditions.hold(format!("sequence > {place}"));
+        }
+        conditions.is("project", self.project.clone());
+        conditions.is("environment", self.environment.clone());
+        if let Some(kind) = &self.kind {
+            let length = i64::try_from(kind.chars().count()).unwrap_or(i64::MAX);
+            let length = conditions.place(Value::Number(length));
+            let place = conditions.place(Value::Text(storable(kind)));
+            conditions.hold(format!("SUBSTR(kind, 1, CAST({length} AS INTEGER)) = {place}"));
+        }
+        if let Some(within) = &self.within {
+            let keys = conditions.keys(within);
+            conditions.hold(format!(
+                "EXISTS (SELECT 1 FROM projects WHERE projects.name = changes.project
+                    AND projects.created_ms <= changes.at_ms
+                    AND (projects.account_id IN ({keys}) OR projects.id IN ({keys}) OR EXISTS (
+                        SELECT 1 FROM environments WHERE environments.project_id = projects.id
+                        AND environments.name = changes.environment AND environments.created_ms <= changes.at_ms
+                        AND environments.id IN ({keys}))))"
+            ));
+        }
+        conditions
+    }
 }
 
 impl FromRow for Change {
@@ -80,6 +135,14 @@ impl Store {
             .bind(after)
             .bind(limit.max(0));
         all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// Changes of the past, newest first.
+    pub async fn change_search(&self, search: &ChangeSearch) -> Result<Vec<Change>, StoreError> {
+        let rows = search
+            .conditions()
+            .rows(self.read(), ("changes", "sequence DESC"), search.limit);
+        all(&rows.await?)
     }
 
     /// Removes all but the newest `keep` changes. Sequences go on rising.

@@ -8,6 +8,46 @@ use weir_model::{DeploymentId, EnvironmentId, TaskId, UnixMillis};
 use crate::row::{Fields, FromRow, all, optional, storable, to_json};
 use crate::{Store, StoreError, environment};
 
+/// A state that a deployment has entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeploymentStep {
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// The state.
+    pub state: DeploymentState,
+    /// When it was entered.
+    pub entered_ms: UnixMillis,
+}
+
+impl FromRow for DeploymentStep {
+    fn from_row(row: &Fields<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            deployment: row.parsed("deployment_id")?,
+            state: row.parsed("state")?,
+            entered_ms: row.integer("entered_ms")?,
+        })
+    }
+}
+
+/// Notes that a deployment has entered a state. Its row is locked.
+async fn step_in_tx(
+    connection: &mut AnyConnection,
+    deployment: DeploymentId,
+    state: DeploymentState,
+    now_ms: UnixMillis,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deployment_steps (deployment_id, sequence, state, entered_ms)
+         SELECT $1, COALESCE(MAX(sequence), 0) + 1, $2, $3 FROM deployment_steps WHERE deployment_id = $1",
+    )
+    .bind(deployment.to_string())
+    .bind(state.as_str())
+    .bind(now_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl FromRow for Deployment {
     fn from_row(row: &Fields<'_>) -> Result<Self, StoreError> {
         Ok(Self {
@@ -34,8 +74,9 @@ fn canary_of(row: &Fields<'_>) -> Result<Option<Canary>, StoreError> {
 
 pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO deployments (id, environment_id, release_id, kind, task_id, state, reason, created_ms, entered_ms, canary)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO deployments (id, environment_id, release_id, kind, task_id, state, reason, created_ms, entered_ms, canary,
+            asked_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, (SELECT asked_by FROM tasks WHERE tasks.id = $5))",
     )
     .bind(deployment.id.to_string())
     .bind(deployment.environment.to_string())
@@ -47,7 +88,7 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &De
     .bind(deployment.created_ms)
     .bind(deployment.entered_ms)
     .bind(deployment.canary.as_ref().map(to_json).transpose()?)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(|error| {
         StoreError::from(error).missing(|| {
@@ -57,12 +98,12 @@ pub(crate) async fn insert_in_tx(connection: &mut AnyConnection, deployment: &De
             )
         })
     })?;
-    Ok(())
+    step_in_tx(connection, deployment.id, deployment.state, deployment.entered_ms).await
 }
 
 /// The compare-and-set of the state: whether it was `from`.
-async fn advance<'e>(
-    executor: impl sqlx::Executor<'e, Database = sqlx::Any>,
+async fn advance_in_tx(
+    connection: &mut AnyConnection,
     id: DeploymentId,
     (from, to): (DeploymentState, DeploymentState),
     reason: Option<&str>,
@@ -76,9 +117,13 @@ async fn advance<'e>(
     .bind(to.as_str())
     .bind(reason.map(storable))
     .bind(now_ms)
-    .execute(executor)
+    .execute(&mut *connection)
     .await?;
-    Ok(changed.rows_affected() > 0)
+    if changed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    step_in_tx(connection, id, to, now_ms).await?;
+    Ok(true)
 }
 
 impl Store {
@@ -118,6 +163,73 @@ impl Store {
         all(&query.fetch_all(self.read()).await?)
     }
 
+    /// The deployments that serve, of all environments.
+    pub async fn deployment_list_live(&self) -> Result<Vec<Deployment>, StoreError> {
+        let query = sqlx::query(
+            "SELECT deployments.* FROM environments JOIN deployments ON deployments.id = environments.live",
+        );
+        all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// The deployments of all environments that still have work to do, oldest first.
+    pub async fn deployment_list_in_progress_all(&self) -> Result<Vec<Deployment>, StoreError> {
+        let query = sqlx::query(
+            "SELECT * FROM deployments
+             WHERE state IN ('pending', 'releasing', 'starting', 'canary', 'holding', 'switching') ORDER BY created_ms, id",
+        );
+        all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// The deployments that have failed and are the newest of their environment.
+    pub async fn deployment_list_failed_last(&self) -> Result<Vec<Deployment>, StoreError> {
+        let query = sqlx::query(
+            "SELECT * FROM deployments AS failed WHERE state = 'failed' AND NOT EXISTS (
+                 SELECT 1 FROM deployments AS newer WHERE newer.environment_id = failed.environment_id
+                 AND (newer.created_ms > failed.created_ms
+                     OR (newer.created_ms = failed.created_ms AND newer.id > failed.id)))",
+        );
+        all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// The states that the newest deployments of an environment have entered, each in order.
+    pub async fn deployment_steps(
+        &self,
+        environment: EnvironmentId,
+        newest: i64,
+    ) -> Result<Vec<DeploymentStep>, StoreError> {
+        let query = sqlx::query(
+            "SELECT * FROM deployment_steps WHERE deployment_id IN (
+                 SELECT id FROM deployments WHERE environment_id = $1 ORDER BY created_ms DESC, id DESC LIMIT $2)
+             ORDER BY deployment_id, sequence",
+        )
+        .bind(environment.to_string())
+        .bind(newest.max(0));
+        all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// Who asked for the newest deployments of an environment, where that is known.
+    pub async fn deployment_askers(
+        &self,
+        environment: EnvironmentId,
+        newest: i64,
+    ) -> Result<Vec<(DeploymentId, String)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, asked_by FROM deployments WHERE environment_id = $1 ORDER BY created_ms DESC, id DESC LIMIT $2",
+        )
+        .bind(environment.to_string())
+        .bind(newest.max(0))
+        .fetch_all(self.read())
+        .await?;
+        let mut askers = Vec::new();
+        for row in &rows {
+            let row = Fields(row);
+            if let Some(asker) = row.text_optional("asked_by")? {
+                askers.push((row.parsed("id")?, asker));
+            }
+        }
+        Ok(askers)
+    }
+
     /// Compare-and-set of the state: says whether the deployment was `from` and is now `to`.
     /// A reason is kept beside it; without one, an earlier reason stays. Whether the transition
     /// is legal is `DeploymentState::on`'s business; going live is
@@ -130,7 +242,10 @@ impl Store {
         reason: Option<&str>,
         now_ms: UnixMillis,
     ) -> Result<bool, StoreError> {
-        advance(self.write(), id, (from, to), reason, now_ms).await
+        let mut transaction = self.begin().await?;
+        let advanced = advance_in_tx(&mut transaction, id, (from, to), reason, now_ms).await?;
+        transaction.commit().await?;
+        Ok(advanced)
     }
 
     /// Changes what part of the requests a canary gets, or that it is promoted, and, where one is
@@ -180,12 +295,12 @@ impl Store {
         };
         let old: Option<DeploymentId> = Fields(&environment).parsed_optional("live")?;
         let switch = (DeploymentState::Switching, DeploymentState::Live);
-        if !advance(&mut *transaction, id, switch, None, now_ms).await? {
+        if !advance_in_tx(&mut transaction, id, switch, None, now_ms).await? {
             return Ok(false);
         }
         if let Some(old) = old {
             let retirement = (DeploymentState::Live, DeploymentState::Retired);
-            advance(&mut *transaction, old, retirement, None, now_ms).await?;
+            advance_in_tx(&mut transaction, old, retirement, None, now_ms).await?;
         }
         let environment = Fields(&environment).text("id")?;
         sqlx::query("UPDATE environments SET live = $2 WHERE id = $1")

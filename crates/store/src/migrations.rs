@@ -76,6 +76,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "people",
         sql: include_str!("../migrations/0012_people.sql"),
     },
+    Migration {
+        version: 13,
+        name: "past",
+        sql: include_str!("../migrations/0013_past.sql"),
+    },
 ];
 
 /// What a migration needs besides in the words of one database: triggers are written in other words on each.

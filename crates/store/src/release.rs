@@ -53,8 +53,8 @@ impl Store {
         let number = Fields(&row).integer("last_release_number")?;
         sqlx::query(
             "INSERT INTO releases (id, environment_id, number, apps, configuration, configuration_version, source,
-                created_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                created_ms, asked_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT asked_by FROM tasks WHERE tasks.id = $9))",
         )
         .bind(release.id.to_string())
         .bind(release.environment.to_string())
@@ -64,6 +64,7 @@ impl Store {
         .bind(release.configuration_version)
         .bind(to_json(&release.source)?)
         .bind(release.created_ms)
+        .bind(deployment.map(|deployment| deployment.task.to_string()))
         .execute(&mut *transaction)
         .await?;
         if let Some(deployment) = deployment {
@@ -97,6 +98,29 @@ impl Store {
             .bind(environment.to_string())
             .bind(limit.max(0));
         all(&query.fetch_all(self.read()).await?)
+    }
+
+    /// Who made the newest releases of an environment, where that is known, by number.
+    pub async fn release_askers(
+        &self,
+        environment: EnvironmentId,
+        newest: i64,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT number, asked_by FROM releases WHERE environment_id = $1 ORDER BY number DESC LIMIT $2",
+        )
+        .bind(environment.to_string())
+        .bind(newest.max(0))
+        .fetch_all(self.read())
+        .await?;
+        let mut askers = Vec::new();
+        for row in &rows {
+            let row = Fields(row);
+            if let Some(asker) = row.text_optional("asked_by")? {
+                askers.push((row.integer("number")?, asker));
+            }
+        }
+        Ok(askers)
     }
 
     /// Removes a release and the deployments that tell of it. Says whether it did: one that is

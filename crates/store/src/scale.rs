@@ -31,6 +31,13 @@ impl Store {
         Ok(scales)
     }
 
+    /// The numbers that were set in all environments, in no order.
+    pub async fn scale_list_all(&self) -> Result<Vec<(EnvironmentId, Scale)>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM scales").fetch_all(self.read()).await?;
+        let read = |row| Ok((Fields(row).parsed("environment_id")?, Scale::from_row(&Fields(row))?));
+        rows.iter().map(read).collect()
+    }
+
     /// Sets the numbers of some processes, all or nothing; others keep theirs. `NotFound` if
     /// there is no such environment.
     pub async fn scale_set(&self, environment: EnvironmentId, scales: &[Scale]) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ use weir_model::task::{LineKind, Task, TaskLine, TaskState};
 use weir_model::{EnvironmentId, ProjectId, TaskId, UnixMillis};
 
 use crate::row::{Fields, FromRow, all, optional, storable};
+use crate::search::{Conditions, Value};
 use crate::{Store, StoreError};
 
 /// So many lines of a task are kept; of what follows only steps, errors and hints are, because
@@ -16,6 +17,45 @@ const LINES_KEPT_BEYOND: i64 = 1_000;
 const LINE_BYTES: usize = 4096;
 /// Ends a line that was longer.
 const CUT: &str = " … (cut)";
+
+/// Which tasks are looked for; every part narrows it.
+#[derive(Debug, Clone, Default)]
+pub struct TaskSearch {
+    /// Only those that are older than this one, by when it was asked for.
+    pub before: Option<(UnixMillis, TaskId)>,
+    /// Only of the project that had this name when the task was asked for.
+    pub project: Option<String>,
+    /// Only of this environment.
+    pub environment: Option<EnvironmentId>,
+    /// Only in this state.
+    pub state: Option<TaskState>,
+    /// Only of projects that exist, in these accounts, projects and environments; `None`: of everything.
+    pub within: Option<Vec<String>>,
+    /// Most tasks.
+    pub limit: i64,
+}
+
+impl TaskSearch {
+    fn conditions(&self) -> Conditions {
+        let mut conditions = Conditions::default();
+        if let Some((created_ms, id)) = self.before {
+            let at = conditions.place(Value::Number(created_ms));
+            let id = conditions.place(Value::Text(id.to_string()));
+            conditions.hold(format!("(created_ms < {at} OR (created_ms = {at} AND id < {id}))"));
+        }
+        conditions.is("project_name", self.project.as_deref().map(storable));
+        conditions.is("environment_id", self.environment.map(|id| id.to_string()));
+        conditions.is("state", self.state.map(|state| state.as_str().to_owned()));
+        if let Some(within) = &self.within {
+            let keys = conditions.keys(within);
+            conditions.hold(format!(
+                "EXISTS (SELECT 1 FROM projects WHERE projects.id = tasks.project_id
+                    AND (projects.account_id IN ({keys}) OR projects.id IN ({keys}) OR tasks.environment_id IN ({keys})))"
+            ));
+        }
+        conditions
+    }
+}
 
 impl FromRow for Task {
     fn from_row(row: &Fields<'_>) -> Result<Self, StoreError> {
@@ -48,10 +88,15 @@ impl FromRow for TaskLine {
 impl Store {
     /// Writes a task, with the name that its project has now.
     pub async fn task_insert(&self, task: &Task) -> Result<(), StoreError> {
+        self.task_insert_for(task, None).await
+    }
+
+    /// The same, with the name of who asked for it.
+    pub async fn task_insert_for(&self, task: &Task, asker: Option<&str>) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO tasks (id, kind, project_id, project_name, environment_id, title, state, step, error,
-                created_ms, ended_ms, line_count, lines_left_out)
-             VALUES ($1, $2, $3, (SELECT name FROM projects WHERE projects.id = $3), $4, $5, $6, $7, $8, $9, $10, 0, 0)",
+                created_ms, ended_ms, line_count, lines_left_out, asked_by)
+             VALUES ($1, $2, $3, (SELECT name FROM projects WHERE projects.id = $3), $4, $5, $6, $7, $8, $9, $10, 0, 0, $11)",
         )
         .bind(task.id.to_string())
         .bind(task.kind.as_str())
@@ -63,6 +108,7 @@ impl Store {
         .bind(task.error.as_deref().map(storable))
         .bind(task.created_ms)
         .bind(task.ended_ms)
+        .bind(asker.map(storable))
         .execute(self.write())
         .await?;
         Ok(())
@@ -94,6 +140,14 @@ impl Store {
             None => sqlx::query("SELECT * FROM tasks ORDER BY created_ms DESC, id DESC LIMIT $1"),
         };
         all(&query.bind(limit.max(0)).fetch_all(self.read()).await?)
+    }
+
+    /// Tasks, newest first.
+    pub async fn task_search(&self, search: &TaskSearch) -> Result<Vec<Task>, StoreError> {
+        let rows = search
+            .conditions()
+            .rows(self.read(), ("tasks", "created_ms DESC, id DESC"), search.limit);
+        all(&rows.await?)
     }
 
     /// The tasks that have not ended, oldest first.

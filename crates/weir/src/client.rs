@@ -196,6 +196,8 @@ impl Client {
         let mut pauses = PAUSES.iter();
         loop {
             let mut request = self.request(method.clone(), path)?.timeout(ANSWER_TIMEOUT);
+            // Where there is a list and a stream of it, the list is meant.
+            request = request.header(ACCEPT, "application/json, */*;q=0.5");
             if let Some(key) = &key {
                 request = request.header(IDEMPOTENCY_KEY, key);
             }

@@ -59,6 +59,17 @@ impl ProjectChoice {
     }
 }
 
+impl ProjectChoice {
+    /// The project that a list is narrowed down to; `None` where all are meant, or none is known here.
+    pub(crate) fn narrowed(&self, all: bool) -> Result<Option<ProjectName>> {
+        Ok(match (all, &self.project) {
+            (true, _) => None,
+            (false, Some(_)) => Some(self.resolve()?),
+            (false, None) => self.resolve().ok(),
+        })
+    }
+}
+
 impl PlaceChoice {
     /// The environment that is meant.
     pub(crate) fn resolve(&self) -> Result<Place> {

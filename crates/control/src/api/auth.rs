@@ -117,7 +117,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Caller {
     /// What they may now; `None` if they are signed out, or the token is gone.
-    async fn rights_now(&self, context: &Context) -> Result<Option<Rights>, ApiError> {
+    pub(super) async fn rights_now(&self, context: &Context) -> Result<Option<Rights>, ApiError> {
         let store = &context.store;
         let now_ms = context.clock.now_ms();
         match &self.who {

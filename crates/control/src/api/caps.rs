@@ -15,6 +15,7 @@ use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InAccount, InEnvironment, InProject, JsonBody};
+use super::overview::Inventory;
 use super::present::instant;
 use super::scopes;
 use crate::context::Context;
@@ -24,23 +25,34 @@ const DAY_MS: i64 = 86_400_000;
 /// How all accounts, projects and environments stand that the token may know of.
 #[utoipa::path(get, path = "/v1/caps", tag = "caps", responses((status = 200, body = Vec<CapStanding>)))]
 pub(super) async fn list_caps(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<CapStanding>>, ApiError> {
-    let mut view = View::new(&api.context);
-    let projects = api.context.store.project_list().await?;
-    for account in api.context.store.account_list().await? {
-        let mut rows = Vec::new();
-        let mut loads = Vec::new();
-        for project in projects
+    let inventory = Inventory::read(&api.context, &api.live.releases).await?;
+    let rows = all(&api.context, &inventory).into_iter();
+    let seen = rows.filter(|(place, _)| caller.rights.may(Permission::SeeMoney, *place));
+    Ok(Json(seen.map(|(_, row)| row).collect()))
+}
+
+/// How everything stands, each with its place; accounts before their projects, projects before their
+/// environments. What the ledger does not know yet is left out for the moment.
+pub(super) fn all(context: &Context, inventory: &Inventory) -> Vec<(Place, CapStanding)> {
+    let view = View::new(context);
+    let mut all = Vec::new();
+    for account in &inventory.accounts {
+        let (mut rows, mut loads) = (Vec::new(), Vec::new());
+        for project in inventory
+            .projects
             .iter()
-            .filter(|project| project.account == account.id && caller.sees_money(project))
+            .filter(|project| project.account == account.id)
         {
-            loads.extend(view.project(&account, project, &mut rows).await?);
+            let environments = inventory.environments_of(project.id);
+            let environments = environments.map(|environment| (environment, inventory.loads(environment)));
+            loads.extend(view.known(account, project, &environments.collect::<Vec<_>>(), &mut rows));
         }
-        if caller.rights.may(Permission::SeeMoney, Place::Account(account.id)) {
-            view.rows.push(view.account(&account, &loads)?);
+        if let Ok(row) = view.account(account, &loads) {
+            all.push((Place::Account(account.id), row));
         }
-        view.rows.append(&mut rows);
+        all.append(&mut rows);
     }
-    Ok(Json(view.rows))
+    all
 }
 
 /// How a project stands: its account, itself, its environments.
@@ -57,9 +69,20 @@ pub(super) async fn get_cap(
         let loads = loads_of_account(&api.context, &account).await?;
         view.rows.push(view.account(&account, &loads)?);
     }
+    let mut environments = Vec::new();
+    for environment in api.context.store.environment_list(at.project.id).await? {
+        let loads = scopes::loads(&api.context, &environment).await?;
+        environments.push((environment, loads));
+    }
+    let environments: Vec<_> = environments
+        .iter()
+        .map(|(environment, loads)| (environment, loads.clone()))
+        .collect();
+    scopes::standing(&api.context, Scope::Project(at.project.id))?;
     let mut rows = Vec::new();
-    view.project(&account, &at.project, &mut rows).await?;
-    view.rows.append(&mut rows);
+    view.known(&account, &at.project, &environments, &mut rows);
+    // Who may look at the money of the project may do so at that of its environments.
+    view.rows.extend(rows.into_iter().map(|(_, row)| row));
     Ok(Json(view.rows))
 }
 
@@ -184,35 +207,35 @@ impl<'a> View<'a> {
         ))
     }
 
-    /// Adds the rows of a project and its environments; gives what their instances may use.
-    async fn project(
+    /// Adds the rows of a project and its environments, as far as the ledger knows them; gives what
+    /// their instances may use.
+    fn known(
         &self,
         account: &Account,
         project: &Project,
-        rows: &mut Vec<CapStanding>,
-    ) -> Result<Vec<Load>, ApiError> {
-        let mut all = Vec::new();
-        let mut below = Vec::new();
+        environments: &[(&Environment, Vec<Load>)],
+        rows: &mut Vec<(Place, CapStanding)>,
+    ) -> Vec<Load> {
         let name = project.name.as_str();
-        for environment in self.context.store.environment_list(project.id).await? {
-            let loads = scopes::loads(self.context, &environment).await?;
-            let standing = scopes::standing(self.context, Scope::Environment(environment.id))?;
-            let scope = format!("{name}/{}", environment.name);
-            let own = environment.name.as_str();
-            below.push(
-                self.row(scope, "environment", &standing, &loads, |reason| weir_api::Stopped {
-                    kept_until: self.context.money.kept_until(environment.id).map(instant),
-                    ..scopes::stopped(reason, &account.name, name, Some(own))
-                }),
-            );
-            all.extend(loads);
+        let all: Vec<Load> = environments.iter().flat_map(|(_, loads)| loads).copied().collect();
+        let why = |reason| scopes::stopped(reason, &account.name, name, None);
+        if let Some(standing) = self.context.money.standing(Scope::Project(project.id)) {
+            let row = self.row(name.to_owned(), "project", &standing, &all, why);
+            rows.push((Place::Project(account.id, project.id), row));
         }
-        let standing = scopes::standing(self.context, Scope::Project(project.id))?;
-        rows.push(self.row(name.to_owned(), "project", &standing, &all, |reason| {
-            scopes::stopped(reason, &account.name, name, None)
-        }));
-        rows.append(&mut below);
-        Ok(all)
+        for (environment, loads) in environments {
+            let Some(standing) = self.context.money.standing(Scope::Environment(environment.id)) else {
+                continue;
+            };
+            let own = environment.name.as_str();
+            let why = |reason| weir_api::Stopped {
+                kept_until: self.context.money.kept_until(environment.id).map(instant),
+                ..scopes::stopped(reason, &account.name, name, Some(own))
+            };
+            let row = self.row(format!("{name}/{own}"), "environment", &standing, loads, why);
+            rows.push((Place::Environment(account.id, project.id, environment.id), row));
+        }
+        all
     }
 
     fn row(

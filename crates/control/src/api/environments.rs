@@ -1,20 +1,25 @@
 //! What an environment has and does: variables, releases, deployments, scale, domains.
 
+use std::collections::{BTreeMap, HashMap};
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use weir_api::{
-    Accepted, AddDomain, CreateDeployment, Deployment, Domain, DomainsPut, Promote, PutDomains, Release, SetScale,
-    UpdateVariables, Variable,
+    Accepted, AddDomain, CreateDeployment, Deployment, DeploymentStep, Domain, DomainsPut, Promote, PutDomains,
+    Release, SetScale, UpdateVariables, Variable,
 };
 use weir_model::policy::{Permission, Place};
+use weir_model::project::Environment;
+use weir_model::{DeploymentId, EnvironmentId};
 
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InEnvironment, JsonBody, PathOf, QueryOf};
 use super::present;
+use crate::context::Context;
 use crate::status::{Numbers, live_release};
 use crate::{configuration, hosts};
 
@@ -80,18 +85,27 @@ pub(super) async fn list_releases(
     at: InEnvironment,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Vec<Release>>, ApiError> {
-    let store = &api.context.store;
-    let live = live_release(&api.context, &at.environment).await?;
-    let deployments = store.deployment_list(at.environment.id, LONGEST_LIST).await?;
-    let latest =
-        |release: &weir_model::release::Release| deployments.iter().find(|deployment| deployment.release == release.id);
-    let releases = store.release_list(at.environment.id, query.limit()).await?;
-    Ok(Json(
-        releases
-            .iter()
-            .map(|release| present::release(release, latest(release), live.as_ref()))
-            .collect(),
-    ))
+    Ok(Json(releases(&api.context, &at.environment, query.limit()).await?))
+}
+
+/// The newest releases of an environment, newest first.
+pub(super) async fn releases(
+    context: &Context,
+    environment: &Environment,
+    limit: i64,
+) -> Result<Vec<Release>, ApiError> {
+    let store = &context.store;
+    let live = live_release(context, environment).await?;
+    let deployments = store.deployment_list(environment.id, LONGEST_LIST).await?;
+    let askers: BTreeMap<i64, String> = store.release_askers(environment.id, limit).await?.into_iter().collect();
+    let mut shown = Vec::new();
+    for release in store.release_list(environment.id, limit).await? {
+        let latest = deployments.iter().find(|deployment| deployment.release == release.id);
+        let mut one = present::release(&release, latest, live.as_ref());
+        one.by = askers.get(&release.number).cloned();
+        shown.push(one);
+    }
+    Ok(shown)
 }
 
 /// Lists deployments, newest first.
@@ -101,19 +115,39 @@ pub(super) async fn list_deployments(
     at: InEnvironment,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<Vec<Deployment>>, ApiError> {
-    let (mut numbers, mut answer) = (Numbers::default(), Vec::new());
-    for deployment in api
-        .context
-        .store
-        .deployment_list(at.environment.id, query.limit())
+    Ok(Json(deployments(&api.context, &at.environment, query.limit()).await?))
+}
+
+/// The newest deployments of an environment, newest first.
+pub(super) async fn deployments(
+    context: &Context,
+    environment: &Environment,
+    limit: i64,
+) -> Result<Vec<Deployment>, ApiError> {
+    let store = &context.store;
+    let mut askers: HashMap<DeploymentId, String> = store
+        .deployment_askers(environment.id, limit)
         .await?
-    {
-        answer.push(present::deployment(
-            &deployment,
-            numbers.of(&api.context, deployment.release).await?,
-        ));
+        .into_iter()
+        .collect();
+    let mut steps: HashMap<DeploymentId, Vec<DeploymentStep>> = HashMap::new();
+    for step in store.deployment_steps(environment.id, limit).await? {
+        let shown = DeploymentStep {
+            state: step.state.as_str().to_owned(),
+            entered: present::instant(step.entered_ms),
+        };
+        steps.entry(step.deployment).or_default().push(shown);
     }
-    Ok(Json(answer))
+    let (mut numbers, mut shown) = (Numbers::default(), Vec::new());
+    for deployment in store.deployment_list(environment.id, limit).await? {
+        let number = numbers.of(context, deployment.release).await?;
+        shown.push(Deployment {
+            by: askers.remove(&deployment.id),
+            steps: steps.remove(&deployment.id).unwrap_or_default(),
+            ..present::deployment(&deployment, number)
+        });
+    }
+    Ok(shown)
 }
 
 /// Rolls back, restarts, or deploys what `--no-deploy` left waiting.
@@ -187,13 +221,13 @@ pub(super) async fn resume_environment(State(api): State<Api>, at: InEnvironment
 /// Lists host names.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/domains", tag = "domains", responses((status = 200, body = Vec<Domain>)))]
 pub(super) async fn list_domains(State(api): State<Api>, at: InEnvironment) -> Result<Json<Vec<Domain>>, ApiError> {
-    let domains = api.context.store.domain_list(at.environment.id).await?;
-    Ok(Json(
-        domains
-            .iter()
-            .map(|domain| present::domain(&api.context, domain))
-            .collect(),
-    ))
+    Ok(Json(domains(&api.context, at.environment.id).await?))
+}
+
+/// The host names of an environment.
+pub(super) async fn domains(context: &Context, environment: EnvironmentId) -> Result<Vec<Domain>, ApiError> {
+    let domains = context.store.domain_list(environment).await?;
+    Ok(domains.iter().map(|domain| present::domain(context, domain)).collect())
 }
 
 /// Adds a host name of one's own.

@@ -20,6 +20,7 @@ use super::auth::{self, Caller};
 use super::error::ApiError;
 use super::idempotency::{self, Key};
 use super::place::{self, Subject};
+use crate::asker;
 use crate::audit::{Entry, Notes};
 
 /// What a request needs.
@@ -158,6 +159,7 @@ async fn pass(
         Need::Open | Need::SignedIn => Subject::platform(),
     };
     let key = Key::of(&parts.method, &parts.headers, &caller)?;
+    let asker = caller.name().to_owned();
     let until_changed = (!entry.changes()).then(|| caller.clone().changed(api.context.clone()));
     parts.extensions.insert(caller);
     parts.extensions.insert(subject);
@@ -166,23 +168,28 @@ async fn pass(
     }
     let request = Request::from_parts(parts, content);
     let (api, body) = (api.clone(), guard.body);
-    let response = finish(entry.changes(), async move {
+    let work = async move {
         match body {
             BodyKind::Small => idempotency::run(api, key, request, next).await,
             BodyKind::Streamed => Ok(next.run(request).await),
         }
-    })
-    .await?;
+    };
+    let response = finish(entry.changes(), asker::on_behalf_of(asker, work)).await?;
     Ok(match until_changed {
         Some(changed) => cut(response, changed),
         None => response,
     })
 }
 
+/// Marks the answer of a stream that ends by itself when who asked may not go on, and says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SeesToItsEnd;
+
 /// Ends a stream of events when something comes true. (Terminals see to it themselves.)
 fn cut(response: Response, end: impl Future<Output = ()> + Send + 'static) -> Response {
     let media_type = response.headers().get(header::CONTENT_TYPE);
-    if !media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
+    let is_stream = media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !is_stream || response.extensions().get::<SeesToItsEnd>().is_some() {
         return response;
     }
     let (parts, body) = response.into_parts();
@@ -220,6 +227,17 @@ async fn decide(
     }
     let subject = place::subject(&api.context, about, path).await?;
     entry.at(&subject.scope, subject.place);
+    judge(caller, permission, about, subject, path)
+}
+
+/// Whether somebody may do something in what was looked up.
+pub(super) fn judge(
+    caller: &Caller,
+    permission: Permission,
+    about: About,
+    subject: Subject,
+    path: &HashMap<String, String>,
+) -> Result<Subject, ApiError> {
     let verdict = match caller.rights.decide(permission, subject.place) {
         Verdict::Forbidden if subject.orphan => Verdict::Unseen,
         verdict => verdict,

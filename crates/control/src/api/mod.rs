@@ -16,6 +16,7 @@ mod canary;
 pub(crate) mod caps;
 mod certificates;
 mod costs;
+mod difference;
 mod environments;
 mod error;
 mod extract;
@@ -24,11 +25,14 @@ mod guard_rules;
 mod idempotency;
 mod invoices;
 mod ledger;
+mod live;
 mod logs;
+mod loss;
 mod me;
 mod metrics;
 mod notices;
 pub mod openapi;
+mod overview;
 mod people;
 pub(crate) mod place;
 mod platform;
@@ -96,6 +100,8 @@ pub struct Api {
     pub passwords: Arc<Passwords>,
     /// Slows down who guesses at them.
     pub throttle: Arc<Throttle>,
+    /// What pages show live.
+    pub live: live::Live,
 }
 
 /// A route, for the tests that go through all of them.
@@ -165,6 +171,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         audit: Arc::default(),
         passwords: Arc::default(),
         throttle: Arc::default(),
+        live: live::Live::default(),
     };
     let routes = Routes {
         api: api.clone(),
@@ -213,6 +220,9 @@ fn platform_routes(routes: Routes) -> Routes {
         .add(Method::GET, "/v1/tasks/{task}", TASK, tasks::get_task)
         .add(Method::GET, "/v1/tasks/{task}/log", TASK, tasks::get_task_log)
         .add(Method::GET, "/v1/events", SEEN, tasks::watch_changes)
+        // Each topic is decided about by itself.
+        .add(Method::GET, "/v1/live", Need::SignedIn, live::watch_live)
+        .add(Method::GET, "/v1/overview", SEEN, overview::get_overview)
         .add(Method::GET, PROJECTS, Need::SignedIn, projects::list_projects)
         .add(
             Method::POST,
@@ -542,7 +552,14 @@ fn environment_routes(routes: Routes) -> Routes {
         .add(Method::DELETE, within!(""), CONFIGURE, projects::destroy_environment)
         .add(Method::GET, within!("/variables"), SEE, at::list_variables)
         .add(Method::PATCH, within!("/variables"), CONFIGURE, at::update_variables)
+        .add(Method::GET, within!("/loss"), CONFIGURE, loss::get_loss)
         .add(Method::GET, within!("/releases"), SEE, at::list_releases)
+        .add(
+            Method::GET,
+            within!("/releases/{number}/difference"),
+            SEE,
+            difference::get_difference,
+        )
         .add(Method::GET, within!("/deployments"), SEE, at::list_deployments)
         .add(Method::POST, within!("/deployments"), DEPLOY, at::create_deployment)
         .add(Method::GET, within!("/cache"), SEE, cache::get_cache)
@@ -621,6 +638,7 @@ fn domain_routes(routes: Routes) -> Routes {
 fn log_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, within!("/logs"), SEE, logs::read_logs)
+        .add(Method::GET, within!("/logs/text"), SEE, logs::download_logs)
         .add(Method::GET, within!("/access-log"), SEE, access_log::get_access_log)
         .add(
             Method::PATCH,

@@ -10,9 +10,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
-    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
-    sessions, sign_in, source, tasks,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, difference, environments,
+    guard_rules, invoices, ledger, live, logs, loss, me, metrics, notices, overview, people, platform, prices,
+    projects, protection, service_accounts, sessions, sign_in, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -79,7 +79,9 @@ use super::{
         projects::destroy_environment,
         environments::list_variables,
         environments::update_variables,
+        loss::get_loss,
         environments::list_releases,
+        difference::get_difference,
         environments::list_deployments,
         environments::create_deployment,
         environments::promote_environment,
@@ -165,12 +167,15 @@ use super::{
         ledger::read_journal,
         source::upload_source,
         logs::read_logs,
+        logs::download_logs,
         sessions::run_command,
         sessions::exec_command,
         tasks::list_tasks,
         tasks::get_task,
         tasks::get_task_log,
         tasks::watch_changes,
+        live::watch_live,
+        overview::get_overview,
     ),
     components(schemas(
         weir_api::Problem,
@@ -178,6 +183,13 @@ use super::{
         weir_api::Change,
         weir_api::TaskLine,
         weir_api::LogLine,
+        weir_api::LogGap,
+        weir_api::ReleaseState,
+        weir_api::LiveState,
+        weir_api::LiveRefused,
+        weir_api::LiveTick,
+        weir_api::LiveEnd,
+        weir_api::Overview,
         weir_api::UsageRecord,
         weir_api::DocumentRecord,
         weir_api::RecordShown

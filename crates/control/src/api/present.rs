@@ -2,7 +2,7 @@
 
 use weir_model::UnixMillis;
 use weir_model::deployment::Deployment;
-use weir_model::log::{LogLine, LogStream};
+use weir_model::log::LogStream;
 use weir_model::project::{Domain, Environment, Project, Token, Variable};
 use weir_model::release::{Release, ReleaseSource};
 use weir_model::task::{Task, TaskLine};
@@ -12,6 +12,7 @@ use super::error::ApiError;
 use crate::certificates;
 use crate::context::Context;
 use crate::hosts::platform_host;
+use crate::logs::Found;
 use crate::status::live_release;
 
 /// An instant as RFC 3339 text in UTC with milliseconds.
@@ -70,11 +71,17 @@ pub fn deployment(deployment: &Deployment, release: i64) -> weir_api::Deployment
         task: deployment.task.to_string(),
         created: instant(deployment.created_ms),
         entered: instant(deployment.entered_ms),
+        by: None,
+        steps: Vec::new(),
     }
 }
 
 /// A release, with its latest deployment if it is known, and whether it serves.
 pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Release>) -> weir_api::Release {
+    let message = match &release.source {
+        ReleaseSource::Push { message, .. } | ReleaseSource::Upload { message } => message.lines().next(),
+        ReleaseSource::Configuration { .. } | ReleaseSource::Promotion { .. } => None,
+    };
     let (source, description, commit) = match &release.source {
         ReleaseSource::Push {
             commit,
@@ -102,6 +109,8 @@ pub fn release(release: &Release, latest: Option<&Deployment>, live: Option<&Rel
             .collect(),
         outcome: latest.map(|deployment| deployment.state.as_str().to_owned()),
         created: instant(release.created_ms),
+        by: None,
+        message: message.map(ToOwned::to_owned),
     }
 }
 
@@ -171,19 +180,25 @@ pub fn task_line(line: &TaskLine) -> weir_api::TaskLine {
     }
 }
 
-/// A line of a log.
-pub fn log_line(line: &LogLine) -> weir_api::LogLine {
-    let stream = match line.stream {
+/// The word for who wrote a line.
+pub fn log_stream(stream: LogStream) -> &'static str {
+    match stream {
         LogStream::Stdout => "stdout",
         LogStream::Stderr => "stderr",
         LogStream::Weir => "weir",
-    };
+    }
+}
+
+/// A line of a log.
+pub fn log_line(found: &Found) -> weir_api::LogLine {
+    let line = &found.line;
     weir_api::LogLine {
+        id: found.id.to_string(),
         at: instant(line.at_ms),
         app: line.app.to_string(),
         process: line.process.to_string(),
         instance: line.instance.map(|instance| instance.to_string()),
-        stream: stream.to_owned(),
+        stream: log_stream(line.stream).to_owned(),
         text: line.text.clone(),
     }
 }

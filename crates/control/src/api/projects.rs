@@ -11,7 +11,8 @@ use weir_model::policy::{Permission, Place};
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::extract::{InEnvironment, InProject, JsonBody};
+use super::extract::{InEnvironment, InProject, JsonBody, QueryOf};
+use super::loss::ConfirmQuery;
 use super::{present, scopes};
 use crate::{projects, status};
 
@@ -62,11 +63,14 @@ pub(super) async fn get_project(
 }
 
 /// Removes a project with everything it has: containers, images, networks, volumes, files.
-#[utoipa::path(delete, path = "/v1/projects/{project}", tag = "projects", responses((status = 202, body = Accepted)))]
+#[utoipa::path(delete, path = "/v1/projects/{project}", tag = "projects", params(("confirm" = Option<String>, Query, description = "Name of the project; a person in a browser has to write it")), responses((status = 202, body = Accepted)))]
 pub(super) async fn destroy_project(
     State(api): State<Api>,
+    caller: Caller,
     at: InProject,
+    QueryOf(query): QueryOf<ConfirmQuery>,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    query.require(&caller, at.project.name.as_str())?;
     let task = projects::destroy_project(&api.context, &at.project).await?;
     let message = format!("{} is being destroyed", at.project.name);
     Ok((
@@ -147,11 +151,14 @@ pub(super) async fn update_environment(
 }
 
 /// Removes an environment with everything it has. Production goes only with its project.
-#[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", responses((status = 202, body = Accepted)))]
+#[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}", tag = "environments", params(("confirm" = Option<String>, Query, description = "PROJECT/ENVIRONMENT; a person in a browser has to write it")), responses((status = 202, body = Accepted)))]
 pub(super) async fn destroy_environment(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
+    QueryOf(query): QueryOf<ConfirmQuery>,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    query.require(&caller, &format!("{}/{}", at.project.name, at.environment.name))?;
     let task = projects::destroy_environment(&api.context, &at.project, &at.environment).await?;
     let message = format!("{} is being destroyed", at.environment.name);
     Ok((

@@ -1,5 +1,6 @@
 //! Tasks, their lines, and changes of state, to read and to watch.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -13,52 +14,103 @@ use serde::{Deserialize, Serialize};
 use weir_api::{Change, TaskLine};
 use weir_model::TaskId;
 use weir_model::policy::{Permission, Place, Rights};
-use weir_model::task::Task;
+use weir_model::task::{Task, TaskState};
+use weir_store::{ChangeSearch, TaskSearch};
 
 use super::Api;
 use super::auth::Caller;
-use super::environments::ListQuery;
 use super::error::ApiError;
 use super::extract::{PathOf, QueryOf};
-use super::place::{self, Places};
-use super::present;
+use super::guard::About;
+use super::{live, place, present};
 use crate::context::Context;
 use crate::tasks::TaskEvent;
 
 /// Lines of one answer, unless fewer or more are asked for.
 const LINES: i64 = 1000;
 const MOST_LINES: i64 = 20_000;
-/// Tasks that are looked through for those that somebody may see.
-const MOST_LOOKED_AT: i64 = 5_000;
+/// Tasks of one answer, unless fewer or more are asked for.
+const TASKS: i64 = 50;
+const MOST_TASKS: i64 = 500;
+/// Changes of one list, likewise.
+const CHANGES: i64 = 100;
+const MOST_CHANGES: i64 = 500;
 
-/// Lists tasks, newest first, of the projects that the token may know of.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent")), responses((status = 200, body = Vec<weir_api::Task>)))]
+/// The query of tasks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TasksQuery {
+    limit: Option<i64>,
+    before: Option<String>,
+    project: Option<String>,
+    environment: Option<String>,
+    state: Option<String>,
+}
+
+/// Lists tasks, newest first, of what the one who asks may see.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+    params(("limit" = Option<i64>, Query, description = "1 to 500; 50 if absent"), ("before" = Option<String>, Query, description = "Only tasks that are older than this one"),
+        ("project" = Option<String>, Query, description = "Only of the project of this name"), ("environment" = Option<String>, Query, description = "Only of this environment of the project"),
+        ("state" = Option<String>, Query, description = "Only in this state")),
+    responses((status = 200, body = Vec<weir_api::Task>)))]
 pub(super) async fn list_tasks(
     State(api): State<Api>,
     caller: Caller,
-    QueryOf(query): QueryOf<ListQuery>,
+    QueryOf(query): QueryOf<TasksQuery>,
 ) -> Result<Json<Vec<weir_api::Task>>, ApiError> {
-    let mut answer = Vec::new();
-    let limit = usize::try_from(query.limit()).unwrap_or(1);
-    for task in seen_tasks(&api, &caller, query.limit()).await?.into_iter().take(limit) {
-        answer.push(present::task(&api.context, &task).await?);
-    }
-    Ok(Json(answer))
+    let Some(search) = search_of(&api.context, &caller, &query).await? else {
+        return Ok(Json(Vec::new()));
+    };
+    Ok(Json(found(&api.context, &search).await?))
 }
 
-/// Tasks of what the one who asks may see; those of what is gone are for those who see everything.
-async fn seen_tasks(api: &Api, caller: &Caller, limit: i64) -> Result<Vec<Task>, ApiError> {
-    let store = &api.context.store;
-    if caller.rights.may(Permission::See, Place::Platform) {
-        return Ok(store.task_list(None, limit).await?);
+/// What is looked for; `None` where there cannot be any.
+async fn search_of(context: &Context, caller: &Caller, query: &TasksQuery) -> Result<Option<TaskSearch>, ApiError> {
+    let mut search = TaskSearch {
+        project: query.project.clone(),
+        within: live::within(&caller.rights, Permission::See),
+        limit: query.limit.unwrap_or(TASKS).clamp(1, MOST_TASKS),
+        ..TaskSearch::default()
+    };
+    if let Some(state) = &query.state {
+        let wrong = |_| {
+            let shown: String = state.chars().take(40).collect();
+            ApiError::invalid(format!("`{shown}` is no state of a task"))
+                .with_hint("queued, running, done, failed and superseded are")
+        };
+        search.state = Some(state.parse::<TaskState>().map_err(wrong)?);
     }
-    let places = Places::of(&api.context).await?;
-    let mut tasks = store.task_list(None, MOST_LOOKED_AT).await?;
-    tasks.retain(|task| {
-        let place = places.of_project(task.project, task.environment);
-        place.is_some_and(|place| caller.rights.may(Permission::See, place))
-    });
-    Ok(tasks)
+    if let Some(before) = &query.before {
+        let missing = || ApiError::not_found("task-not-found", "the task to go on from is not there any more");
+        let id: TaskId = before.parse().map_err(|_| missing())?;
+        // Its identity says when it was made, so that one that is gone, or somebody else's, is as good.
+        search.before = Some((id.created_ms(), id));
+    }
+    if let Some(name) = &query.environment {
+        let Some(project) = &query.project else {
+            return Err(ApiError::invalid("an environment is one of a project")
+                .with_hint("name the project, too: `project=shop&environment=staging`"));
+        };
+        let path = HashMap::from([
+            ("project".to_owned(), project.clone()),
+            ("environment".to_owned(), name.clone()),
+        ]);
+        let subject = place::subject(context, About::Environment, &path).await;
+        let Some(environment) = subject.ok().and_then(|subject| subject.environment) else {
+            return Ok(None);
+        };
+        search.environment = Some(environment.id);
+    }
+    Ok(Some(search))
+}
+
+/// The tasks that are looked for, newest first.
+pub(super) async fn found(context: &Context, search: &TaskSearch) -> Result<Vec<weir_api::Task>, ApiError> {
+    let mut answer = Vec::new();
+    for task in context.store.task_search(search).await? {
+        answer.push(present::task(context, &task).await?);
+    }
+    Ok(answer)
 }
 
 async fn visible_task(api: &Api, id: &str) -> Result<Task, ApiError> {
@@ -136,22 +188,52 @@ fn follow_task(api: Api, task: TaskId, after: i64) -> Response {
 }
 
 /// The query of changes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangesQuery {
     after: Option<i64>,
+    before: Option<i64>,
+    limit: Option<i64>,
+    project: Option<String>,
+    environment: Option<String>,
+    kind: Option<String>,
 }
 
-/// Changes of state as server-sent events `change`, from now on, or behind `after` or
-/// `Last-Event-ID`.
-#[utoipa::path(get, path = "/v1/events", tag = "tasks", params(("after" = Option<i64>, Query, description = "Only changes behind this sequence; absent: from now on")),
-    responses((status = 200, description = "Server-sent events `change`", content((Change = "text/event-stream")))))]
+/// Changes of state. As server-sent events `change`: from now on, or behind `after` or `Last-Event-ID`.
+/// With `Accept: application/json` those of the past, newest first; the newest 10,000 are kept.
+#[utoipa::path(get, path = "/v1/events", tag = "tasks",
+    params(("after" = Option<i64>, Query, description = "Only changes behind this sequence; absent: from now on, or of all times in a list"),
+        ("before" = Option<i64>, Query, description = "Of a list: only changes before this sequence"), ("limit" = Option<i64>, Query, description = "Of a list: 1 to 500; 100 if absent"),
+        ("project" = Option<String>, Query, description = "Only of the project of this name"), ("environment" = Option<String>, Query, description = "Only of environments of this name"),
+        ("kind" = Option<String>, Query, description = "Only kinds that begin like this: `deployment.`")),
+    responses((status = 200, description = "Server-sent events `change`, or a list", content((Change = "text/event-stream"), (Vec<Change> = "application/json")))))]
 pub(super) async fn watch_changes(
     State(api): State<Api>,
     caller: Caller,
     QueryOf(query): QueryOf<ChangesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let lists = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("application/json")));
+    if lists && !wants_events(&headers) {
+        let search = ChangeSearch {
+            before: query.before,
+            after: query.after,
+            project: query.project,
+            environment: query.environment,
+            kind: query.kind,
+            within: live::within(&caller.rights, Permission::See),
+            limit: query.limit.unwrap_or(CHANGES).clamp(1, MOST_CHANGES),
+        };
+        let found = api.context.store.change_search(&search).await?;
+        return Ok(Json(found.iter().map(present::change).collect::<Vec<_>>()).into_response());
+    }
+    if query.before.is_some() || query.limit.is_some() {
+        return Err(ApiError::invalid("`before` and `limit` are for a list of the past")
+            .with_hint("ask for it with `Accept: application/json`"));
+    }
     let after = match last_event_id(&headers).or(query.after) {
         Some(after) => after,
         None => api.context.tasks.newest_change().await?,
@@ -159,12 +241,21 @@ pub(super) async fn watch_changes(
     let changes = api.context.tasks.changes(after);
     let context = api.context.clone();
     let changes = changes.filter_map(move |change| {
-        let (context, rights) = (context.clone(), caller.rights.clone());
-        async move { is_seen(&context, &rights, &change).await.then_some(change) }
+        let (context, rights, wanted) = (context.clone(), caller.rights.clone(), query.wants(&change));
+        async move { (wanted && is_seen(&context, &rights, &change).await).then_some(change) }
     });
     let events =
         changes.map(|change| json_event("change", Some(change.sequence.to_string()), &present::change(&change)));
     Ok(sse(events.take_until(api.context.stop.clone().cancelled_owned())))
+}
+
+impl ChangesQuery {
+    fn wants(&self, change: &weir_store::Change) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        is(&self.project, Some(&change.project))
+            && is(&self.environment, change.environment.as_deref())
+            && self.kind.as_ref().is_none_or(|kind| change.kind.starts_with(kind))
+    }
 }
 
 /// Whether a change is of something that may be seen. What is gone is for those who see everything.
@@ -175,12 +266,20 @@ async fn is_seen(context: &Context, rights: &Rights, change: &weir_store::Change
     let Ok(subject) = place::project(context, &change.project).await else {
         return false;
     };
+    // What another one of the same name has left is nobody's any more.
+    if subject
+        .project
+        .as_ref()
+        .is_none_or(|project| change.at_ms < project.created_ms)
+    {
+        return false;
+    }
     let place = match (subject.project, change.environment.as_deref()) {
         (Some(project), Some(name)) => {
             let environments = context.store.environment_list(project.id).await.unwrap_or_default();
             let found = environments
                 .iter()
-                .find(|environment| environment.name.as_str() == name);
+                .find(|environment| environment.name.as_str() == name && environment.created_ms <= change.at_ms);
             found.map(|environment| Place::Environment(project.account, project.id, environment.id))
         }
         _ => None,

@@ -25,6 +25,7 @@ use super::hook::{HookAnswer, HookEnd, HookRequest, ReferenceChange};
 use super::options;
 use super::source::{Commit, Quarantine};
 use super::{git, run_git};
+use crate::asker;
 use crate::context::Context;
 use crate::push::{self, Live, Material, PushError, PushOrder, Turn};
 use crate::secrets::{hex, random_bytes};
@@ -360,11 +361,9 @@ impl Push<'_> {
                 "push of {branch} {short} to {} ({}): {message}",
                 session.project.name, environment.name
             );
-            let task = self
-                .context
-                .tasks
-                .create(TaskKind::Push, session.project.id, Some(environment.id), &title)
-                .await?;
+            let tasks = &self.context.tasks;
+            let task = tasks.create(TaskKind::Push, session.project.id, Some(environment.id), &title);
+            let task = asker::on_behalf_of(session.pusher.clone(), task).await?;
             Ok::<_, PushError>((
                 task.id,
                 ReleaseSource::Push {

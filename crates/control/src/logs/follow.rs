@@ -4,20 +4,41 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, ProcessName};
 
+use super::find::{Found, LineId, newest};
 use super::segments::Position;
-use super::{EnvironmentLogs, Filter, LogError, LogQuery, Logs, blocking, newest};
+use super::{ANSWER_LINES, EnvironmentLogs, Filter, LogError, LogQuery, Logs, blocking};
+
+/// What a follower gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// The next line.
+    Line(Found),
+    /// So many lines of an app went before they could be read, by now.
+    Gap {
+        /// Of which app.
+        app: AppName,
+        /// How many.
+        lines: u64,
+        /// The line that follows them, if there is one yet.
+        before: Option<LineId>,
+        /// When.
+        at_ms: i64,
+    },
+}
 
 struct Follower {
     logs: Logs,
     query: LogQuery,
+    /// Only what is behind it.
+    after: Option<LineId>,
     filter: Filter,
     started: Option<Started>,
-    ready: VecDeque<LogLine>,
+    ready: VecDeque<Followed>,
 }
 
 struct Started {
@@ -32,10 +53,22 @@ impl Logs {
     /// before a slow reader came to them are told by a line of the stream `weir`. Ends if the
     /// environment is removed, or with an error in Weir's own log if the files fail.
     pub fn follow(&self, query: LogQuery) -> impl Stream<Item = LogLine> + Send + use<> {
+        self.follow_from(query, None).filter_map(|followed| async move {
+            match followed {
+                Followed::Line(found) => Some(found.line),
+                Followed::Gap { app, lines, at_ms, .. } => missed_line(&app, at_ms, lines),
+            }
+        })
+    }
+
+    /// The same, with identities, and behind a line if one is named. What went before a slow reader
+    /// came to it is told as a gap.
+    pub fn follow_from(&self, query: LogQuery, after: Option<LineId>) -> impl Stream<Item = Followed> + Send + use<> {
         let filter = Filter::new(&query);
         let follower = Follower {
             logs: self.clone(),
             query,
+            after,
             filter,
             started: None,
             ready: VecDeque::new(),
@@ -53,7 +86,7 @@ impl Logs {
 }
 
 impl Follower {
-    async fn next(&mut self) -> Result<Option<LogLine>, LogError> {
+    async fn next(&mut self) -> Result<Option<Followed>, LogError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -80,10 +113,12 @@ impl Follower {
     /// Reads the newest lines and remembers where they ended.
     async fn start(&mut self) -> Result<(), LogError> {
         let (shared, query, filter) = (self.logs.shared.clone(), self.query.clone(), self.filter.clone());
+        let resumed = self.after.is_some();
         let (started, lines) = blocking(move || {
             let environment = shared.environment(query.environment)?;
             let news = environment.news.subscribe();
-            if query.limit == 0 {
+            // All that is kept; what is before the line that one has is passed over.
+            if query.limit == 0 || resumed {
                 let started = Started {
                     environment,
                     news,
@@ -92,7 +127,7 @@ impl Follower {
                 return Ok((started, Vec::new()));
             }
             let ends = environment.ends(&query);
-            let lines = newest(&ends, &query, &filter)?;
+            let lines = newest(&ends, query.since_ms, &filter, None, query.limit.min(ANSWER_LINES))?;
             let positions = ends.into_iter().map(|(app, _, end)| (app, end)).collect();
             Ok((
                 Started {
@@ -105,7 +140,7 @@ impl Follower {
         })
         .await?;
         self.started = Some(started);
-        self.ready.extend(lines);
+        self.ready.extend(lines.into_iter().map(Followed::Line));
         Ok(())
     }
 
@@ -117,29 +152,41 @@ impl Follower {
         let (environment, query, filter) = (started.environment.clone(), self.query.clone(), self.filter.clone());
         let mut positions = std::mem::take(&mut started.positions);
         let now_ms = self.logs.shared.clock.now_ms();
+        let after = self.after.clone();
         let (positions, lines, moved) = blocking(move || {
             let (mut lines, mut moved) = (Vec::new(), false);
             let asked = environment.asked(&query);
             for (app, segments) in &asked {
                 // A log that was not there when following began is read from its beginning.
+                let known = positions.contains_key(app);
                 let position = positions.entry(app.clone()).or_default();
                 let page = segments.forwards(*position)?;
                 moved |= page.next != *position;
                 *position = page.next;
-                let before = lines.len();
-                lines.extend(
-                    page.bytes
-                        .split(|&byte| byte == b'\n')
-                        .filter_map(|line| filter.read(app, line)),
-                );
-                if page.missed > 0 {
-                    let at_ms = lines.get(before).map_or(now_ms, |line| line.at_ms);
-                    lines.extend(missed_line(app, at_ms, page.missed));
-                    lines[before..].rotate_right(1);
+                let numbers = page.first_line()..;
+                let found = page.bytes.split(|&byte| byte == b'\n').zip(numbers);
+                let found = found.filter_map(|(line, number)| filter.found(app, number, line));
+                let found: Vec<Found> = found
+                    .filter(|found| after.as_ref().is_none_or(|after| found.id > *after))
+                    .collect();
+                let missed = match &after {
+                    // Whoever goes on from a line has only lost what was between.
+                    Some(after) if !known && after.app == *app => page.first_line().saturating_sub(after.number + 1),
+                    Some(_) if !known => 0,
+                    _ => page.missed,
+                };
+                if missed > 0 {
+                    lines.push(Followed::Gap {
+                        app: app.clone(),
+                        lines: missed,
+                        before: found.first().map(|found| found.id.clone()),
+                        at_ms: found.first().map_or(now_ms, |found| found.line.at_ms),
+                    });
                 }
+                lines.extend(found.into_iter().map(Followed::Line));
             }
             if asked.len() > 1 {
-                lines.sort_by_key(|line| line.at_ms);
+                lines.sort_by_cached_key(order);
             }
             Ok((positions, lines, moved))
         })
@@ -149,6 +196,14 @@ impl Follower {
         }
         self.ready.extend(lines);
         Ok(moved)
+    }
+}
+
+/// Where it stands among what several logs have: a gap before the line that follows it.
+fn order(followed: &Followed) -> Option<LineId> {
+    match followed {
+        Followed::Line(found) => Some(found.id.clone()),
+        Followed::Gap { before, .. } => before.clone(),
     }
 }
 

@@ -1,5 +1,9 @@
 //! One line of a segment: `NANOSECONDS \t INSTANCE \t PROCESS \t STREAM \t TEXT \n`, the text
 //! escaped so that it has no line end in it. Readable with the tools that everyone has.
+//!
+//! Instances are read side by side, so a line may come later than one that was written after it. It
+//! then says by how many milliseconds: `NANOSECONDS+LATE`. Both together are where it stands in the
+//! order of lines, which is the order in the file, and the same whenever it is asked for.
 
 use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, InstanceId, ProcessName};
@@ -83,13 +87,21 @@ impl Entry {
         }
     }
 
-    /// Appends the line as it stands in a segment.
-    pub(super) fn encode(&self, buffer: &mut Vec<u8>) {
+    /// Appends the line as it stands in a segment behind lines whose latest instant is `newest_ms`,
+    /// which moves on.
+    pub(super) fn encode(&self, newest_ms: &mut i64, buffer: &mut Vec<u8>) {
         use std::io::Write as _;
+        let at_ms = self.at_ns.div_euclid(NANOSECONDS_PER_MS);
+        let late_ms = newest_ms.saturating_sub(at_ms);
+        *newest_ms = at_ms.max(*newest_ms);
         // Writing into memory does not fail.
+        let _ = match late_ms > 0 {
+            true => write!(buffer, "{}+{late_ms}\t", self.at_ns),
+            false => write!(buffer, "{}\t", self.at_ns),
+        };
         let _ = match self.instance {
-            Some(instance) => write!(buffer, "{}\t{instance}\t{}\t", self.at_ns, self.process),
-            None => write!(buffer, "{}\t-\t{}\t", self.at_ns, self.process),
+            Some(instance) => write!(buffer, "{instance}\t{}\t", self.process),
+            None => write!(buffer, "-\t{}\t", self.process),
         };
         buffer.push(self.writer.letter());
         buffer.push(b'\t');
@@ -109,6 +121,7 @@ impl Entry {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RawLine<'a> {
     pub(super) at_ns: i64,
+    late_ms: i64,
     pub(super) instance: &'a [u8],
     pub(super) process: &'a [u8],
     pub(super) writer: Writer,
@@ -119,11 +132,13 @@ impl<'a> RawLine<'a> {
     /// Splits a line (without its end). `None` if it is damaged.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.splitn(5, |&byte| byte == b'\t');
-        let at_ns = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let at = std::str::from_utf8(fields.next()?).ok()?;
+        let (at_ns, late_ms) = at.split_once('+').unwrap_or((at, "0"));
         let (instance, process) = (fields.next()?, fields.next()?);
         let writer = Writer::of_letter(fields.next()?)?;
         Some(Self {
-            at_ns,
+            at_ns: at_ns.parse().ok()?,
+            late_ms: late_ms.parse().ok()?,
             instance,
             process,
             writer,
@@ -133,6 +148,15 @@ impl<'a> RawLine<'a> {
 
     pub(super) fn at_ms(&self) -> i64 {
         self.at_ns.div_euclid(NANOSECONDS_PER_MS)
+    }
+
+    /// Where it stands in the order of lines.
+    pub(super) fn order_ms(&self) -> i64 {
+        self.at_ms().saturating_add(self.late_ms)
+    }
+
+    pub(super) fn stream(&self) -> LogStream {
+        self.writer.stream()
     }
 
     pub(super) fn instance(&self) -> Option<InstanceId> {
@@ -224,7 +248,7 @@ mod tests {
                 text: text.to_owned(),
             };
             let mut buffer = Vec::new();
-            entry.encode(&mut buffer);
+            entry.encode(&mut 0, &mut buffer);
             assert_eq!(buffer.iter().filter(|&&byte| byte == b'\n').count(), 1);
             let raw = RawLine::parse(&buffer[..buffer.len() - 1]).unwrap();
             let line = raw.read(&AppName::new("shop").unwrap()).unwrap();
@@ -234,6 +258,28 @@ mod tests {
             );
             assert_eq!(line.at_ms, 1_700_000_000_123);
         }
+    }
+
+    #[test]
+    fn what_comes_late_says_so_and_keeps_its_instant() {
+        let mut newest_ms = i64::MIN;
+        let mut entry = Entry {
+            at_ns: 5_000_000_000,
+            instance: None,
+            process: ProcessName::web(),
+            writer: Writer::Stdout,
+            text: "x".to_owned(),
+        };
+        let mut seen = Vec::new();
+        for at_ns in [5_000_000_000, 4_200_000_001, 5_000_999_999, 6_000_000_000] {
+            entry.at_ns = at_ns;
+            let mut buffer = Vec::new();
+            entry.encode(&mut newest_ms, &mut buffer);
+            let raw = RawLine::parse(&buffer[..buffer.len() - 1]).unwrap();
+            assert_eq!(raw.at_ns, at_ns);
+            seen.push((raw.at_ms(), raw.order_ms()));
+        }
+        assert_eq!(seen, [(5_000, 5_000), (4_200, 5_000), (5_000, 5_000), (6_000, 6_000)]);
     }
 
     #[test]

@@ -9,26 +9,30 @@
 //! loses lines, says so in the log once it can, and stops nothing.
 
 mod collect;
+mod find;
 mod follow;
 mod limit;
 mod line;
 mod segments;
+mod walk;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument as _;
 use weir_engine::{Engine, InstanceLabels};
-use weir_model::log::LogLine;
+use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName, UnixMillis};
 
 use crate::clock::Clock;
+pub use find::{Found, LineId, Start};
+pub use follow::Followed;
 use line::{Entry, Needle, RawLine, Writer};
 use segments::{Position, Segments};
+pub use walk::Range;
 
 /// Orders that may wait for the writer; whoever writes more waits.
 const QUEUE: usize = 64;
@@ -42,6 +46,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const ANSWER_BYTES: usize = 16 << 20;
 /// Most lines in one answer.
 const ANSWER_LINES: usize = 10_000;
+/// So many who take whole logs along read at once.
+const WALKS: usize = 2;
 /// Environments that are gone are remembered, so that a late line does not bring back a folder.
 const REMOVED: usize = 10_000;
 
@@ -67,6 +73,8 @@ pub struct LogQuery {
     pub process: Option<ProcessName>,
     /// Only of this instance.
     pub instance: Option<InstanceId>,
+    /// Only of this stream.
+    pub stream: Option<LogStream>,
     /// Only from this instant on.
     pub since_ms: Option<UnixMillis>,
     /// Only before this instant.
@@ -89,6 +97,7 @@ impl LogQuery {
             app: None,
             process: None,
             instance: None,
+            stream: None,
             since_ms: None,
             until_ms: None,
             grep: None,
@@ -114,6 +123,8 @@ struct Shared {
     engine: Arc<dyn Engine>,
     environments: Mutex<HashMap<EnvironmentId, Arc<EnvironmentLogs>>>,
     removed: Mutex<HashSet<EnvironmentId>>,
+    /// Turns of those who take whole logs along.
+    walks: Semaphore,
     /// Instances whose output is read, or was read to its end.
     watched: Mutex<HashMap<InstanceId, watch::Receiver<bool>>>,
 }
@@ -172,6 +183,7 @@ impl Logs {
             engine,
             environments: Mutex::default(),
             removed: Mutex::default(),
+            walks: Semaphore::new(WALKS),
             watched: Mutex::default(),
         });
         tokio::spawn(write(shared.clone(), queue).instrument(tracing::info_span!("log writer")));
@@ -242,14 +254,8 @@ impl Logs {
 
     /// The newest lines that match, oldest first.
     pub async fn read(&self, query: LogQuery) -> Result<Vec<LogLine>, LogError> {
-        let shared = self.shared.clone();
-        blocking(move || {
-            let environment = shared.environment(query.environment)?;
-            let filter = Filter::new(&query);
-            let ends = environment.ends(&query);
-            newest(&ends, &query, &filter)
-        })
-        .await
+        let found = self.find(query, Start::End).await?.unwrap_or_default();
+        Ok(found.into_iter().map(|found| found.line).collect())
     }
 
     /// The newest lines that an instance wrote, oldest first, those included that were given
@@ -391,6 +397,7 @@ struct Filter {
     instance: Option<String>,
     since_ms: UnixMillis,
     until_ms: UnixMillis,
+    stream: Option<LogStream>,
     needle: Option<Needle>,
     build: Option<bool>,
 }
@@ -409,6 +416,7 @@ impl Filter {
         Self {
             process: process.filter(|_| !query.build),
             instance: query.instance.map(|instance| instance.to_string()),
+            stream: query.stream,
             since_ms: query.since_ms.unwrap_or(UnixMillis::MIN),
             until_ms: query.until_ms.unwrap_or(UnixMillis::MAX),
             needle: query.grep.as_deref().filter(|text| !text.is_empty()).map(Needle::new),
@@ -416,7 +424,7 @@ impl Filter {
         }
     }
 
-    fn read(&self, app: &AppName, line: &[u8]) -> Option<LogLine> {
+    fn read<'a>(&self, app: &AppName, line: &'a [u8]) -> Option<(RawLine<'a>, LogLine)> {
         let raw = RawLine::parse(line)?;
         let at_ms = raw.at_ms();
         let wanted = self.since_ms <= at_ms
@@ -429,56 +437,15 @@ impl Filter {
                 .instance
                 .as_ref()
                 .is_none_or(|instance| instance.as_bytes() == raw.instance)
+            && self.stream.is_none_or(|stream| stream == raw.stream())
             && self.build.is_none_or(|build| build == (raw.process == BUILD));
         if !wanted {
             return None;
         }
         let line = raw.read(app)?;
         let found = self.needle.as_ref().is_none_or(|needle| needle.is_in(&line.text));
-        found.then_some(line)
+        found.then_some((raw, line))
     }
-}
-
-/// The newest lines of several logs before their ends, oldest first. Blocking.
-fn newest(
-    ends: &[(AppName, Arc<Segments>, Position)],
-    query: &LogQuery,
-    filter: &Filter,
-) -> Result<Vec<LogLine>, LogError> {
-    let limit = query.limit.min(ANSWER_LINES);
-    let mut lines = Vec::new();
-    for (app, segments, end) in ends {
-        let (mut found, mut bytes) = (VecDeque::new(), 0);
-        segments.backwards(*end, query.since_ms, |line| {
-            if found.len() >= limit || bytes >= ANSWER_BYTES {
-                return ControlFlow::Break(());
-            }
-            if let Some(line) = filter.read(app, line) {
-                bytes += line.text.len();
-                found.push_front(line);
-            }
-            ControlFlow::Continue(())
-        })?;
-        lines.extend(found);
-        if ends.len() > 1 {
-            keep_newest(&mut lines, limit);
-        }
-    }
-    // Instances are read side by side, so neighbours may stand the wrong way round.
-    lines.sort_by_key(|line| line.at_ms);
-    Ok(lines)
-}
-
-fn keep_newest(lines: &mut Vec<LogLine>, limit: usize) {
-    lines.sort_by_key(|line| line.at_ms);
-    lines.drain(..lines.len().saturating_sub(limit));
-    let mut bytes = 0;
-    let kept = lines.iter().rev().take_while(|line| {
-        bytes += line.text.len();
-        bytes <= ANSWER_BYTES
-    });
-    let kept = kept.count();
-    lines.drain(..lines.len() - kept);
 }
 
 /// The writer: gathers what comes in a moment and writes it at once.

@@ -69,6 +69,8 @@ struct State {
     cursors: HashMap<InstanceId, i64>,
     /// Lines that could not be written, and are still to be told of.
     lost: u64,
+    /// Where the newest line stands in time: the latest instant of all lines so far.
+    newest_ms: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +95,11 @@ impl Segments {
         if let Some(newest) = segments.back_mut() {
             next_line = newest.first_line + repair(&path_of(&folder, newest.first_line), newest)?;
         }
+        let newest_ms = segments
+            .iter()
+            .rev()
+            .find_map(|segment| newest_in(&folder, segment))
+            .unwrap_or(i64::MIN);
         let saved: SavedCursors = std::fs::read(folder.join(CURSORS_FILE))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -118,6 +125,7 @@ impl Segments {
             next_line,
             cursors,
             lost: 0,
+            newest_ms,
         };
         let segment_bytes = (total_bytes / SEGMENTS).max(SMALLEST_SEGMENT);
         Ok(Self {
@@ -149,12 +157,12 @@ impl Segments {
                 text,
                 ..first.clone()
             }
-            .encode(&mut buffer);
+            .encode(&mut state.newest_ms, &mut buffer);
             lines += 1;
         }
         for entry in entries {
             let before = buffer.len();
-            entry.encode(&mut buffer);
+            entry.encode(&mut state.newest_ms, &mut buffer);
             let used = state.segments.back().map_or(0, |segment| segment.bytes);
             if used + len(&buffer) > self.segment_bytes && used + len(&buffer[..before]) > 0 {
                 let line = buffer.split_off(before);
@@ -252,20 +260,23 @@ impl Segments {
         }
     }
 
-    /// Shows lines before a position, newest first, until told to stop. Files that were last
-    /// written before `since_ms` are left out.
+    /// Shows lines before a position with their numbers, newest first, until told to stop. Files that
+    /// were last written before `since_ms` are left out.
     pub(super) fn backwards(
         &self,
         until: Position,
         since_ms: Option<i64>,
-        mut show: impl FnMut(&[u8]) -> ControlFlow<()>,
+        mut show: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let segments: Vec<Segment> = self.lock().segments.iter().copied().collect();
+        let mut behind = until.line;
         for segment in segments
             .iter()
             .rev()
             .filter(|segment| segment.first_line <= until.segment)
         {
+            // The line behind the last one of this file.
+            let mut number = std::mem::replace(&mut behind, segment.first_line);
             let mut file = match File::open(path_of(&self.folder, segment.first_line)) {
                 // It went since we looked, or nothing was written to it yet.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -280,7 +291,11 @@ impl Segments {
                 segment.bytes
             };
             let end = end.min(file.metadata()?.len());
-            if each_line_backwards(&mut file, end, &mut show)?.is_break() {
+            let numbered = |line: &[u8]| {
+                number = number.saturating_sub(1);
+                show(number, line)
+            };
+            if each_line_backwards(&mut file, end, numbered)?.is_break() {
                 return Ok(());
             }
         }
@@ -349,6 +364,34 @@ impl Segments {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Position {
+    /// Number of the next line.
+    pub(super) fn line(self) -> u64 {
+        self.line
+    }
+}
+
+impl Page {
+    /// The number of its first line.
+    pub(super) fn first_line(&self) -> u64 {
+        self.next.line.saturating_sub(lines_in(&self.bytes))
+    }
+}
+
+/// Where the last line of a file stands in time; lines stand in that order.
+fn newest_in(folder: &Path, segment: &Segment) -> Option<i64> {
+    let mut file = File::open(path_of(folder, segment.first_line)).ok()?;
+    let mut newest_ms = None;
+    let _ = each_line_backwards(&mut file, segment.bytes, |line| match RawLine::parse(line) {
+        Some(line) => {
+            newest_ms = Some(line.order_ms());
+            ControlFlow::Break(())
+        }
+        None => ControlFlow::Continue(()),
+    });
+    newest_ms
 }
 
 fn path_of(folder: &Path, first_line: u64) -> PathBuf {

@@ -18,6 +18,7 @@ mod money;
 mod nodes;
 pub mod plan;
 mod probe;
+mod rates;
 mod resting;
 mod route_feed;
 mod routing;
@@ -45,6 +46,7 @@ pub(crate) use act::{Place, container, public_url, variables};
 use autoscale::Scalers;
 use funds::{Funds, Size};
 pub(crate) use funds::{words, words_of};
+pub use rates::Rate;
 use resting::Visits;
 pub use route_feed::RouteBatch;
 use routing::Routing;
@@ -93,6 +95,7 @@ struct Shared {
     engine: Mutex<Result<(), String>>,
     /// Whether every environment was looked at once.
     observed: watch::Sender<bool>,
+    rates: Mutex<rates::Rates>,
 }
 
 /// An instance as the reconciler sees it, for status pages.
@@ -157,6 +160,7 @@ impl Reconciler {
             echoing: Mutex::default(),
             engine: Mutex::new(Err("it was not asked yet".to_owned())),
             observed: watch::Sender::new(false),
+            rates: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -340,6 +344,28 @@ impl Reconciler {
         for environment in changed.into_iter().chain(scaled) {
             self.wake(environment);
         }
+        self.look_at_rates(now_ms);
+    }
+
+    fn look_at_rates(&self, now_ms: UnixMillis) {
+        let mut rates = lock(&self.shared.rates);
+        if !rates.is_due(now_ms) {
+            return;
+        }
+        let loads = self.shared.routing.load();
+        let views = lock(&self.shared.views);
+        let environments = views
+            .iter()
+            .flat_map(|(environment, views)| views.iter().map(|view| (view.labels.instance, *environment)))
+            .collect();
+        drop(views);
+        rates.look(&loads, &environments, now_ms);
+    }
+
+    /// How many requests a second environments have answered in the last minute; those that have
+    /// answered none are left out.
+    pub fn rates(&self, now_ms: UnixMillis) -> HashMap<EnvironmentId, Rate> {
+        lock(&self.shared.rates).of_all(now_ms)
     }
 
     /// The newest certificates that all nodes serve by, as far as they have said so.

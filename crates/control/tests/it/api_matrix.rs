@@ -15,6 +15,7 @@ fn filled(path: &str) -> String {
         .replace("{user}", "anna")
         .replace("{account}", "default")
         .replace("{version}", "1")
+        .replace("{number}", "1")
 }
 
 /// What each role may, written by hand: the code has a table of its own.

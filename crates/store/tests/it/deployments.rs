@@ -256,3 +256,49 @@ async fn a_canary_is_changed_only_as_it_was_seen() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn every_state_of_a_deployment_is_kept_and_those_of_all_environments_are_found_at_once() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (_, shop) = house(&store, "shop").await;
+        let (_, zoo) = house(&store, "zoo").await;
+        let (_, first) = deploy(&store, shop.id).await;
+        lead_to_switch(&store, first.id).await;
+        assert!(store.deployment_go_live(first.id, 5, 50).await.unwrap());
+        let steps = store.deployment_steps(shop.id, 9).await.unwrap();
+        assert!(steps.iter().all(|step| step.deployment == first.id));
+        let states: Vec<_> = steps.iter().map(|step| step.state).collect();
+        assert_eq!(
+            (states[0], states[states.len() - 2], states[states.len() - 1]),
+            (Pending, Switching, Live)
+        );
+        assert_eq!(steps[states.len() - 1].entered_ms, 50);
+        // One that does not come about leaves no step.
+        assert!(
+            !store
+                .deployment_advance(first.id, Pending, Failed, None, 60)
+                .await
+                .unwrap()
+        );
+        assert_eq!(store.deployment_steps(shop.id, 9).await.unwrap(), steps);
+        let (_, failed) = deploy(&store, zoo.id).await;
+        assert!(
+            store
+                .deployment_advance(failed.id, Pending, Failed, Some("x"), 70)
+                .await
+                .unwrap()
+        );
+        let ids = |found: Vec<weir_model::deployment::Deployment>| found.iter().map(|it| it.id).collect::<Vec<_>>();
+        assert_eq!(ids(store.deployment_list_live().await.unwrap()), [first.id]);
+        assert_eq!(ids(store.deployment_list_failed_last().await.unwrap()), [failed.id]);
+        let (_, next) = deploy(&store, zoo.id).await;
+        assert_eq!(ids(store.deployment_list_in_progress_all().await.unwrap()), [next.id]);
+        assert_eq!(
+            ids(store.deployment_list_failed_last().await.unwrap()),
+            [],
+            "a newer one is under way"
+        );
+    })
+    .await;
+}

@@ -40,6 +40,7 @@ async fn drop_all(connection: &mut sqlx::AnyConnection) {
         "guard_rules",
         "task_lines",
         "tasks",
+        "deployment_steps",
         "deployments",
         "releases",
         "tokens",

@@ -2,7 +2,7 @@
 
 use weir_model::TaskId;
 use weir_model::task::{LineKind, TaskState};
-use weir_store::{LINES_KEPT, StoreError};
+use weir_store::{LINES_KEPT, StoreError, TaskSearch};
 
 use crate::database::on_each_database;
 use crate::fixtures::{house, project, task};
@@ -164,6 +164,70 @@ async fn a_task_that_talks_too_much_is_cut_but_says_why_it_failed() {
         store.task_lines_append(task.id, 5, &errors).await.unwrap();
         let newest = store.task_lines(task.id, LINES_KEPT, i64::MAX).await.unwrap();
         assert_eq!(newest.last().unwrap().sequence, LINES_KEPT + 1000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_what_is_looked_for() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (shop, production) = house(&store, "shop").await;
+        let (zoo, _) = house(&store, "zoo").await;
+        let tasks = [
+            task(shop.id, Some(production.id)),
+            task(zoo.id, None),
+            task(shop.id, None),
+            // Of a project that is gone.
+            task(project("gone").id, None),
+        ];
+        for task in &tasks {
+            store.task_insert_for(task, Some("anna@example.org")).await.unwrap();
+        }
+        assert!(store.task_end(tasks[0].id, TaskState::Failed, None, 100).await.unwrap());
+        let found = async |search: TaskSearch| {
+            let found = store.task_search(&TaskSearch { limit: 9, ..search }).await.unwrap();
+            found.iter().map(|it| it.id).collect::<Vec<_>>()
+        };
+        let all = TaskSearch::default();
+        assert_eq!(
+            found(all.clone()).await,
+            [tasks[3].id, tasks[2].id, tasks[1].id, tasks[0].id]
+        );
+        let before = Some((tasks[2].created_ms, tasks[2].id));
+        assert_eq!(
+            found(TaskSearch { before, ..all.clone() }).await,
+            [tasks[1].id, tasks[0].id]
+        );
+        let project = Some("shop".to_owned());
+        assert_eq!(
+            found(TaskSearch { project, ..all.clone() }).await,
+            [tasks[2].id, tasks[0].id]
+        );
+        let state = Some(TaskState::Failed);
+        assert_eq!(found(TaskSearch { state, ..all.clone() }).await, [tasks[0].id]);
+        let environment = Some(production.id);
+        assert_eq!(
+            found(TaskSearch {
+                environment,
+                ..all.clone()
+            })
+            .await,
+            [tasks[0].id]
+        );
+        let within = |keys: &[String]| TaskSearch {
+            within: Some(keys.to_vec()),
+            ..all.clone()
+        };
+        assert_eq!(found(within(&[])).await, []);
+        assert_eq!(found(within(&[production.id.to_string()])).await, [tasks[0].id]);
+        assert_eq!(found(within(&[zoo.id.to_string()])).await, [tasks[1].id]);
+        let account = within(&[shop.account.to_string()]);
+        assert_eq!(
+            found(account).await,
+            [tasks[2].id, tasks[1].id, tasks[0].id],
+            "what is gone is for nobody"
+        );
     })
     .await;
 }

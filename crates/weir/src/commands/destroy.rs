@@ -1,12 +1,13 @@
 use std::io::{IsTerminal as _, Write as _};
 
-use weir_api::{Accepted, Project};
+use weir_api::{Accepted, Loss, Project};
 use weir_model::ProjectName;
 
+use crate::client::with_query;
 use crate::context::{Place, ProjectChoice, environment_name, project_name};
 use crate::failure::{Failure, Result};
 use crate::follow::{self, Waiting};
-use crate::output::{Look, Ui};
+use crate::output::{Look, Ui, size};
 use crate::session::Session;
 
 /// Remove a project, or one of its environments, with everything it has.
@@ -15,7 +16,7 @@ use crate::session::Session;
 /// remains, and nothing can be brought back. Asks for the name to be typed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  weir destroy shop\n  weir destroy shop --env staging\n  weir destroy shop --yes   # asks nothing"
+    after_help = "Examples:\n  weir destroy shop\n  weir destroy shop --env staging\n  weir destroy shop --confirm shop   # asks nothing, and cannot hit another one"
 )]
 pub(crate) struct Args {
     /// The project; otherwise that of this folder.
@@ -28,11 +29,14 @@ pub(crate) struct Args {
 }
 
 /// What stands between a slip and a loss.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Confirmation {
     /// Ask nothing.
     #[arg(long, short)]
     yes: bool,
+    /// Ask nothing, if this is the name of what is to be removed: PROJECT, or PROJECT/ENVIRONMENT.
+    #[arg(long, value_name = "NAME", conflicts_with = "yes")]
+    confirm: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -65,8 +69,15 @@ pub(super) async fn environment(session: &Session, place: &Place, confirmation: 
         "the environment {} of {}, with its volumes and their data",
         place.environment, place.project
     );
-    confirm(&session.ui, &what, place.environment.as_str(), confirmation)?;
-    let accepted: Accepted = client.delete(&place.path("")).await?;
+    let full = format!("{}/{}", place.project, place.environment);
+    if confirmation.asks() {
+        let loss: Loss = client.get(&place.path("/loss")).await?;
+        tell(&session.ui, &full, &loss);
+    }
+    confirm(&session.ui, &what, (place.environment.as_str(), &full), &confirmation)?;
+    let accepted: Accepted = client
+        .delete(&with_query(&place.path(""), &[("confirm", full)]))
+        .await?;
     follow::finish(session, &client, accepted, confirmation.waiting, |ui| {
         ui.note(&format!("nothing of {} is left", place.environment));
         Ok(())
@@ -78,7 +89,7 @@ pub(super) async fn environment(session: &Session, place: &Place, confirmation: 
 pub(super) async fn whole_project(session: &Session, project: &ProjectName, confirmation: Confirmation) -> Result<()> {
     let client = session.client()?;
     let path = format!("/v1/projects/{project}");
-    if !confirmation.yes {
+    if confirmation.asks() {
         // Asking for something that does not exist would be a bad joke.
         let found: Project = client.get(&path).await?;
         let environments: Vec<&str> = found
@@ -90,9 +101,20 @@ pub(super) async fn whole_project(session: &Session, project: &ProjectName, conf
             "the project {project} ({}), with its volumes and their data",
             environments.join(", ")
         );
-        confirm(&session.ui, &what, project.as_str(), confirmation)?;
+        for environment in &found.environments {
+            let loss: Loss = client
+                .get(&format!("{path}/environments/{}/loss", environment.name))
+                .await?;
+            tell(&session.ui, &format!("{project}/{}", environment.name), &loss);
+        }
+        confirm(&session.ui, &what, (project.as_str(), project.as_str()), &confirmation)?;
+    } else {
+        let what = format!("the project {project}, with its volumes and their data");
+        confirm(&session.ui, &what, (project.as_str(), project.as_str()), &confirmation)?;
     }
-    let accepted: Accepted = client.delete(&path).await?;
+    let accepted: Accepted = client
+        .delete(&with_query(&path, &[("confirm", project.to_string())]))
+        .await?;
     follow::finish(session, &client, accepted, confirmation.waiting, |ui| {
         ui.note(&format!("nothing of {project} is left"));
         Ok(())
@@ -100,14 +122,44 @@ pub(super) async fn whole_project(session: &Session, project: &ProjectName, conf
     .await
 }
 
-fn confirm(ui: &Ui, what: &str, name: &str, confirmation: Confirmation) -> Result<()> {
-    if confirmation.yes {
-        return Ok(());
+impl Confirmation {
+    /// Whether somebody is to be asked.
+    fn asks(&self) -> bool {
+        !self.yes && self.confirm.is_none()
+    }
+}
+
+/// Says what is lost with an environment.
+fn tell(ui: &Ui, name: &str, loss: &Loss) {
+    for volume in &loss.volumes {
+        ui.say(&format!(
+            "{name}: the volume {}/{} with {}",
+            volume.app,
+            volume.name,
+            size(volume.bytes)
+        ));
+    }
+    if !loss.domains.is_empty() {
+        ui.say(&format!("{name}: the addresses {}", loss.domains.join(", ")));
+    }
+    ui.say(&format!("{name}: {} releases, {} secrets", loss.releases, loss.secrets));
+}
+
+/// Asks for the short name to be typed; `--confirm` takes the full one.
+fn confirm(ui: &Ui, what: &str, (name, full): (&str, &str), confirmation: &Confirmation) -> Result<()> {
+    match confirmation.confirm.as_deref() {
+        Some(confirmed) if confirmed == full => return Ok(()),
+        Some(confirmed) => {
+            let words = format!("nothing was removed: --confirm says `{confirmed}`, and this is {full}");
+            return Err(Failure::usage(words).hint(format!("if that is what you want: --confirm {full}")));
+        }
+        None if confirmation.yes => return Ok(()),
+        None => {}
     }
     if !std::io::stdin().is_terminal() {
         return Err(
             Failure::usage(format!("this removes {what}, and nobody is there to ask"))
-                .hint("add --yes if that is what you want"),
+                .hint(format!("add --confirm {full} if that is what you want")),
         );
     }
     ui.say(&format!(

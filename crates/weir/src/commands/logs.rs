@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use weir_api::{EnvironmentStatus, LogLine};
+use weir_api::{EnvironmentStatus, LogGap, LogLine};
 
 use crate::client::{Client, EventReader};
 use crate::context::{Place, PlaceChoice};
@@ -42,6 +42,12 @@ pub(crate) struct Args {
     /// Only since then: `90s`, `15m`, `1h`, `2d`, or an instant such as `2030-01-31T12:00:00Z`.
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
+    /// Only until then, written likewise.
+    #[arg(long, value_name = "WHEN", conflicts_with = "follow")]
+    until: Option<String>,
+    /// Only of `stdout`, `stderr`, or `weir` (what Weir says about instances).
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
     /// Only lines that contain this text.
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
@@ -60,6 +66,8 @@ impl Args {
             ("app", &self.app),
             ("instance", &self.instance),
             ("since", &self.since),
+            ("until", &self.until),
+            ("stream", &self.stream),
             ("grep", &self.grep),
         ];
         query.extend(
@@ -86,7 +94,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             ui: &session.ui,
             client: &client,
             address,
-            last: Vec::new(),
+            last: None,
             heard: Instant::now(),
         };
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
@@ -157,15 +165,15 @@ struct Reader<'a> {
     ui: &'a Ui,
     client: &'a Client,
     address: String,
-    /// The lines of the latest instant. Resuming repeats that instant, so these come again.
-    last: Vec<LogLine>,
+    /// Identity of the last line: it goes on behind it.
+    last: Option<String>,
     heard: Instant,
 }
 
 impl Reader<'_> {
     async fn run(&mut self) -> Result<()> {
         loop {
-            let resume = self.last.first().map(|line| line.at.clone());
+            let resume = self.last.clone();
             let problem = match self.client.events(&self.address, resume.as_deref()).await {
                 Ok(events) => match self.read(events).await {
                     Ok(()) => Failure::unreachable("Weir ended the connection"),
@@ -181,24 +189,24 @@ impl Reader<'_> {
     }
 
     async fn read(&mut self, mut events: EventReader) -> Result<()> {
-        let mut repeated = self.last.clone();
         self.heard = Instant::now();
         while let Some(event) = events.next().await? {
             self.heard = Instant::now();
-            if event.name != "line" {
-                continue;
+            match event.name.as_str() {
+                "line" => {
+                    let line: LogLine = parse(&event.data)?;
+                    print(self.ui, &line)?;
+                    self.last = Some(line.id);
+                }
+                "gap" => {
+                    let gap: LogGap = parse(&event.data)?;
+                    self.ui.note(&format!(
+                        "{} lines of {} are left out here: they were written faster than this log was read",
+                        gap.lines, gap.app
+                    ));
+                }
+                _ => {}
             }
-            let line: LogLine = parse(&event.data)?;
-            if let Some(at) = repeated.iter().position(|seen| *seen == line) {
-                repeated.swap_remove(at);
-                continue;
-            }
-            print(self.ui, &line)?;
-            if self.last.first().is_some_and(|last| last.at != line.at) {
-                self.last.clear();
-                repeated.clear();
-            }
-            self.last.push(line);
         }
         Ok(())
     }

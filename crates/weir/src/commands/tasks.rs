@@ -7,11 +7,17 @@ use crate::session::Session;
 
 /// List tasks, newest first: pushes, deployments, whatever takes time.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir tasks\n  weir tasks --all -n 50")]
+#[command(after_help = "Examples:\n  weir tasks\n  weir tasks --all -n 50\n  weir tasks --state failed")]
 pub(crate) struct Args {
     /// How many, 1 to 500.
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
+    /// Only in this state: `queued`, `running`, `done`, `failed` or `superseded`.
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only those that are older than this task, to read further back.
+    #[arg(long, value_name = "TASK")]
+    before: Option<String>,
     /// Those of all projects, not only of this folder's.
     #[arg(long, conflicts_with = "project")]
     all: bool,
@@ -20,22 +26,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
-    // Without a project there is nothing to narrow the list down to, and all are shown.
-    let project = if args.all {
-        None
-    } else if args.project.project.is_some() {
-        Some(args.project.resolve()?)
-    } else {
-        args.project.resolve().ok()
-    };
-    // The API lists the tasks of all projects; a few more are asked for where some fall out.
-    let asked_for = if project.is_some() { 500 } else { args.limit };
-    let mut tasks: Vec<Task> = session
-        .client()?
-        .get_query("/v1/tasks", &[("limit", asked_for.to_string())])
-        .await?;
-    tasks.retain(|task| project.as_ref().is_none_or(|project| task.project == project.as_str()));
-    tasks.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    let mut query = vec![("limit", args.limit.to_string())];
+    if let Some(project) = args.project.narrowed(args.all)? {
+        query.push(("project", project.to_string()));
+    }
+    query.extend(args.state.map(|state| ("state", state)));
+    query.extend(args.before.map(|before| ("before", before)));
+    let tasks: Vec<Task> = session.client()?.get_query("/v1/tasks", &query).await?;
     session.ui.result(&tasks, || {
         let rows: Vec<Vec<Cell>> = tasks
             .iter()
