@@ -28,7 +28,7 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{access_log, api, git, invoices, node_link, projects};
+use crate::{access_log, api, git, invoices, metrics, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -151,6 +151,7 @@ pub async fn open(
         clock,
         logs,
         pushes,
+        history: Arc::default(),
         sealer,
         hashes: crate::protecting::Hashes::default(),
         money,
@@ -248,6 +249,7 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("outside billing", billing::run_outside(context.clone())),
         part("certificates", certificates::run(context.clone())),
         part("storage", money::storage::run(context.clone())),
+        part("metrics", metrics::history::run(context.clone())),
         part("access log shipping", access_log::run(context.clone())),
     ]
 }

@@ -76,6 +76,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "people",
         sql: include_str!("../migrations/0012_people.sql"),
     },
+    Migration {
+        version: 14,
+        name: "metrics",
+        sql: include_str!("../migrations/0014_metrics.sql"),
+    },
 ];
 
 /// What a migration needs besides in the words of one database: triggers are written in other words on each.

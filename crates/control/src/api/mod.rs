@@ -21,6 +21,7 @@ mod error;
 mod extract;
 mod guard;
 mod guard_rules;
+mod history;
 mod idempotency;
 mod invoices;
 mod ledger;
@@ -619,6 +620,7 @@ fn domain_routes(routes: Routes) -> Routes {
 fn log_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, within!("/logs"), SEE, logs::read_logs)
+        .add(Method::GET, within!("/metrics"), SEE, history::get_metrics)
         .add(Method::GET, within!("/access-log"), SEE, access_log::get_access_log)
         .add(
             Method::PATCH,

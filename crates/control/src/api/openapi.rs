@@ -10,7 +10,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules, history,
     invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
     sessions, sign_in, source, tasks,
 };
@@ -60,6 +60,7 @@ use super::{
         audit::list_audit,
         platform::get_whoami,
         metrics::read_metrics,
+        history::get_metrics,
         access_log::get_access_log,
         access_log::set_access_log,
         access_log::set_shipping,

@@ -14,6 +14,7 @@ mod deployments;
 mod failures;
 mod fixtures;
 mod invoices;
+mod metrics;
 mod money;
 mod notices;
 mod people;
