@@ -31,6 +31,7 @@ mod domain;
 mod environment;
 mod error;
 mod guard_rule;
+mod help;
 mod idempotency;
 mod invoice;
 mod ledger;
@@ -65,6 +66,7 @@ pub use certificate::{CertificateCount, CertificateName, CertificateOrigin, Coun
 pub use change::Change;
 pub use contact::{Channel, Contact};
 pub use error::{StoreError, Taken};
+pub use help::{HelpBound, HelpMail, HelpMessage, HelpRequest, HelpSearch, HelpState, HelpWritten};
 pub use idempotency::Idempotency;
 pub use invoice::{Finalize, Invoice, InvoiceState};
 pub use ledger::{Checkpoint, JournalRow, UsageHour};

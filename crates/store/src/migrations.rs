@@ -81,6 +81,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "metrics",
         sql: include_str!("../migrations/0014_metrics.sql"),
     },
+    Migration {
+        version: 15,
+        name: "help",
+        sql: include_str!("../migrations/0015_help.sql"),
+    },
 ];
 
 /// What a migration needs besides in the words of one database: triggers are written in other words on each.

@@ -21,6 +21,7 @@ mod certificates;
 mod git;
 mod git_server;
 mod harness;
+mod history;
 mod invoices;
 mod kept;
 mod logs;

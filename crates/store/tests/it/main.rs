@@ -13,6 +13,7 @@ mod database;
 mod deployments;
 mod failures;
 mod fixtures;
+mod help;
 mod invoices;
 mod metrics;
 mod money;

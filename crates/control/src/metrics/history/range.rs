@@ -87,21 +87,22 @@ impl Series {
     /// What a step says; `clock` is the point of the environment, which knows for how long was looked.
     /// None where nothing was measured.
     pub(super) fn value(self, point: &Point, clock: &Point) -> Option<f64> {
-        let over = |figure, base| {
+        let over = |figure, factor: f64, base| {
             let base = clock.get(base);
-            (base > 0).then(|| as_f64(point.get(figure)) / as_f64(base))
+            (base > 0).then(|| as_f64(point.get(figure)) * factor / as_f64(base))
         };
         match self {
-            Self::Requests => Some(over(Figure::Requests, Figure::ServedMs)? * 1e3),
-            Self::Errors => Some(over(Figure::Errors, Figure::ServedMs)? * 1e3),
+            Self::Requests => over(Figure::Requests, 1e3, Figure::ServedMs),
+            Self::Errors => over(Figure::Errors, 1e3, Figure::ServedMs),
             Self::LatencyP50 => point.quantile_s(0.5),
             Self::LatencyP95 => point.quantile_s(0.95),
             Self::LatencyP99 => point.quantile_s(0.99),
-            Self::Cpu => Some(over(Figure::CpuUs, Figure::LookedMs)? / 1e3),
-            Self::Memory => over(Figure::MemoryBytes, Figure::Looks),
-            Self::Instances => over(Figure::Instances, Figure::Looks),
-            Self::Egress => Some(over(Figure::EgressBytes, Figure::LookedMs)? * 1e3),
-            Self::Cost => Some(over(Figure::CostNano, Figure::LookedMs)? * 3.6e6 / 1e9),
+            Self::Cpu => over(Figure::CpuUs, 1e-3, Figure::LookedMs),
+            Self::Memory => over(Figure::MemoryBytes, 1.0, Figure::Looks),
+            Self::Instances => over(Figure::Instances, 1.0, Figure::Looks),
+            Self::Egress => over(Figure::EgressBytes, 1e3, Figure::LookedMs),
+            // Nano-units per millisecond, as units per hour.
+            Self::Cost => over(Figure::CostNano, 3.6e6 / 1e9, Figure::LookedMs),
         }
     }
 }
@@ -285,7 +286,8 @@ mod tests {
             back_ms in 1..396 * 24 * HOUR_MS, ahead_ms in 0..HOUR_MS, wish in proptest::option::of(0..100_000_u32),
         ) {
             let range = Range::choose(NOW_MS - back_ms, NOW_MS + ahead_ms, wish, Apart::Nothing, NOW_MS).unwrap();
-            prop_assert!(range.points() >= 1 && range.points() <= if wish.is_some() { MOST_POINTS } else { POINTS + 1 });
+            let most = wish.map_or(POINTS, |_| MOST_POINTS);
+            prop_assert!((1..=most).contains(&range.points()));
             prop_assert!(range.from_ms <= NOW_MS - back_ms && range.until_ms >= NOW_MS);
             prop_assert_eq!((range.from_ms % range.step_ms, range.until_ms % range.step_ms), (0, 0));
             prop_assert_eq!(range.step_ms % range.tier.step_ms, 0);
