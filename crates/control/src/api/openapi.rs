@@ -10,9 +10,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules, history,
-    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
-    sessions, sign_in, source, tasks,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules, help,
+    history, invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection,
+    service_accounts, sessions, sign_in, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -61,6 +61,12 @@ use super::{
         platform::get_whoami,
         metrics::read_metrics,
         history::get_metrics,
+        help::list_help,
+        help::create_help,
+        help::get_help,
+        help::update_help,
+        help::answer_help,
+        help::get_help_context,
         access_log::get_access_log,
         access_log::set_access_log,
         access_log::set_shipping,

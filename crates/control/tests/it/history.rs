@@ -267,7 +267,7 @@ async fn who_sees_no_money_sees_no_cost_and_wrong_questions_are_explained() {
         )
         .await;
     let path = format!("/v1/service-accounts/{}/tokens", viewer.1["id"].as_str().unwrap());
-    let body = serde_json::json!({"name": "eye", "scope": "read"});
+    let body = serde_json::json!({"name": "eye"});
     let (status, token) = world.control.call(Method::POST, &path, Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{token}");
     let token = token["secret"].as_str().unwrap();

@@ -21,6 +21,7 @@ mod certificates;
 mod git;
 mod git_server;
 mod harness;
+mod help;
 mod history;
 mod invoices;
 mod kept;

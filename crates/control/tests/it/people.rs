@@ -42,7 +42,7 @@ impl Clock for Still {
 }
 
 /// A browser: keeps cookies, and sends what a page of this server would.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     control: &'a Control,
     cookies: Vec<(String, String)>,
     csrf: String,
@@ -87,7 +87,7 @@ impl<'a> Browser<'a> {
         request.send().await.unwrap()
     }
 
-    async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let response = self.send(method, path, body, &self.csrf).await;
         for value in response.headers().get_all("set-cookie") {
             let text = value.to_str().unwrap();
@@ -119,7 +119,7 @@ impl<'a> Browser<'a> {
 }
 
 /// The first owner, signed in.
-async fn owner(control: &Control) -> Browser<'_> {
+pub(crate) async fn owner(control: &Control) -> Browser<'_> {
     let mut browser = Browser::new(control);
     let body = json!({"admin_token": control.admin, "name": "Anna", "email": "Anna@example.org", "password": PASSWORD});
     let (status, body) = browser.call(Method::POST, "/v1/setup", Some(body)).await;
@@ -128,7 +128,7 @@ async fn owner(control: &Control) -> Browser<'_> {
 }
 
 /// Somebody who came by an invitation of the admin token, signed in.
-async fn somebody<'a>(control: &'a Control, email: &str, role: &str, scope: &str) -> Browser<'a> {
+pub(crate) async fn somebody<'a>(control: &'a Control, email: &str, role: &str, scope: &str) -> Browser<'a> {
     let body = json!({"email": email, "grants": [{"role": role, "scope": scope}]});
     let (status, made) = control.call(Method::POST, "/v1/invitations", Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
