@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub struct Metrics {
     /// The beginning of the first step.
     pub from: String,
-    /// The end of the last step.
+    /// The end of the last step, or now.
     pub until: String,
     /// Seconds of a step.
     pub step_s: u32,

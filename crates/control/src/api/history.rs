@@ -61,7 +61,8 @@ pub(super) async fn get_metrics(
         return Err(caller.refusal(Permission::SeeMoney, &scope));
     }
     let apart = query.by.map_or(Apart::Nothing, |By::Process| Apart::Processes);
-    let range = range_of(&query, apart, context.clock.now_ms())?;
+    let now_ms = context.clock.now_ms();
+    let range = range_of(&query, apart, now_ms)?;
     let currency = context.money.book().currency;
     let history = &context.history;
     let lines = history.read(&context.store, at.environment.id, &range, &series, apart);
@@ -82,7 +83,7 @@ pub(super) async fn get_metrics(
     });
     Ok(Json(Metrics {
         from: instant(range.from_ms),
-        until: instant(range.until_ms),
+        until: instant(range.until_ms.min(now_ms)),
         step_s: u32::try_from(range.step_ms / 1_000).unwrap_or(u32::MAX),
         series: lines.collect(),
         marks: marks.collect(),

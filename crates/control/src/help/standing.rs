@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use weir_api::{EnvironmentStatus, HelpContext, HelpContextPart};
 use weir_model::policy::{Permission, Place};
 use weir_model::project::{Environment, Project, Variable};
-use weir_store::LINES_KEPT;
 
 use crate::api::auth::Caller;
 use crate::api::present::instant;
@@ -21,6 +20,9 @@ use crate::status;
 
 /// Lines of a log or a task.
 const LINES: usize = 100;
+const TASK_LINES: i64 = 100;
+/// So many values are looked for; where there are more, what apps wrote is left out.
+const VALUES: usize = 2_000;
 /// Longest text of a part; of what is longer the end is kept.
 const PART_BYTES: usize = 32 << 10;
 const SECRET_CHARACTERS: usize = 4;
@@ -50,7 +52,7 @@ pub(super) async fn of(context: &Context, caller: &Caller, scope: &str, place: P
     }
     let part = |(title, text): (&str, String)| HelpContextPart {
         title: title.to_owned(),
-        text: end_of(text),
+        text,
     };
     Ok(HelpContext {
         at: instant(context.clock.now_ms()),
@@ -104,8 +106,7 @@ async fn deployment(context: &Context, environment: &Environment, values: &Value
         newest.state.as_str(),
         instant(newest.entered_ms),
     );
-    let lines = context.store.task_lines(newest.task, 0, LINES_KEPT).await?;
-    for line in &lines[lines.len().saturating_sub(LINES)..] {
+    for line in context.store.task_lines_last(newest.task, TASK_LINES).await? {
         let _ = writeln!(text, "{} {}", instant(line.at_ms), line.text);
     }
     Ok(values.conceal(&text))
@@ -139,17 +140,17 @@ async fn money(context: &Context, project: &Project, environment: &Environment) 
     Ok(text)
 }
 
-/// The end of a long text, from the beginning of a line.
-fn end_of(text: String) -> String {
+/// The end of a long text, from the beginning of a line: a value that is cut in two would not be found.
+fn end_of(text: &str) -> String {
     if text.len() <= PART_BYTES {
-        return text;
+        return text.to_owned();
     }
     let mut from = text.len() - PART_BYTES;
     while !text.is_char_boundary(from) {
         from += 1;
     }
-    let from = text[from..].find('\n').map_or(from, |line| from + line + 1);
-    format!("(what came before is left out)\n{}", &text[from..])
+    let rest = text[from..].split_once('\n').map_or("", |(_, rest)| rest);
+    format!("(what came before is left out)\n{rest}")
 }
 
 /// What must not be told, with what it is called: longest first, so that no part of a longer one remains.
@@ -210,8 +211,12 @@ impl Values {
         self.concealed.dedup();
     }
 
+    /// The end of what an app wrote, with names in place of values.
     fn conceal(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        if self.concealed.len() > VALUES {
+            return "left out: there are too many values that must not be told".to_owned();
+        }
+        let mut text = end_of(text);
         for (value, name) in &self.concealed {
             if text.contains(value) {
                 text = text.replace(value, &format!("[value of {name}]"));
@@ -254,11 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn where_there_are_too_many_values_nothing_of_apps_is_told() {
+        let mut values = Values::default();
+        let many: Vec<String> = (0..=VALUES).map(|number| format!("line{number:06}")).collect();
+        values.add("KEY", &many.join("\n"), SECRET_CHARACTERS);
+        values.in_order();
+        assert!(values.conceal("line000007").starts_with("left out"));
+    }
+
+    #[test]
     fn of_a_long_text_the_end_is_told() {
-        assert_eq!(end_of("short".to_owned()), "short");
+        assert_eq!(end_of("short"), "short");
         let long = "ümläute\n".repeat(10_000);
-        let told = end_of(long);
+        let told = end_of(&long);
         assert!(told.len() < PART_BYTES + 100 && told.starts_with("(what") && told.ends_with("ümläute\n"));
         assert!(told.lines().skip(1).all(|line| line == "ümläute"));
+        let one_line = "x".repeat(PART_BYTES + 1);
+        assert_eq!(end_of(&one_line), "(what came before is left out)\n");
     }
 }

@@ -19,6 +19,8 @@ const LOOK_MS: i64 = TIERS[0].step_ms;
 const WRITE_MS: u64 = 60_000;
 /// Between two removals of what is too old.
 const PRUNE_MS: u64 = 3_600_000;
+/// So long meters are read in one look; what is not read by then has a gap.
+const READING: Duration = Duration::from_secs(5);
 /// What happened in a longer stretch without a look counts as of this long ago at most.
 const LONGEST_BACK_MS: u64 = 60_000;
 
@@ -158,8 +160,9 @@ impl Recorder {
             node: ingress::counted(context).await.ok(),
             ..Look::default()
         };
+        let deadline = tokio::time::Instant::now() + READING;
         for environment in &environments {
-            self.instances(*environment, &mut look).await;
+            self.instances(*environment, &mut look, deadline).await;
             self.spent(*environment, &mut look);
         }
         look.environments = environments;
@@ -167,14 +170,20 @@ impl Recorder {
     }
 
     /// One-off containers count, too: they use and cost something, but they are no ready instances.
-    async fn instances(&self, environment: EnvironmentId, look: &mut Look) {
+    async fn instances(&self, environment: EnvironmentId, look: &mut Look, deadline: tokio::time::Instant) {
         for view in self.context.reconciler.instances(environment) {
             if matches!(view.state, "exited" | "crashed") {
                 continue;
             }
             let instance = view.labels.instance;
             let is_instance = view.labels.role == weir_engine::InstanceRole::Instance;
-            let usage = self.context.meters.usage(instance).await.ok().flatten();
+            let read = async {
+                let meters = &self.context.meters;
+                let usage = meters.usage(instance).await.ok().flatten();
+                (usage, meters.memory_bytes(instance).await.ok().flatten())
+            };
+            let read = tokio::time::timeout_at(deadline, read).await;
+            let (usage, memory_bytes) = read.unwrap_or_default();
             look.instances.push(InstanceLook {
                 key: Key {
                     environment,
@@ -184,7 +193,7 @@ impl Recorder {
                 instance,
                 ready: is_instance && matches!(view.state, "ready" | "asleep"),
                 cpu_us: usage.map(|usage| usage.cpu_us),
-                memory_bytes: self.context.meters.memory_bytes(instance).await.ok().flatten(),
+                memory_bytes,
             });
         }
     }
