@@ -10,6 +10,7 @@ use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::logs::Logs;
+use crate::metrics::history::History;
 use crate::money::Money;
 use crate::protecting::Hashes;
 use crate::push::Pushes;
@@ -36,6 +37,8 @@ pub struct Context {
     pub logs: Logs,
     /// Pushes and uploads that are under way, and the builds that wait for their turn.
     pub pushes: Pushes,
+    /// The past of what is measured, for charts.
+    pub history: Arc<History>,
     /// Seals and opens secrets.
     pub sealer: Sealer,
     /// Hashes of the passwords that stand before apps.

@@ -22,6 +22,7 @@ pub mod context;
 pub mod deploy;
 pub mod git;
 mod guarding;
+pub mod help;
 pub mod hosts;
 pub mod invoices;
 pub mod logs;

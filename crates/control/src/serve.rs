@@ -28,7 +28,7 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{access_log, api, console, git, invoices, node_link, projects};
+use crate::{access_log, api, console, git, help, invoices, metrics, node_link, projects};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -160,6 +160,7 @@ pub async fn open(
         clock,
         logs,
         pushes,
+        history: Arc::default(),
         sealer,
         hashes: crate::protecting::Hashes::default(),
         money,
@@ -257,6 +258,8 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("outside billing", billing::run_outside(context.clone())),
         part("certificates", certificates::run(context.clone())),
         part("storage", money::storage::run(context.clone())),
+        part("help", help::run(context.clone())),
+        part("metrics", metrics::history::run(context.clone())),
         part("access log shipping", access_log::run(context.clone())),
     ]
 }
@@ -315,6 +318,7 @@ async fn prune(context: Context) {
             store.billing_record_prune(money::kept_from(now_ms)).await,
             store.sign_in_prune(now_ms, now_ms - KEEP_IDLE_MS).await,
             store.audit_prune(now_ms - KEEP_AUDIT_MS).await,
+            store.help_prune(now_ms - KEEP_AUDIT_MS).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

@@ -36,6 +36,9 @@ pub struct FreezePoint {
 pub trait Meters: Send + Sync + std::fmt::Debug {
     /// What an instance has used; `None` if it does not run. Cheap: two small files of the kernel.
     async fn usage(&self, instance: InstanceId) -> Result<Option<InstanceUsage>, EngineError>;
+    /// Bytes of memory that an instance has in use, what the kernel could take back at once left out;
+    /// `None` if it does not run, or the machine does not tell.
+    async fn memory_bytes(&self, instance: InstanceId) -> Result<Option<u64>, EngineError>;
     /// Takes all CPU time from it, and returns once the kernel says so. Where the daemon does not
     /// answer within half a second, the kernel is told directly. Fine if it is frozen.
     async fn freeze(&self, instance: InstanceId) -> Result<(), EngineError>;

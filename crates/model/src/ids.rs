@@ -114,6 +114,12 @@ typed_ids! {
     InvitationId = "ivt";
     /// A program that acts by itself.
     ServiceAccountId = "sva";
+    /// What somebody asks those who run Weir.
+    HelpRequestId = "hlp";
+    /// Something that is said to it.
+    HelpMessageId = "hlm";
+    /// A mail about that.
+    HelpMailId = "hml";
 }
 
 #[cfg(test)]

@@ -303,6 +303,16 @@ impl Store {
             advance_in_tx(&mut transaction, old, retirement, None, now_ms).await?;
         }
         let environment = Fields(&environment).text("id")?;
+        // For the charts, on which it is marked for as long as they reach back.
+        sqlx::query(
+            "INSERT INTO release_marks (environment_id, deployment_id, at_ms, release_number, kind)
+             SELECT deployments.environment_id, deployments.id, $2, releases.number, deployments.kind
+             FROM deployments JOIN releases ON releases.id = deployments.release_id WHERE deployments.id = $1",
+        )
+        .bind(id.to_string())
+        .bind(now_ms)
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query("UPDATE environments SET live = $2 WHERE id = $1")
             .bind(environment.clone())
             .bind(id.to_string())

@@ -80,6 +80,14 @@ const MIGRATIONS: &[Migration] = &[
         version: 13,
         name: "past",
         sql: include_str!("../migrations/0013_past.sql"),
+        version: 14,
+        name: "metrics",
+        sql: include_str!("../migrations/0014_metrics.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "help",
+        sql: include_str!("../migrations/0015_help.sql"),
     },
 ];
 

@@ -256,6 +256,16 @@ impl Store {
         all(&query.fetch_all(self.read()).await?)
     }
 
+    /// The last lines of a task, oldest first, at most `limit`.
+    pub async fn task_lines_last(&self, id: TaskId, limit: i64) -> Result<Vec<TaskLine>, StoreError> {
+        let query = sqlx::query("SELECT * FROM task_lines WHERE task_id = $1 ORDER BY sequence DESC LIMIT $2")
+            .bind(id.to_string())
+            .bind(limit.max(0));
+        let mut lines: Vec<TaskLine> = all(&query.fetch_all(self.read()).await?)?;
+        lines.reverse();
+        Ok(lines)
+    }
+
     /// Removes tasks that ended before `before_ms`, with their lines, except the `keep_newest`
     /// newest tasks.
     pub async fn task_prune(&self, before_ms: UnixMillis, keep_newest: i64) -> Result<(), StoreError> {

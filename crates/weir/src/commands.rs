@@ -24,6 +24,7 @@ pub(crate) mod exec;
 pub(crate) mod git_credential;
 pub(crate) mod git_hook;
 pub(crate) mod guard;
+pub(crate) mod help_request;
 pub(crate) mod invoice;
 pub(crate) mod ledger;
 pub(crate) mod link;

@@ -22,6 +22,8 @@ mod error;
 mod extract;
 mod guard;
 mod guard_rules;
+mod help;
+mod history;
 mod idempotency;
 mod invoices;
 mod ledger;
@@ -179,7 +181,9 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         endpoints: Vec::new(),
     };
     let routes = invoice_routes(notice_routes(environment_routes(money_routes(platform_routes(routes)))));
-    let routes = people_routes(sign_in_routes(certificate_routes(billing_routes(routes))));
+    let routes = help_routes(people_routes(sign_in_routes(certificate_routes(billing_routes(
+        routes,
+    )))));
     let router = routes
         .router
         .method_not_allowed_fallback(method_not_allowed)
@@ -502,6 +506,20 @@ fn people_routes(routes: Routes) -> Routes {
         )
 }
 
+/// What is one's own, and for those who look after people what others ask.
+fn help_routes(routes: Routes) -> Routes {
+    const HELP: &str = "/v1/help";
+    const REQUEST: &str = "/v1/help/{request}";
+    const MESSAGES: &str = "/v1/help/{request}/messages";
+    routes
+        .add(Method::GET, HELP, Need::SignedIn, help::list_help)
+        .add(Method::POST, HELP, Need::SignedIn, help::create_help)
+        .add(Method::GET, REQUEST, Need::SignedIn, help::get_help)
+        .add(Method::PATCH, REQUEST, Need::SignedIn, help::update_help)
+        .add(Method::POST, MESSAGES, Need::SignedIn, help::answer_help)
+        .add(Method::GET, "/v1/help-context", Need::SignedIn, help::get_help_context)
+}
+
 fn notice_routes(routes: Routes) -> Routes {
     const CONTACT: &str = "/v1/contacts/{contact}";
     routes
@@ -639,6 +657,7 @@ fn log_routes(routes: Routes) -> Routes {
     routes
         .add(Method::GET, within!("/logs"), SEE, logs::read_logs)
         .add(Method::GET, within!("/logs/text"), SEE, logs::download_logs)
+        .add(Method::GET, within!("/metrics"), SEE, history::get_metrics)
         .add(Method::GET, within!("/access-log"), SEE, access_log::get_access_log)
         .add(
             Method::PATCH,

@@ -13,6 +13,9 @@ use super::{
     access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, difference, environments,
     guard_rules, invoices, ledger, live, logs, loss, me, metrics, notices, overview, people, platform, prices,
     projects, protection, service_accounts, sessions, sign_in, source, tasks,
+    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules, help,
+    history, invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection,
+    service_accounts, sessions, sign_in, source, tasks,
 };
 
 #[derive(OpenApi)]
@@ -60,6 +63,13 @@ use super::{
         audit::list_audit,
         platform::get_whoami,
         metrics::read_metrics,
+        history::get_metrics,
+        help::list_help,
+        help::create_help,
+        help::get_help,
+        help::update_help,
+        help::answer_help,
+        help::get_help_context,
         access_log::get_access_log,
         access_log::set_access_log,
         access_log::set_shipping,

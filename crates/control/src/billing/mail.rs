@@ -26,21 +26,21 @@ pub struct Mailer {
 
 /// A mail to one address.
 #[derive(Debug)]
-pub(super) struct Mail<'a> {
-    pub(super) to: &'a str,
-    pub(super) subject: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Mail<'a> {
+    pub(crate) to: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) text: &'a str,
     /// Makes repetitions of a mail the same mail.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// A PDF that goes with it.
-    pub(super) pdf: Option<Pdf>,
+    pub(crate) pdf: Option<Pdf>,
 }
 
 /// A document that goes with a mail.
 #[derive(Debug)]
-pub(super) struct Pdf {
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Pdf {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Mailer {
@@ -90,7 +90,7 @@ impl Mailer {
     }
 
     /// Hands a mail to the server. Fails with words.
-    pub(super) async fn send(&self, mail: Mail<'_>) -> Result<(), String> {
+    pub(crate) async fn send(&self, mail: Mail<'_>) -> Result<(), String> {
         let to = super::check_email(mail.to)?;
         let message = Message::builder()
             .from(self.from.clone())

@@ -24,6 +24,7 @@ pub(crate) use address::is_public;
 pub use address::{check_email, check_url};
 pub(crate) use call::trusted_roots;
 pub use dispatch::run;
+pub(crate) use mail::Mail;
 pub use mail::Mailer;
 pub use news::{NoticeSink, certificate_ending, guard_tripped, invoice_final, seal_secret, test};
 pub use outside::{Courier, Outside, outside, run_outside, set_outside, sha256_of, unset_outside};

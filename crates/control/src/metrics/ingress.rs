@@ -9,6 +9,7 @@ use weir_model::metrics::{NodeMetrics, NodeTotals, RouteMetrics, SOCKET};
 
 use super::View;
 use super::text::{Kind, Text};
+use crate::context::Context;
 
 /// Longest wait for the node.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,11 +25,16 @@ struct Route<'a> {
 /// Name, kind, words, and where it stands.
 type Figure = (&'static str, Kind, &'static str, fn(&RouteMetrics) -> u64);
 
+/// What the node has counted since it started; an error in words if it does not tell.
+pub(super) async fn counted(context: &Context) -> Result<NodeMetrics, String> {
+    let socket = context.config.node_socket().with_file_name(SOCKET);
+    let asked = tokio::time::timeout(TIMEOUT, ask(&socket)).await;
+    asked.unwrap_or_else(|late| Err(late.to_string()))
+}
+
 /// Adds what the node has counted. Without a node only that is told.
 pub(super) async fn write(view: &View, text: &mut Text) {
-    let socket = view.context.config.node_socket().with_file_name(SOCKET);
-    let asked = tokio::time::timeout(TIMEOUT, ask(&socket)).await;
-    let answer = asked.unwrap_or_else(|late| Err(late.to_string()));
+    let answer = counted(&view.context).await;
     text.family(
         "weir_node_up",
         Kind::Gauge,

@@ -4,6 +4,7 @@
 //! Nothing is kept for it: each question is answered from what is there. Everybody is told of what
 //! they may see.
 
+pub mod history;
 mod ingress;
 mod text;
 
@@ -56,6 +57,7 @@ async fn text(context: &Context, rights: &Rights) -> Result<String, ApiError> {
     text.sample("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     ingress::write(&view, &mut text).await;
     view.instances(&mut text);
+    view.used(&mut text);
     view.deployments(&mut text).await?;
     view.caps(&mut text).await?;
     view.certificates(&mut text).await?;
@@ -111,6 +113,59 @@ impl View {
             for ((app, process, state), number) in states {
                 let own = [("app", app.as_str()), ("process", &process), ("state", state)];
                 text.sample(NAME, &[&seen.labels()[..], &own].concat(), number);
+            }
+        }
+    }
+
+    /// What processes have used: the same figures as in the charts, summed up since control started.
+    fn used(&self, text: &mut Text) {
+        let currency = self.context.money.book().currency;
+        let used = self.context.history.used().into_iter();
+        let mut used: Vec<_> = used
+            .filter_map(|used| Some((self.environments.get(&used.environment)?, used)))
+            .collect();
+        used.sort_by(|a, b| (a.0.labels(), &a.1.app, &a.1.process).cmp(&(b.0.labels(), &b.1.app, &b.1.process)));
+        let sees_cost = |seen: &Seen| {
+            let project = self.projects.get(&seen.environment.project);
+            project.is_some_and(|project| {
+                self.sees_money(Place::Environment(project.account, project.id, seen.environment.id))
+            })
+        };
+        type Figure = fn(&history::Used) -> String;
+        let figures: [(&str, Kind, &str, Figure); 4] = [
+            (
+                "weir_cpu_seconds_total",
+                Kind::Counter,
+                "CPU time of instances, in seconds of a core.",
+                |it| it.cpu_s.to_string(),
+            ),
+            (
+                "weir_memory_bytes",
+                Kind::Gauge,
+                "Memory that instances have in use.",
+                |it| it.memory_bytes.to_string(),
+            ),
+            (
+                "weir_egress_bytes_total",
+                Kind::Counter,
+                "Bytes sent to the world, as they are paid.",
+                |it| it.egress_bytes.to_string(),
+            ),
+            (
+                "weir_spent_total",
+                Kind::Counter,
+                "What it has cost, in the currency; for showing only.",
+                |it| it.cost.to_string(),
+            ),
+        ];
+        for (name, kind, help, figure) in figures {
+            let is_money = name == "weir_spent_total";
+            text.family(name, kind, help);
+            for (seen, used) in used.iter().filter(|(seen, _)| !is_money || sees_cost(seen)) {
+                let mut labels = seen.labels().to_vec();
+                labels.extend([("app", used.app.as_str()), ("process", &used.process)]);
+                labels.extend(is_money.then_some(("currency", currency.as_str())));
+                text.sample(name, &labels, figure(used));
             }
         }
     }

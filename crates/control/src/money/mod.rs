@@ -31,7 +31,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use weir_ledger::book::{AccountStanding, Command, LineDelta, Refusal, Reply, Scope, Settings, Standing};
+use weir_ledger::book::{AccountStanding, Command, LineDelta, LineStanding, Refusal, Reply, Scope, Settings, Standing};
 use weir_ledger::protocol::{Answer, DenialReason, Exchange, MeterName};
 use weir_ledger::wallet::Wallets;
 use weir_ledger::{Nano, PriceBook, Sku};
@@ -310,6 +310,15 @@ impl Money {
     /// included (at most two seconds old). Does not wait. `None` if the ledger does not know it.
     pub fn standing(&self, scope: Scope) -> Option<Standing> {
         self.shared.books().ledger.standing(scope, self.shared.clock.now_ms())
+    }
+
+    /// What each line of an environment adds up to in the period that runs, and when that began. `None` if
+    /// the ledger does not know it.
+    pub fn spent(&self, environment: EnvironmentId) -> Option<(UnixMillis, Vec<LineStanding>)> {
+        let scope = Scope::Environment(environment);
+        let books = self.shared.books();
+        let standing = books.ledger.standing(scope, self.shared.clock.now_ms())?;
+        Some((standing.from_ms, books.ledger.lines(scope)))
     }
 
     /// How every scope stands that is not gone.

@@ -22,6 +22,8 @@ mod certificates;
 mod git;
 mod git_server;
 mod harness;
+mod help;
+mod history;
 mod invoices;
 mod kept;
 mod live;

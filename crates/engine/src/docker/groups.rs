@@ -23,6 +23,8 @@ pub(super) struct Group {
     version: Version,
     /// Where its share of CPU time is set.
     quota: PathBuf,
+    /// Folder of what it has in memory.
+    memory: PathBuf,
     /// Folder of the freezer; in the second version it is the only folder.
     pub(super) freezer: PathBuf,
 }
@@ -59,10 +61,10 @@ impl Group {
     }
 
     fn at(root: &Path, path: &Path) -> Option<Self> {
-        let (version, freezer, counter, quota) = if root.join("cgroup.controllers").exists() {
+        let (version, freezer, counter, quota, memory) = if root.join("cgroup.controllers").exists() {
             let folder = root.join(path);
             let (counter, quota) = (folder.join("cpu.stat"), folder.join("cpu.max"));
-            (Version::Second, folder, counter, quota)
+            (Version::Second, folder.clone(), counter, quota, folder)
         } else {
             let counter = ["cpuacct", "cpu,cpuacct"]
                 .map(|controller| root.join(controller).join(path).join("cpuacct.usage"))
@@ -74,12 +76,14 @@ impl Group {
             } else {
                 root.join("cpu").join(path).join(QUOTA)
             };
-            (Version::First, root.join("freezer").join(path), counter, quota)
+            let memory = root.join("memory").join(path);
+            (Version::First, root.join("freezer").join(path), counter, quota, memory)
         };
         let group = Self {
             counter,
             version,
             quota,
+            memory,
             freezer,
         };
         group.state_file().exists().then_some(group)
@@ -128,6 +132,20 @@ impl Group {
                 format!("{}: {text}", self.counter.display()),
             )
         })
+    }
+
+    /// Bytes in memory, without pages of files that were not used lately: those are taken back as soon as
+    /// somebody else needs room.
+    pub(super) fn memory_bytes(&self) -> io::Result<u64> {
+        let (file, idle) = match self.version {
+            Version::First => ("memory.usage_in_bytes", "total_inactive_file"),
+            Version::Second => ("memory.current", "inactive_file"),
+        };
+        let text = std::fs::read_to_string(self.memory.join(file))?;
+        let unreadable = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{file}: {text}"));
+        let all: u64 = text.trim().parse().map_err(unreadable)?;
+        let details = std::fs::read_to_string(self.memory.join("memory.stat"))?;
+        Ok(all.saturating_sub(field(&details, idle).unwrap_or(0)))
     }
 
     /// Whether all of its processes stand still.
@@ -238,6 +256,16 @@ mod tests {
         std::fs::write(root.join("freezer/docker/x/freezer.state"), "THAWED\n").unwrap();
         let group = Group::at(&root, Path::new("docker/x")).unwrap();
         assert_eq!(group.cpu_us().unwrap(), 1234);
+        assert!(group.memory_bytes().is_err(), "the machine does not count it");
+        let memory = root.join("memory/docker/x");
+        std::fs::create_dir_all(&memory).unwrap();
+        std::fs::write(memory.join("memory.usage_in_bytes"), "5000\n").unwrap();
+        std::fs::write(
+            memory.join("memory.stat"),
+            "inactive_file 7\ntotal_inactive_file 2000\n",
+        )
+        .unwrap();
+        assert_eq!(group.memory_bytes().unwrap(), 3000);
         assert!(!group.is_frozen().unwrap());
         group.freeze().unwrap();
         assert!(group.is_frozen().unwrap());
@@ -263,6 +291,9 @@ mod tests {
         std::fs::write(folder.join("cpu.max"), "max 100000\n").unwrap();
         let group = Group::at(&root, Path::new("system.slice/docker-x.scope")).unwrap();
         assert_eq!(group.cpu_us().unwrap(), 77);
+        std::fs::write(folder.join("memory.current"), "5000\n").unwrap();
+        std::fs::write(folder.join("memory.stat"), "anon 1\ninactive_file 6000\n").unwrap();
+        assert_eq!(group.memory_bytes().unwrap(), 0);
         group.limit_cpu(5).unwrap();
         assert_eq!(std::fs::read_to_string(folder.join("cpu.max")).unwrap(), "1000 100000");
         group.freeze().unwrap();

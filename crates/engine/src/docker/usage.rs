@@ -158,6 +158,20 @@ impl Meters for DockerMeters {
         }
     }
 
+    async fn memory_bytes(&self, instance: InstanceId) -> Result<Option<u64>, EngineError> {
+        let Some(group) = self.place(instance).await? else {
+            return Ok(None);
+        };
+        match group.memory_bytes() {
+            Ok(bytes) => Ok(Some(bytes)),
+            // It has ended, or the machine does not count memory.
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(EngineError::Refused(format!(
+                "the memory of {instance} cannot be read: {error}"
+            ))),
+        }
+    }
+
     async fn freeze(&self, instance: InstanceId) -> Result<(), EngineError> {
         match self.place(instance).await? {
             Some(group) => self.freeze_group(instance, group).await,

@@ -45,6 +45,14 @@ impl Meters for SimEngine {
         }))
     }
 
+    async fn memory_bytes(&self, instance: InstanceId) -> Result<Option<u64>, EngineError> {
+        let world = self.world();
+        let found = world.instances.get(&instance);
+        let running = found.filter(|it| matches!(it.state, InstanceState::Running | InstanceState::Frozen));
+        // Half of what it may have.
+        Ok(running.map(|it| it.spec.memory_bytes / 2))
+    }
+
     async fn freeze(&self, instance: InstanceId) -> Result<(), EngineError> {
         self.call(|world| world.freeze(instance)).await
     }

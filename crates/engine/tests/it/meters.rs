@@ -69,14 +69,23 @@ async fn cpu_time_is_counted_and_stands_still_while_frozen(fixture: Fixture) {
 async fn what_does_not_run_has_no_meter(fixture: Fixture) {
     let unknown = InstanceId::from_parts(1, unique());
     assert_eq!(fixture.meters.usage(unknown).await, Ok(None));
+    assert_eq!(fixture.meters.memory_bytes(unknown).await, Ok(None));
     let error = fixture.meters.freeze(unknown).await.unwrap_err();
     assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
 
     let spec = fixture.start(environment(), &Scenario::Runs).await;
     fixture.wait_for(&spec, |state| state == InstanceState::Running).await;
     assert!(fixture.meters.usage(spec.labels.instance).await.unwrap().is_some());
+    let bytes = fixture
+        .meters
+        .memory_bytes(spec.labels.instance)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!((1..=spec.memory_bytes).contains(&bytes), "{bytes}");
     fixture.engine.instance_stop(spec.labels.instance, 1).await.unwrap();
     assert_eq!(fixture.meters.usage(spec.labels.instance).await, Ok(None));
+    assert_eq!(fixture.meters.memory_bytes(spec.labels.instance).await, Ok(None));
 }
 
 async fn freezing_and_thawing_are_safe_to_repeat(fixture: Fixture) {

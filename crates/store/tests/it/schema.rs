@@ -22,6 +22,11 @@ async fn drop_all(connection: &mut sqlx::AnyConnection) {
         "sign_ins",
         "recovery_codes",
         "users",
+        "help_mails",
+        "help_messages",
+        "help_requests",
+        "metric_chunks",
+        "release_marks",
         "access_users",
         "maintenance",
         "certificate_counts",
@@ -126,6 +131,8 @@ async fn both_databases_get_the_same_schema() {
             "usage_hours index usage_hours_by_project",
             "guard_rules -> environments cascade",
             "access_counts -> node_runs cascade",
+            "metric_chunks -> environments cascade",
+            "release_marks -> environments cascade",
         ] {
             assert!(facts.contains(fact), "{fact} is missing on {kind:?} in {facts:#?}");
         }
