@@ -80,6 +80,8 @@ const MIGRATIONS: &[Migration] = &[
         version: 13,
         name: "past",
         sql: include_str!("../migrations/0013_past.sql"),
+    },
+    Migration {
         version: 14,
         name: "metrics",
         sql: include_str!("../migrations/0014_metrics.sql"),

@@ -120,8 +120,7 @@ async fn logs(context: &Context, environment: &Environment, values: &Values) -> 
     let lines = context.logs.read(query).await.map_err(ApiError::internal)?;
     let mut text = String::new();
     for line in &lines {
-        let shown = crate::api::present::log_line(line);
-        let _ = writeln!(text, "{} {}.{} {}", shown.at, shown.app, shown.process, shown.text);
+        let _ = writeln!(text, "{} {}.{} {}", instant(line.at_ms), line.app, line.process, line.text);
     }
     Ok(values.conceal(&text))
 }

@@ -11,9 +11,9 @@ use weir_model::log::{LogLine, LogStream};
 use weir_model::task::LineKind;
 use weir_model::{AppName, ProcessName};
 
+use crate::browser::{owner, somebody};
 use crate::harness::{Control, answer};
 use crate::mail_server::{self, Manner};
-use crate::people::{owner, somebody};
 
 /// A control whose mail goes to a server of the test, with the part that sends.
 async fn with_mail(port: u16) -> Control {

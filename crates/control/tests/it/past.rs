@@ -6,8 +6,8 @@ use weir_model::log::{LogLine, LogStream};
 use weir_model::task::{TaskKind, TaskState};
 use weir_model::{AppName, EnvironmentId, ProcessName};
 
+use crate::browser::owner;
 use crate::harness::{Control, answer};
-use crate::people::owner;
 
 const SHOP: &str = "/v1/projects/shop/environments/production";
 
