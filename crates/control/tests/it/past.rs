@@ -410,3 +410,58 @@ async fn what_a_release_would_change_and_who_asked_for_it_is_told() {
     assert_eq!(deployments[0]["by"], "deploy token");
     assert_eq!(deployments[0]["steps"][0]["state"], "pending");
 }
+
+/// The next lines of a log that goes on, with their identities.
+async fn follow(control: &Control, after: Option<&str>, number: usize) -> Vec<(String, String)> {
+    let mut request = control
+        .as_admin(Method::GET, &format!("{SHOP}/logs?limit=100"))
+        .header("accept", "text/event-stream");
+    if let Some(after) = after {
+        request = request.header("last-event-id", after);
+    }
+    let (mut response, mut text) = (request.send().await.unwrap(), String::new());
+    let read = async {
+        while text.matches("event: line").count() < number || !text.ends_with("\n\n") {
+            text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), read)
+        .await
+        .unwrap();
+    let events = text.split("\n\n").filter(|event| event.contains("event: line"));
+    let field = |event: &str, name: &str| {
+        let value = event.lines().find_map(|line| line.strip_prefix(name));
+        value.unwrap().trim().to_owned()
+    };
+    events
+        .map(|event| {
+            let data: Value = serde_json::from_str(&field(event, "data:")).unwrap();
+            assert_eq!(data["id"], field(event, "id:"));
+            (field(event, "id:"), data["text"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_behind_the_last_line() {
+    let control = Control::start().await;
+    let shop = control.project("shop").await;
+    let production = control.production(&shop).await;
+    let append = async |at_ms, text: &str| {
+        let line = line("shop", at_ms, text.to_owned());
+        control.context.logs.append(production.id, &[line]).await;
+        control.context.logs.flush().await;
+    };
+    append(1_000_000, "one").await;
+    append(1_000_000, "two").await;
+    let first = follow(&control, None, 2).await;
+    let texts = |lines: &[(String, String)]| lines.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&first), ["one", "two"]);
+    // What comes late, or in the same moment, is not missed, and nothing comes twice.
+    append(900_000, "late").await;
+    append(1_000_000, "same").await;
+    let rest = follow(&control, Some(&first[1].0), 2).await;
+    assert_eq!(texts(&rest), ["late", "same"]);
+    let rest = follow(&control, Some(&first[0].0), 3).await;
+    assert_eq!(texts(&rest), ["two", "late", "same"]);
+}

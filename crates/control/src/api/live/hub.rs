@@ -82,6 +82,8 @@ impl State {
 }
 
 type Source = watch::Sender<Option<Arc<State>>>;
+/// A source, with the account whose its topic is.
+type Kept = (Option<AccountId>, Arc<Source>);
 /// Where the states of a topic arrive; `None` until the first one is known.
 pub(in crate::api) type Watched = watch::Receiver<Option<Arc<State>>>;
 
@@ -94,7 +96,7 @@ pub struct Live {
 
 #[derive(Debug)]
 struct Shared {
-    sources: Mutex<HashMap<Topic, (Option<AccountId>, Arc<Source>)>>,
+    sources: Mutex<HashMap<Topic, Kept>>,
     turns: Semaphore,
     streams: AtomicUsize,
     streams_of: Mutex<HashMap<String, usize>>,
