@@ -128,7 +128,10 @@ async fn lines_are_numbered_without_gaps_and_read_on_from_any() {
         assert!(written[20].text.starts_with("nul \u{fffd} and"));
         assert_eq!(store.task_lines(task.id, 0, 100).await.unwrap(), written);
         assert_eq!(store.task_lines(task.id, 10, 5).await.unwrap(), written[10..15]);
-        assert_eq!(store.task_lines_last(task.id, 5).await.unwrap(), written[written.len() - 5..]);
+        assert_eq!(
+            store.task_lines_last(task.id, 5).await.unwrap(),
+            written[written.len() - 5..]
+        );
         let missing = store.task_lines_append(TaskId::from_parts(1, 1), 1, &output(1)).await;
         assert!(matches!(missing, Err(StoreError::NotFound(_))));
     })
