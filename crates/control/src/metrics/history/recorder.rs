@@ -41,14 +41,14 @@ pub async fn run(context: Context) {
     let began = tokio::time::Instant::now();
     let mut recorder = Recorder::new(context);
     loop {
-        if let Err(error) = recorder.look(began.elapsed()).await {
-            tracing::warn!(%error, "what was measured cannot be kept now; charts may have a gap");
-        }
         // In step with the clock, so that each look tells of one whole point.
         let wait_ms = LOOK_MS - recorder.context.clock.now_ms().rem_euclid(LOOK_MS);
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(Duration::from_millis(wait_ms.unsigned_abs())) => {}
+        }
+        if let Err(error) = recorder.look(began.elapsed()).await {
+            tracing::warn!(%error, "what was measured cannot be kept now; charts may have a gap");
         }
     }
     if let Err(error) = recorder.flush().await {

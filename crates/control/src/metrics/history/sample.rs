@@ -73,6 +73,10 @@ pub(super) struct Spent {
     pub(super) cost_nano: u64,
 }
 
+/// A line of the ledger: whose, and which.
+type LineKey = (Key, (String, u32));
+/// When its period began, bytes of egress and money since then.
+type LineCounts = (UnixMillis, u64, u64);
 /// Counters of a route and one kind of status.
 type RouteKey = (Key, String, String, u8);
 
@@ -90,15 +94,17 @@ pub(super) struct Sampler {
     node: Option<(u64, u64)>,
     routes: HashMap<RouteKey, RouteCounts>,
     cpu_us: HashMap<InstanceId, u64>,
-    spent: HashMap<(Key, (String, u32)), (UnixMillis, u64, u64)>,
+    spent: HashMap<LineKey, LineCounts>,
 }
 
 type Points = BTreeMap<Key, Point>;
 
 impl Sampler {
-    /// What happened since the look before, or only how things stand if this is the first one.
+    /// What happened since the look before; nothing if this is the first one, when not everything may have
+    /// been found yet that runs.
     pub(super) fn take(&mut self, look: &Look) -> Points {
         let mut points = Points::new();
+        let is_first = self.looked_ms.is_none();
         let elapsed_ms = self.looked_ms.map(|before| look.steady_ms.saturating_sub(before));
         let served_ms = self.serve(look, &mut points);
         for environment in &look.environments {
@@ -107,10 +113,12 @@ impl Sampler {
             point.add(Figure::LookedMs, elapsed_ms.unwrap_or(0));
             point.add(Figure::ServedMs, served_ms);
         }
-        let is_first = elapsed_ms.is_none();
         self.run(look, is_first, &mut points);
         self.spend(look, is_first, &mut points);
         self.looked_ms = Some(look.steady_ms);
+        if is_first {
+            return Points::new();
+        }
         points.retain(|key, point| !point.is_empty() && look.environments.contains(&key.environment));
         points
     }
@@ -292,13 +300,7 @@ mod tests {
         let mut first = look(5, Some(node(1, 2, 1_000)));
         first.instances = vec![instance(1, 777)];
         first.spent = vec![spent(0, 50, 60)];
-        let points = sampler.take(&first);
-        assert_eq!(points.len(), 2);
-        for figure in [Figure::Requests, Figure::CpuUs, Figure::CostNano, Figure::EgressBytes] {
-            assert_eq!(sum(&points, &web(), figure), 0, "{figure:?}");
-        }
-        assert_eq!(sum(&points, &web(), Figure::MemoryBytes), 1_000);
-        assert_eq!(sum(&points, &Key::whole(environment()), Figure::LookedMs), 0);
+        assert!(sampler.take(&first).is_empty());
 
         let mut second = look(10_005, Some(node(1, 2, 1_007)));
         second.instances = vec![instance(1, 877), instance(2, 30)];
