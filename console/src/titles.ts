@@ -4,7 +4,7 @@ import { t, type TextKey } from './lib/i18n.svelte';
 import type { Match } from './lib/routes';
 
 export function titleOf(match: Match | null, state: string | undefined): string {
-  if (state !== undefined && state !== 'signed-in' && match?.page !== 'invitation') return `${t(state === 'setup' ? 'setup.title' : 'signIn.title')} · Weir`;
+  if (state !== undefined && state !== 'signed-in' && match?.page !== 'invitation' && match?.page !== 'passwordReset') return `${t(state === 'setup' ? 'setup.title' : 'signIn.title')} · Weir`;
   if (!match) return `${t('missing.title')} · Weir`;
   const { project, environment } = match.parameters;
   const place = project ? (environment ? `${project}/${environment}` : project) : '';

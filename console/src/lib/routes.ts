@@ -6,6 +6,7 @@ export const ROUTES = {
   signIn: '/sign-in',
   setup: '/welcome',
   invitation: '/invitation',
+  passwordReset: '/password-reset',
   newProject: '/new',
   costs: '/costs',
   invoices: '/costs/invoices',

@@ -47,16 +47,16 @@ const LOOK = ['get_environment', 'list_releases', 'read_logs', 'get_metrics', 'l
 const MONEY = ['list_caps', 'get_cap', 'get_cost'];
 const DEVELOP = ['create_upload', 'get_live_proposal', 'deploy_upload', 'create_deployment', 'promote_environment', 'set_scale', 'pause_environment', 'resume_environment', 'update_variables', 'exec_command', 'run_command', 'list_files', 'write_file', 'update_environment', 'create_environment', 'destroy_environment'];
 const PAY = ['list_accounts', 'list_invoices', 'create_promise'];
-const ADMIN = ['create_project', 'add_domain', 'remove_domain', 'retry_domain', 'set_account_cap', 'set_project_cap', 'set_environment_cap', 'list_people', 'set_grants', 'list_invitations', 'create_invitation', 'update_person', 'list_tokens', 'list_audit', 'create_deposit'];
+const ADMIN = ['create_project', 'add_domain', 'remove_domain', 'retry_domain', 'set_account_cap', 'set_project_cap', 'set_environment_cap', 'list_people', 'set_grants', 'list_invitations', 'create_invitation', 'update_person', 'list_tokens', 'list_audit', 'create_deposit', 'create_password_reset'];
 const OWN = ['destroy_project', 'delete_person'];
 
 export const roles: RoleTable = {
   roles: [
-    { role: 'viewer', may: LOOK },
-    { role: 'billing', may: [...MONEY, ...PAY] },
-    { role: 'developer', may: [...LOOK, ...MONEY, ...DEVELOP] },
-    { role: 'admin', may: [...LOOK, ...MONEY, ...DEVELOP, ...PAY, ...ADMIN] },
-    { role: 'owner', may: [...LOOK, ...MONEY, ...DEVELOP, ...PAY, ...ADMIN, ...OWN] },
+    { role: 'viewer', permissions: [], may: LOOK },
+    { role: 'billing', permissions: [], may: [...MONEY, ...PAY] },
+    { role: 'developer', permissions: [], may: [...LOOK, ...MONEY, ...DEVELOP] },
+    { role: 'admin', permissions: [], may: [...LOOK, ...MONEY, ...DEVELOP, ...PAY, ...ADMIN] },
+    { role: 'owner', permissions: [], may: [...LOOK, ...MONEY, ...DEVELOP, ...PAY, ...ADMIN, ...OWN] },
   ],
 };
 
@@ -349,19 +349,19 @@ export const people: Person[] = [
 export const invitations: Invitation[] = [{ id: 'ivt_1', email: 'edsger@example.org', grants: [{ role: 'viewer', scope: 'shop/staging' }], created: before(HOUR), expires: after(6 * DAY), created_by: 'Ada Byron' }];
 
 export const sessions: Session[] = [
-  { id: 'ses_1', created: before(2 * DAY), last_used: before(1000), address: '198.51.100.20', agent: 'Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0', method: 'totp', current: true },
-  { id: 'ses_2', created: before(9 * DAY), last_used: before(DAY), address: '198.51.100.77', agent: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 Version/18.0 Safari/605', method: 'password', current: false },
+  { id: 'ses_1', created: before(2 * DAY), last_used: before(1000), expires: after(88 * DAY), address: '198.51.100.20', agent: 'Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0', method: 'totp', current: true },
+  { id: 'ses_2', created: before(9 * DAY), last_used: before(DAY), expires: after(29 * DAY), address: '198.51.100.77', agent: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 Version/18.0 Safari/605', method: 'password', current: false },
 ];
 
 export const tokens: Token[] = [
-  { id: 'tok_1', name: 'admin', scope: 'admin', created: before(90 * DAY), project: null, last_used: before(40 * DAY), last_address: '127.0.0.1' },
-  { id: 'tok_2', name: 'ci', scope: 'deploy', created: before(30 * DAY), project: 'shop', expires: after(60 * DAY), last_used: before(5 * HOUR), last_address: '203.0.113.40', created_by: 'Ada Byron' },
+  { id: 'tok_1', name: 'admin', scope: 'admin', created: before(90 * DAY), project: null, last_used: before(40 * DAY) },
+  { id: 'tok_2', name: 'ci', scope: 'deploy', created: before(30 * DAY), project: 'shop', expires: after(60 * DAY), last_used: before(5 * HOUR) },
 ];
 
 export const audit: AuditEntry[] = [
-  { sequence: 51, at: before(3 * MINUTE), who: { kind: 'person', id: 'psn_01ada', name: 'Ada Byron' }, address: '198.51.100.20', agent: 'Firefox', operation: 'update_variables', scope: 'shop/production', target: 'SMTP_PASSWORD', outcome: 'done', status: 202 },
-  { sequence: 50, at: before(8 * MINUTE), who: { kind: 'person', id: 'psn_02', name: 'Grace Hopper' }, address: '198.51.100.33', agent: 'Chrome', operation: 'set_project_cap', scope: 'shop', outcome: 'refused', status: 403 },
-  { sequence: 49, at: before(5 * HOUR), who: { kind: 'token', id: 'tok_2', name: 'ci' }, address: '203.0.113.40', operation: 'create_deployment', scope: 'shop/production', outcome: 'done', status: 202 },
+  { sequence: 51, at: before(3 * MINUTE), who: { kind: 'person', id: 'psn_01ada', name: 'Ada Byron' }, role: 'owner', address: '198.51.100.20', agent: 'Firefox', operation: 'PATCH /v1/projects/{project}/environments/{environment}/variables', scope: 'shop/production', target: 'SMTP_PASSWORD', outcome: 'done', status: 202, request: 'req_51', detail: '' },
+  { sequence: 50, at: before(8 * MINUTE), who: { kind: 'person', id: 'psn_02', name: 'Grace Hopper' }, role: 'developer', address: '198.51.100.33', agent: 'Chrome', operation: 'PUT /v1/projects/{project}/cap', scope: 'shop', target: '', outcome: 'refused', status: 403, request: 'req_50', detail: 'set-caps' },
+  { sequence: 49, at: before(5 * HOUR), who: { kind: 'token', id: 'tok_2', name: 'ci' }, role: 'deploy token', address: '203.0.113.40', agent: 'weir', operation: 'POST /v1/projects/{project}/environments/{environment}/deployments', scope: 'shop/production', target: '', outcome: 'done', status: 202, request: 'req_49', detail: '' },
 ];
 
 export const volumes: Volume[] = [

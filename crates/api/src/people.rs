@@ -61,6 +61,8 @@ pub struct Person {
 pub struct Me {
     /// The person.
     pub person: Person,
+    /// All that they may: their roles, those for an account repeated for each of its projects.
+    pub may: Vec<RoleGrant>,
     /// Identity of the session that asks.
     pub session: String,
     /// Whether a second factor is on.
@@ -184,8 +186,19 @@ pub struct PasswordChanged {
 pub struct TotpSecret {
     /// Base32, for typing.
     pub secret: String,
-    /// `otpauth://totp/…`, for a picture.
+    /// `otpauth://totp/…`
     pub uri: String,
+    /// The same as a picture.
+    pub qr: QrPicture,
+}
+
+/// A QR code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QrPicture {
+    /// Width and height in modules, without the white rim that belongs around it.
+    pub size: u32,
+    /// The dark ones, as the path of an SVG with a view box of this size.
+    pub path: String,
 }
 
 /// Codes that let one in once each, when the app is lost. Shown once.

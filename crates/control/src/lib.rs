@@ -16,6 +16,7 @@ mod class_status;
 pub mod clock;
 pub mod config;
 pub mod configuration;
+pub mod console;
 pub mod context;
 pub mod deploy;
 pub mod git;

@@ -155,6 +155,7 @@ pub(super) async fn create_totp(
     Ok((
         StatusCode::CREATED,
         Json(TotpSecret {
+            qr: totp::picture(&uri)?,
             uri,
             secret: secret.into_exposed(),
         }),

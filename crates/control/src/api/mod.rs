@@ -49,10 +49,12 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::audit::Audit;
+use crate::console;
 use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
@@ -641,10 +643,15 @@ fn log_routes(routes: Routes) -> Routes {
         )
 }
 
-async fn no_such_path(uri: Uri) -> ApiError {
+/// What is no route may be a page of the console.
+async fn no_such_path(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if let Some(response) = console::answer(&method, uri.path(), &headers) {
+        return response;
+    }
     let shown: String = uri.path().chars().take(200).collect();
     ApiError::not_found("no-such-path", format!("there is nothing at {shown}"))
         .with_hint("the API is described at /v1/openapi.json")
+        .into_response()
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {

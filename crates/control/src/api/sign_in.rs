@@ -71,8 +71,10 @@ async fn state_of(api: &Api, user: &User, sign_in: &SignIn) -> Result<SessionSta
 /// Who is signed in, for herself.
 pub(super) async fn me_of(api: &Api, user: &User, sign_in: &SignIn) -> Result<Me, ApiError> {
     let crowd = Crowd::of(&api.context).await?;
+    let person = crowd.person(user, Some(sign_in.used_ms), |_| true);
     Ok(Me {
-        person: crowd.person(user, Some(sign_in.used_ms), |_| true),
+        may: crowd.spread(&person.grants),
+        person,
         session: sign_in.id.to_string(),
         totp: user.totp_secret.is_some(),
         password: user.password_hash.is_some(),

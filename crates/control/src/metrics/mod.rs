@@ -41,11 +41,7 @@ struct Seen {
 }
 
 /// What is known now, of what may be seen, as it is asked for by `Accept`, with its media type.
-pub async fn asked(
-    context: &Context,
-    rights: &Rights,
-    accept: &str,
-) -> Result<(&'static str, String), ApiError> {
+pub async fn asked(context: &Context, rights: &Rights, accept: &str) -> Result<(&'static str, String), ApiError> {
     let text = text(context, rights).await?;
     Ok(match text::wants_open_metrics(accept) {
         true => (text::OPEN_METRICS, text::as_open_metrics(&text)),

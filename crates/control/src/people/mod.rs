@@ -182,6 +182,21 @@ impl Crowd {
             last_seen: last_seen_ms.map(instant),
         }
     }
+
+    /// Roles, with those for an account repeated for each of its projects: whoever shows what somebody may
+    /// needs to know no accounts.
+    pub(crate) fn spread(&self, grants: &[RoleGrant]) -> Vec<RoleGrant> {
+        let mut all = grants.to_vec();
+        for grant in grants {
+            if let Ok(Place::Account(account)) = self.scopes.parse(&grant.scope) {
+                all.extend(self.scopes.projects_of(account).map(|project| RoleGrant {
+                    role: grant.role.clone(),
+                    scope: project.to_owned(),
+                }));
+            }
+        }
+        all
+    }
 }
 
 /// When somebody was last seen.

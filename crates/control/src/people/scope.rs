@@ -59,6 +59,12 @@ impl Scopes {
         })
     }
 
+    /// Names of the projects of an account.
+    pub(crate) fn projects_of(&self, account: AccountId) -> impl Iterator<Item = &str> {
+        let own = self.projects.values().filter(move |project| project.account == account);
+        own.map(|project| project.name.as_str())
+    }
+
     /// Reads a scope. Fails with the 404 of what is not there, which is also told to those who may not
     /// know of it.
     pub(crate) fn parse(&self, text: &str) -> Result<Place, ApiError> {

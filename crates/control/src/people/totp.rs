@@ -2,10 +2,13 @@
 //! SHA-1 and steps of 30 s, as all apps for it understand).
 
 use hmac::{Hmac, Mac as _};
+use qrcode::{Color, EcLevel, QrCode};
 use sha1::Sha1;
 use subtle::ConstantTimeEq as _;
+use weir_api::QrPicture;
 use weir_model::UnixMillis;
 
+use crate::api::ApiError;
 use crate::secrets::{Sealer, Secret, random_bytes};
 
 const STEP_MS: i64 = 30_000;
@@ -30,6 +33,27 @@ pub(crate) fn uri(secret: &Secret, email: &str, issuer: &str) -> String {
         secret.expose(),
         issuer = plain(issuer),
     )
+}
+
+/// The same as a picture: a QR code, dark where the path goes.
+pub(crate) fn picture(uri: &str) -> Result<QrPicture, ApiError> {
+    // What is in it is lost with the page; the correction of errors is for screens that reflect.
+    let code = QrCode::with_error_correction_level(uri, EcLevel::M).map_err(ApiError::internal)?;
+    let size = code.width();
+    let mut path = String::new();
+    for (row, modules) in code.to_colors().chunks(size).enumerate() {
+        let mut column = 0;
+        for run in modules.chunk_by(|one, other| one == other) {
+            if run[0] == Color::Dark {
+                path.push_str(&format!("M{column} {row}h{}v1h-{}z", run.len(), run.len()));
+            }
+            column += run.len();
+        }
+    }
+    Ok(QrPicture {
+        size: u32::try_from(size).map_err(ApiError::internal)?,
+        path,
+    })
 }
 
 /// The step of time whose code this is, if it is one of now.
