@@ -12,7 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use super::{
     access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
     invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
-    sessions, sign_in, source, tasks,
+    sessions, sign_in, source, tasks, uploads, volume_uploads, volumes,
 };
 
 #[derive(OpenApi)]
@@ -77,6 +77,23 @@ use super::{
         projects::get_environment,
         projects::update_environment,
         projects::destroy_environment,
+        uploads::create_upload,
+        uploads::get_upload,
+        uploads::append_upload,
+        uploads::delete_upload,
+        uploads::deploy_upload,
+        volumes::list_volumes,
+        volumes::list_files,
+        volumes::read_file,
+        volumes::write_file,
+        volumes::archive_files,
+        volumes::create_folder,
+        volumes::move_file,
+        volumes::delete_files,
+        volume_uploads::create_file_upload,
+        volume_uploads::get_file_upload,
+        volume_uploads::append_file_upload,
+        volume_uploads::delete_file_upload,
         environments::list_variables,
         environments::update_variables,
         environments::list_releases,

@@ -348,7 +348,12 @@ impl Tree {
 
     /// Opens a folder to list it, or to do something in it.
     fn folder(&self, path: &TreePath) -> Result<OwnedFd, FileError> {
-        open_below(self.root.as_fd(), path.relative(), FOLDER).map_err(|errno| FileError::from_kernel(path, errno))
+        open_below(self.root.as_fd(), path.relative(), FOLDER).map_err(|errno| {
+            // A link at the end of the path is told apart from other things that are no folders.
+            let link =
+                errno == Errno::NOTDIR && self.look_at(path).is_ok_and(|(_, facts)| facts.kind == FileKind::Link);
+            FileError::from_kernel(path, if link { Errno::LOOP } else { errno })
+        })
     }
 
     /// The folder that a path is in, and the name there.

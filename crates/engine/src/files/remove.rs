@@ -11,6 +11,8 @@ use super::{
 
 /// So often a folder is gone through in which somebody makes files meanwhile.
 const ROUNDS: usize = 1000;
+/// Most folders that are emptied in one go.
+const FOLDERS: usize = 10_000_000;
 
 impl Tree {
     /// Removes something with all that is in it. Links in it are removed, not what they lead to.
@@ -47,28 +49,37 @@ impl Tree {
     }
 }
 
-/// Removes one entry of the folder that is to go; folders in it come up beside it.
+/// Removes one entry of the folder that is to go, with all that is in it; folders in it come up beside
+/// it first.
 fn clear(top: BorrowedFd<'_>, path: &TreePath, name: &[u8]) -> Result<(), FileError> {
     let failed = |errno| FileError::from_kernel(path, errno);
-    if take(top, name).map_err(failed)? {
-        return Ok(());
-    }
-    let folder = match open_below(top, name, FOLDER) {
-        Ok(folder) => folder,
-        // Swapped for something else: the next round sees to it.
-        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(()),
-        Err(errno) => return Err(failed(errno)),
-    };
-    for inside in names_in(&folder, path)? {
-        let inside = inside?;
-        if !take(folder.as_fd(), &inside).map_err(failed)? {
-            match rename(folder.as_fd(), &inside, top, &hidden_name("gone"), Existing::Keep) {
-                Ok(()) | Err(Errno::NOENT) => {}
+    let mut waiting = vec![name.to_vec()];
+    for _ in 0..FOLDERS {
+        let Some(name) = waiting.pop() else { return Ok(()) };
+        if take(top, &name).map_err(failed)? {
+            continue;
+        }
+        let folder = match open_below(top, &name, FOLDER) {
+            Ok(folder) => folder,
+            // Swapped for something else: the next round sees to it.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        for inside in names_in(&folder, path)? {
+            let inside = inside?;
+            if take(folder.as_fd(), &inside).map_err(failed)? {
+                continue;
+            }
+            let above = hidden_name("gone");
+            match rename(folder.as_fd(), &inside, top, &above, Existing::Keep) {
+                Ok(()) => waiting.push(above),
+                Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed(errno)),
             }
         }
+        take(top, &name).map_err(failed)?;
     }
-    take(top, name).map_err(failed).map(drop)
+    Ok(())
 }
 
 /// Removes a file or an empty folder. Says whether it is gone; a folder that is not empty is not.

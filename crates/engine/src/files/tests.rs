@@ -56,7 +56,12 @@ fn tar_of(entries: &[(&[u8], tar::EntryType, &[u8])]) -> File {
 
 #[test]
 fn what_is_written_is_read_and_listed() {
-    let Place { tree, root, .. } = place();
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
     let made = tree.write(&at("/a.txt"), b"one", &Condition::Absent).unwrap();
     assert_eq!((made.bytes, made.mode, made.kind), (3, 0o644, FileKind::File));
     assert_eq!(content(&tree, "/a.txt"), b"one");
@@ -92,7 +97,12 @@ fn what_is_written_is_read_and_listed() {
 
 #[test]
 fn a_long_folder_comes_in_parts_sorted_by_name() {
-    let Place { tree, root, .. } = place();
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
     for number in 0..2500 {
         std::fs::write(root.join(format!("{number:04}")), "").unwrap();
     }
@@ -112,7 +122,11 @@ fn a_long_folder_comes_in_parts_sorted_by_name() {
 #[test]
 fn links_are_shown_and_never_followed() {
     let Place {
-        tree, root, outside, ..
+        tree,
+        root,
+        outside,
+        _folder: _kept,
+        ..
     } = place();
     symlink(&outside, root.join("out")).unwrap();
     symlink(outside.join("secret"), root.join("file")).unwrap();
@@ -147,7 +161,12 @@ fn links_are_shown_and_never_followed() {
 
 #[test]
 fn pipes_sockets_and_devices_are_never_opened() {
-    let Place { tree, root, .. } = place();
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
     let pipe = root.join("pipe");
     assert!(
         std::process::Command::new("mkfifo")
@@ -189,7 +208,12 @@ fn entries_of_tar(bytes: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 #[test]
 fn an_archive_holds_everything_and_comes_back_the_same() {
-    let Place { tree, root, .. } = place();
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
     let long = "l".repeat(200);
     std::fs::create_dir_all(root.join("a/b").join(&long)).unwrap();
     std::fs::write(root.join("a/b").join(&long).join("deep"), "deep").unwrap();
@@ -231,7 +255,9 @@ fn an_archive_holds_everything_and_comes_back_the_same() {
 
 #[test]
 fn five_thousand_small_files_go_in_and_come_out() {
-    let Place { tree, .. } = place();
+    let Place {
+        tree, _folder: _kept, ..
+    } = place();
     let names: Vec<String> = (0..5000).map(|number| format!("d{}/f{number}", number % 50)).collect();
     let entries: Vec<(&[u8], tar::EntryType, &[u8])> = names
         .iter()
@@ -255,7 +281,11 @@ fn five_thousand_small_files_go_in_and_come_out() {
 #[test]
 fn a_hostile_archive_writes_nothing() {
     let Place {
-        tree, root, outside, ..
+        tree,
+        root,
+        outside,
+        _folder: _kept,
+        ..
     } = place();
     symlink(&outside, root.join("out")).unwrap();
     std::fs::write(root.join("there"), "old").unwrap();
@@ -283,7 +313,12 @@ fn a_hostile_archive_writes_nothing() {
 
 #[test]
 fn folders_of_any_depth_are_removed() {
-    let Place { tree, root, .. } = place();
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
     // Deeper than the longest path that the kernel takes.
     let mut folder = rustix::fs::openat(CWD, &root, FOLDER, Mode::empty()).unwrap();
     for _ in 0..3000 {
@@ -298,7 +333,11 @@ fn folders_of_any_depth_are_removed() {
 #[test]
 fn a_file_is_taken_in_by_name_with_its_owner() {
     let Place {
-        tree, root, outside, ..
+        tree,
+        root,
+        outside,
+        _folder: _kept,
+        ..
     } = place();
     let staged = outside.join("staged");
     std::fs::write(&staged, "whole").unwrap();
@@ -328,7 +367,11 @@ fn a_file_is_taken_in_by_name_with_its_owner() {
 #[test]
 fn an_app_that_swaps_folders_for_links_leads_nobody_out() {
     let Place {
-        tree, root, outside, ..
+        tree,
+        root,
+        outside,
+        _folder: _kept,
+        ..
     } = place();
     std::fs::create_dir(root.join("inner")).unwrap();
     std::fs::write(root.join("inner/secret"), "of the app").unwrap();
