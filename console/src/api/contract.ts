@@ -6,165 +6,36 @@ type Schemas = components['schemas'];
 export type Role = 'viewer' | 'billing' | 'developer' | 'admin' | 'owner';
 
 /** A role for a scope: `weir`, `account:NAME`, `PROJECT`, `PROJECT/ENVIRONMENT`. */
-export interface Grant {
-  role: Role;
-  scope: string;
-}
+export type Grant = Schemas['RoleGrant'] & { role: Role };
 
 /** What a role may, by operation ids of the OpenAPI document. */
 export interface RoleTable {
-  roles: { role: Role; may: string[] }[];
+  roles: (Schemas['RoleRights'] & { role: Role })[];
 }
 
-export interface SessionState {
+export type SessionState = Omit<Schemas['SessionState'], 'state' | 'me'> & {
   /** `setup`: no person exists yet; `second-factor`: the password was right, the code is missing. */
   state: 'setup' | 'signed-out' | 'second-factor' | 'signed-in';
-  /** For `X-Weir-CSRF`. Absent while `setup` or `signed-out`. */
-  csrf?: string | null;
   /** Who is signed in. */
   me?: Me | null;
-  /** Other ways to sign in. */
-  providers: { id: string; name: string }[];
-  /** Version of Weir, as in `GET /v1/health`; the console reloads itself when it changes. */
-  version: string;
-}
+};
 
-export interface Me {
+export type Me = Omit<Schemas['Me'], 'person' | 'may'> & {
   person: Person;
   /** What counts: her grants, with those for an account repeated for each of its projects. */
   may: Grant[];
-  /** The session that asks. */
-  session: string;
-  /** Whether a second factor is on. */
-  totp: boolean;
-  /** Whether a password is set; without one she comes by a provider only. */
-  password: boolean;
-}
-
-export interface Setup {
-  admin_token: string;
-  name: string;
-  email: string;
-  password: string;
-}
-
-export interface SignIn {
-  email: string;
-  password: string;
-}
-
-export interface SecondFactor {
-  /** Six digits, or a recovery code, which works once. */
-  code: string;
-}
-
-export interface UpdateMe {
-  name?: string;
-  /** Of mails and of the console: `en`, `ru`. */
-  language?: string;
-}
-
-export interface Session {
-  id: string;
-  created: string;
-  last_used: string;
-  /** Address of the last request. */
-  address: string;
-  /** `User-Agent`, 200 characters at most, as it came. */
-  agent: string;
-  /** `password`, `totp`, `oidc:NAME`. */
-  method: string;
-  current: boolean;
-}
-
-export interface ChangePassword {
-  current: string;
-  new: string;
-}
-
-export interface PasswordChanged {
-  /** Sessions that were ended. */
-  ended: number;
-  csrf: string;
-}
-
-export interface TotpSecret {
-  /** Base32, for typing. */
-  secret: string;
-  /** `otpauth://totp/…` */
-  uri: string;
-  /** The same as a QR code: `size` modules wide, `path` for an SVG of that view box. */
-  qr: { size: number; path: string };
-}
-
-export interface RecoveryCodes {
-  codes: string[];
-}
-
-export type Token = Schemas['Token'] & {
-  last_used?: string | null;
-  last_address?: string | null;
-  /** Name of the person who made it. */
-  created_by?: string | null;
 };
 
-export interface Person {
-  id: string;
-  name: string;
-  email: string;
-  language?: string | null;
+export type Session = Schemas['SignedIn'];
+export type TotpSecret = Schemas['TotpSecret'];
+export type Token = Schemas['Token'];
+
+export type Person = Omit<Schemas['Person'], 'state' | 'grants'> & {
   state: 'active' | 'suspended';
   grants: Grant[];
-  totp: boolean;
-  created: string;
-  last_seen?: string | null;
-}
+};
 
-export interface SetGrants {
-  grants: Grant[];
-}
-
-export interface UpdatePerson {
-  state: 'active' | 'suspended';
-}
-
-export interface Invitation {
-  id: string;
-  /** For whom; absent: for whoever has the link. */
-  email?: string | null;
-  grants: Grant[];
-  created: string;
-  expires: string;
-  created_by: string;
-  /** Only in the answer to `POST`: `https://HOST/invitation#SECRET`. */
-  link?: string | null;
-}
-
-export interface CreateInvitation {
-  email?: string;
-  grants: Grant[];
-  /** 1 to 30; 7 if absent. */
-  expires_days?: number;
-}
-
-export interface InvitationSecret {
-  secret: string;
-}
-
-export interface InvitationOffer {
-  email?: string | null;
-  grants: Grant[];
-  expires: string;
-  created_by: string;
-}
-
-export interface AcceptInvitation {
-  secret: string;
-  /** Absent when she is signed in already. */
-  name?: string;
-  email?: string;
-  password?: string;
-}
+export type Invitation = Omit<Schemas['Invitation'], 'grants'> & { grants: Grant[] };
 
 export interface LiveTopics {
   overview: Overview;
@@ -313,21 +184,7 @@ export interface MetricSeries {
   values: (number | null)[];
 }
 
-export interface AuditEntry {
-  sequence: number;
-  at: string;
-  who: { kind: 'person' | 'token' | 'weir' | 'unknown'; id?: string | null; name: string };
-  /** Address and `User-Agent` that it came from. */
-  address?: string | null;
-  agent?: string | null;
-  /** Operation id. */
-  operation: string;
-  scope: string;
-  /** What it was about: a host, a variable's name, a path. */
-  target?: string | null;
-  outcome: 'done' | 'refused' | 'failed';
-  status: number;
-}
+export type AuditEntry = Schemas['AuditEntry'];
 
 export interface CreateUpload {
   /** Bytes in all. */
@@ -456,55 +313,18 @@ export interface UpdateHelp {
 
 /** Answers and bodies that differ from the OpenAPI document, or are not in it. */
 export interface Contract {
-  /** get_session */
   'GET /v1/session': { answer: SessionState };
-  /** create_session */
-  'POST /v1/session': { body: SignIn; answer: SessionState };
-  /** confirm_session */
-  'POST /v1/session/second-factor': { body: SecondFactor; answer: SessionState };
-  /** end_session */
-  'DELETE /v1/session': { answer: void };
-  /** set_up */
-  'POST /v1/setup': { body: Setup; answer: SessionState };
-  /** list_roles */
+  'POST /v1/session': { body: Schemas['CreateSession']; answer: SessionState };
+  'POST /v1/session/second-factor': { body: Schemas['SecondFactor']; answer: SessionState };
+  'POST /v1/setup': { body: Schemas['Setup']; answer: SessionState };
+  'POST /v1/password-resets/use': { body: Schemas['UseReset']; answer: SessionState };
+  'POST /v1/invitations/accept': { body: Schemas['AcceptInvitation']; answer: SessionState };
   'GET /v1/roles': { answer: RoleTable };
-
-  /** update_me */
-  'PATCH /v1/me': { body: UpdateMe; answer: Me };
-  /** list_sessions */
-  'GET /v1/me/sessions': { answer: Session[] };
-  /** revoke_session */
-  'DELETE /v1/me/sessions/{session}': { answer: void };
-  /** revoke_sessions */
-  'DELETE /v1/me/sessions': { answer: void };
-  /** change_password */
-  'PUT /v1/me/password': { body: ChangePassword; answer: PasswordChanged };
-  /** create_totp */
-  'POST /v1/me/totp': { answer: TotpSecret };
-  /** confirm_totp */
-  'PUT /v1/me/totp': { body: SecondFactor; answer: RecoveryCodes };
-  /** delete_totp */
-  'DELETE /v1/me/totp': { answer: void };
-  'GET /v1/tokens': { answer: Token[] };
-
-  /** list_people */
+  'PATCH /v1/me': { body: Schemas['UpdateMe']; answer: Me };
   'GET /v1/people': { answer: Person[] };
-  /** set_grants */
-  'PUT /v1/people/{person}/grants': { body: SetGrants; answer: Person };
-  /** update_person */
-  'PATCH /v1/people/{person}': { body: UpdatePerson; answer: Person };
-  /** delete_person */
-  'DELETE /v1/people/{person}': { answer: void };
-  /** list_invitations */
+  'PUT /v1/people/{person}/grants': { body: Schemas['SetGrants']; answer: Person };
   'GET /v1/invitations': { answer: Invitation[] };
-  /** create_invitation */
-  'POST /v1/invitations': { body: CreateInvitation; answer: Invitation };
-  /** delete_invitation */
-  'DELETE /v1/invitations/{invitation}': { answer: void };
-  /** look_at_invitation */
-  'POST /v1/invitations/look': { body: InvitationSecret; answer: InvitationOffer };
-  /** accept_invitation */
-  'POST /v1/invitations/accept': { body: AcceptInvitation; answer: SessionState };
+  'POST /v1/invitations': { body: Schemas['CreateInvitation']; answer: Invitation };
 
   /** watch_live */
   'GET /v1/live': { answer: string; query: { topic: string[] } };
@@ -537,7 +357,6 @@ export interface Contract {
   'GET /v1/tasks': { answer: Schemas['Task'][]; query: TasksQuery };
   /** list_changes: the same address as watch_changes, by `Accept` */
   'GET /v1/events': { answer: Schemas['Change'][]; query: ChangesQuery };
-  /** list_audit */
   'GET /v1/audit': { answer: AuditEntry[]; query: AuditQuery };
 
   /** create_upload */

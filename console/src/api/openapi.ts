@@ -8,8 +8,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What was counted and what is known now, in the text format of Prometheus. A token of one project
-         *     sees what is of this project.
+         * What was counted and what is known now, in the text format of Prometheus, or as OpenMetrics 1.0 if
+         *     `Accept` asks for that. Who may see one project sees what is of this project.
          */
         get: operations["read_metrics"];
         put?: never;
@@ -166,6 +166,26 @@ export interface paths {
         };
         /** Payments, promises, corrections and invoices of an account, newest first. */
         get: operations["list_transfers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done in what the one who asks looks after, newest first. As JSON lines or CSV all that
+         *     match, streamed.
+         */
+        get: operations["list_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -500,6 +520,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Invitations that are open. */
+        get: operations["list_invitations"];
+        put?: never;
+        /** Makes a link by which somebody gets roles. It is shown once. */
+        post: operations["create_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/invitations/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Accepts an invitation, as somebody new or as who is signed in, and signs in. */
+        post: operations["accept_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/invitations/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What an invitation offers, to who has the link. */
+        post: operations["look_at_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an invitation back. */
+        delete: operations["delete_invitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/invoice-settings": {
         parameters: {
             query?: never;
@@ -656,6 +745,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Changes name or language. */
+        patch: operations["update_me"];
+        trace?: never;
+    };
+    "/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes the password. The session that asks goes on under a new cookie; all others end. */
+        put: operations["change_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where one is signed in, last used first. */
+        get: operations["list_sessions"];
+        put?: never;
+        post?: never;
+        /** Ends all of one's sessions but the one that asks. */
+        delete: operations["revoke_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one of one's sessions. */
+        delete: operations["revoke_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Confirms it by a code. The answer has the recovery codes, which are not shown again. */
+        put: operations["confirm_totp"];
+        /** Makes a secret for a second factor; it is in force once a code confirms it. */
+        post: operations["create_totp"];
+        /** Takes the second factor away. The password stands in the header `X-Weir-Password`, percent-encoded. */
+        delete: operations["delete_totp"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/notices": {
         parameters: {
             query?: never;
@@ -685,6 +862,147 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/password-resets/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets a new password by a link that an administrator has made. All sessions end; the second factor
+         *     stays.
+         */
+        post: operations["use_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** People with a role in what the one who asks looks after, with these roles. */
+        get: operations["list_people"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{person}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes somebody with all roles. The audit log keeps the name. */
+        delete: operations["delete_person"];
+        options?: never;
+        head?: never;
+        /** Keeps somebody out, or lets them in again. All their sessions end. */
+        patch: operations["update_person"];
+        trace?: never;
+    };
+    "/v1/people/{person}/grants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets the roles of somebody, in place of those that the one who asks looks after. */
+        put: operations["set_grants"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{person}/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a link by which somebody sets a new password; it works once, for a day. */
+        post: operations["create_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{person}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where somebody is signed in, last used first. */
+        get: operations["list_sessions_of"];
+        put?: never;
+        post?: never;
+        /** Signs somebody out everywhere. */
+        delete: operations["revoke_sessions_of"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{person}/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one session of somebody. */
+        delete: operations["revoke_session_of"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{person}/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes the second factor of somebody away who has lost it. */
+        delete: operations["delete_second_factor"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1287,6 +1605,131 @@ export interface paths {
         patch: operations["update_variables"];
         trace?: never;
     };
+    "/v1/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the roles may: from the one table that every request is decided by. */
+        get: operations["list_roles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/service-accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Service accounts of what the one who asks looks after, with their tokens. */
+        get: operations["list_service_accounts"];
+        put?: never;
+        /** Makes a service account with a role. It belongs to where its role is. */
+        post: operations["create_service_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/service-accounts/{account}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes a service account with its roles and tokens. */
+        delete: operations["delete_service_account"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/service-accounts/{account}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a token of a service account. The answer is the only place where its secret is ever shown. */
+        post: operations["create_service_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the one who asks is in signing in. Needs nothing, and is always answered. */
+        get: operations["get_session"];
+        put?: never;
+        /** Signs in with a mail address and a password. */
+        post: operations["create_session"];
+        /** Signs out, here. */
+        delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/session/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives the code of the second factor, after the password. */
+        post: operations["confirm_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes the first person, who owns everything, with the token in `DIR/admin-token`. Possible only while
+         *     there is nobody.
+         */
+        post: operations["set_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tasks": {
         parameters: {
             query?: never;
@@ -1415,6 +1858,17 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description `POST /v1/invitations/accept`. */
+        AcceptInvitation: {
+            /** @description Absent for who is signed in, and where the invitation names one. */
+            email?: string | null;
+            /** @description Absent for who is signed in. */
+            name?: string | null;
+            /** @description Absent for who is signed in. */
+            password?: string | null;
+            /** @description From the link. */
+            secret: string;
+        };
         /** @description Answer to what takes time: watch the task. `task` is absent where nothing was to do. */
         Accepted: {
             /** @description One line for people. */
@@ -1540,6 +1994,50 @@ export interface components {
              */
             unserved_requests: number;
         };
+        /** @description Something that was done, or refused. */
+        AuditEntry: {
+            /** @description From where. */
+            address: string;
+            /** @description With what, as it says itself. */
+            agent: string;
+            /** @description When. */
+            at: string;
+            /** @description What is worth knowing besides. */
+            detail: string;
+            /** @description `POST /v1/projects/{project}/environments`. */
+            operation: string;
+            /** @description `done`, `refused` or `failed`. */
+            outcome: string;
+            /** @description As in the header `X-Request-Id` of the answer. */
+            request: string;
+            /** @description As what: `developer`, `admin token`; `none` where nothing allowed it. */
+            role: string;
+            /** @description `weir`, `account:NAME`, `PROJECT`, `PROJECT/ENVIRONMENT`. */
+            scope: string;
+            /**
+             * Format: int64
+             * @description Rises.
+             */
+            sequence: number;
+            /**
+             * Format: int64
+             * @description Status of the answer.
+             */
+            status: number;
+            /** @description What it was about besides: a host, an identity. */
+            target: string;
+            /** @description Who. */
+            who: components["schemas"]["AuditWho"];
+        };
+        /** @description Who did something. */
+        AuditWho: {
+            /** @description Identity. */
+            id?: string | null;
+            /** @description `person`, `token`, `service-account` or `unknown`. */
+            kind: string;
+            /** @description Name; of somebody unknown, what they said. */
+            name: string;
+        };
         /** @description An instance that works although no request is in flight there. */
         BackgroundWork: {
             /** @description The app. */
@@ -1616,6 +2114,11 @@ export interface components {
              * @description Bytes of memory that they take.
              */
             bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes on disk that they take.
+             */
+            disk_bytes?: number;
             /**
              * Format: int64
              * @description Answers that are kept.
@@ -1819,6 +2322,13 @@ export interface components {
              */
             sequence: number;
         };
+        /** @description `PUT /v1/me/password`. */
+        ChangePassword: {
+            /** @description The one that holds. */
+            current: string;
+            /** @description 12 characters at least. */
+            new: string;
+        };
         /** @description What goes on in one class of the requests to a process. */
         ClassStatus: {
             /** @description Its name; `default` for requests without a class. */
@@ -1956,6 +2466,18 @@ export interface components {
             /** @description 1 to 30 of `a-z 0-9 -`. */
             name: string;
         };
+        /** @description `POST /v1/invitations`. */
+        CreateInvitation: {
+            /** @description For whom; absent: for whoever has the link. */
+            email?: string | null;
+            /**
+             * Format: int32
+             * @description 1 to 30; 7 if absent.
+             */
+            expires_days?: number | null;
+            /** @description What they get. */
+            grants: components["schemas"]["RoleGrant"][];
+        };
         /** @description An invoice to be made, of a month or of another stretch that is over. */
         CreateInvoice: {
             /** @description For whom. */
@@ -1982,6 +2504,32 @@ export interface components {
             due: string;
             /** @description Made by the caller; the same one again with the same content changes nothing. */
             id: string;
+        };
+        /** @description `POST /v1/service-accounts`. */
+        CreateServiceAccount: {
+            /** @description Its role, and where. */
+            grant: components["schemas"]["RoleGrant"];
+            /** @description 1 to 40 of `a-z 0-9 -`. */
+            name: string;
+        };
+        /** @description `POST /v1/service-accounts/{account}/tokens`. */
+        CreateServiceToken: {
+            /**
+             * Format: int32
+             * @description 1 to 3650; never ends if absent.
+             */
+            expires_days?: number | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description `read`, `deploy` or `admin`: the most of the account's roles that it uses; `admin` (all) if absent. */
+            scope?: string | null;
+        };
+        /** @description `POST /v1/session`. */
+        CreateSession: {
+            /** @description Mail address. */
+            email: string;
+            /** @description Password. */
+            password: string;
         };
         /** @description `POST /v1/tokens`. */
         CreateToken: {
@@ -2071,6 +2619,8 @@ export interface components {
             platform: boolean;
             /** @description Another host that everybody is sent to. */
             redirect_to?: string | null;
+            /** @description The TCP service that it leads to, by TLS at the https port. */
+            tcp?: string | null;
             /** @description Complete address. */
             url: string;
         };
@@ -2304,6 +2854,41 @@ export interface components {
              */
             min: number;
         };
+        /** @description A link by which somebody gets roles. */
+        Invitation: {
+            /** @description When it was made. */
+            created: string;
+            /** @description Who made it. */
+            created_by: string;
+            /** @description For whom; absent: for whoever has the link. */
+            email?: string | null;
+            /** @description Until when it holds. */
+            expires: string;
+            /** @description What they get. */
+            grants: components["schemas"]["RoleGrant"][];
+            /** @description Identity. */
+            id: string;
+            /** @description Likewise: path of the page, with the secret behind `#`, where no log has it. */
+            link?: string | null;
+            /** @description Only in the answer to the request that made it: the secret. */
+            secret?: string | null;
+        };
+        /** @description What an invitation offers. */
+        InvitationOffer: {
+            /** @description From whom. */
+            created_by: string;
+            /** @description For whom. */
+            email?: string | null;
+            /** @description Until when. */
+            expires: string;
+            /** @description What they get. */
+            grants: components["schemas"]["RoleGrant"][];
+        };
+        /** @description `POST /v1/invitations/look`. */
+        InvitationSecret: {
+            /** @description From the link. */
+            secret: string;
+        };
         /** @description An invoice or a credit note. */
         Invoice: {
             /** @description When it was made. */
@@ -2443,6 +3028,8 @@ export interface components {
         Maintenance: {
             /** @description Addresses and networks that get through all the same. */
             allow: string[];
+            /** @description Whether there is a secret link that lets a browser through. */
+            bypass?: boolean;
             /** @description What visitors are told. */
             message?: string | null;
             /** @description Whether visitors get a page of the owner's. */
@@ -2451,6 +3038,19 @@ export interface components {
             since: string;
             /** @description Until when, as far as was said, RFC 3339. It does not end by itself. */
             until?: string | null;
+        };
+        /** @description Who is signed in. */
+        Me: {
+            /** @description All that they may: their roles, those for an account repeated for each of its projects. */
+            may: components["schemas"]["RoleGrant"][];
+            /** @description Whether there is a password. */
+            password: boolean;
+            /** @description The person. */
+            person: components["schemas"]["Person"];
+            /** @description Identity of the session that asks. */
+            session: string;
+            /** @description Whether a second factor is on. */
+            totp: boolean;
         };
         /** @description Something that a contact is told. */
         Notice: {
@@ -2493,6 +3093,37 @@ export interface components {
             since: string;
             /** @description Records are put below it. */
             url: string;
+        };
+        /** @description The session that asked goes on, under a new cookie. */
+        PasswordChanged: {
+            /** @description For `X-Weir-CSRF` from now on. */
+            csrf: string;
+            /**
+             * Format: int64
+             * @description How many other sessions were ended.
+             */
+            ended: number;
+        };
+        /** @description A person. */
+        Person: {
+            /** @description When they came. */
+            created: string;
+            /** @description Mail address, in lower case. */
+            email: string;
+            /** @description Their roles, as far as the one who asks may see them. */
+            grants: components["schemas"]["RoleGrant"][];
+            /** @description Identity. */
+            id: string;
+            /** @description `en`, `ru`. */
+            language?: string | null;
+            /** @description When they were last seen, to the minute. */
+            last_seen?: string | null;
+            /** @description As others see it. */
+            name: string;
+            /** @description `active` or `suspended`. */
+            state: string;
+            /** @description Whether a second factor is on. */
+            totp: boolean;
         };
         /** @description A price: so much money for so many raw units. */
         Price: {
@@ -2583,6 +3214,8 @@ export interface components {
              * @description How many are ready.
              */
             ready: number;
+            /** @description The TCP services that it answers. */
+            tcp?: components["schemas"]["TcpServiceStatus"][];
             /**
              * Format: int32
              * @description How many instances should run now.
@@ -2613,6 +3246,11 @@ export interface components {
         };
         /** @description Who may pass, what is closed, and what was refused. What `weir.toml` says is not in it. */
         Protection: {
+            /**
+             * @description The path of the link past the maintenance that was asked for with `bypass`, on every host of the
+             *     environment. It is told once; only its hash is kept.
+             */
+            bypass_path?: string | null;
             maintenance?: null | components["schemas"]["Maintenance"];
             /** @description What was not let through. */
             refused: components["schemas"]["RefusedRequests"];
@@ -2648,6 +3286,18 @@ export interface components {
             https_redirect?: boolean | null;
             /** @description Another host that everybody is sent to; empty: none any more. */
             redirect_to?: string | null;
+            /** @description The TCP service that they lead to, by TLS at the https port; `""`: they answer HTTP. */
+            tcp?: string | null;
+        };
+        /** @description A QR code. */
+        QrPicture: {
+            /** @description The dark ones, as the path of an SVG with a view box of this size. */
+            path: string;
+            /**
+             * Format: int32
+             * @description Width and height in modules, without the white rim that belongs around it.
+             */
+            size: number;
         };
         /** @description How many records are in which state. */
         RecordCounts: {
@@ -2680,6 +3330,11 @@ export interface components {
             id: string;
             /** @description SHA-256 of the body of the record as it is kept there, in hex. */
             sha256: string;
+        };
+        /** @description Codes that let one in once each, when the app is lost. Shown once. */
+        RecoveryCodes: {
+            /** @description The codes. */
+            codes: string[];
         };
         /** @description Requests that were not let through since the nodes started, by the reason. */
         RefusedRequests: {
@@ -2735,6 +3390,15 @@ export interface components {
             /** @description `push`, `upload`, `configuration`, `promotion`. */
             source: string;
         };
+        /** @description A link by which somebody sets a new password. */
+        ResetLink: {
+            /** @description Until when it holds. */
+            expires: string;
+            /** @description Path of the page, with the secret behind `#`, where no log has it. */
+            path: string;
+            /** @description The secret in it; it works once. */
+            secret: string;
+        };
         /** @description How many records are tried again. */
         Retried: {
             /**
@@ -2742,6 +3406,49 @@ export interface components {
              * @description So many.
              */
             records: number;
+        };
+        /** @description A role for a scope. */
+        RoleGrant: {
+            /** @description `viewer`, `billing`, `developer`, `admin` or `owner`. */
+            role: string;
+            /** @description `weir` (all of it), `account:NAME`, `PROJECT` or `PROJECT/ENVIRONMENT`; it holds for all that is in it. */
+            scope: string;
+        };
+        /** @description What a role may. */
+        RoleRights: {
+            /** @description The operations of this description that it may ask for. */
+            may: string[];
+            /** @description `see`, `deploy`, `set-caps` … */
+            permissions: string[];
+            /** @description `viewer`, `billing`, `developer`, `admin` or `owner`. */
+            role: string;
+        };
+        /** @description What the roles may. */
+        RoleTable: {
+            /** @description Each role. */
+            roles: components["schemas"]["RoleRights"][];
+        };
+        /** @description A code of the second factor. */
+        SecondFactor: {
+            /** @description Six digits, or a recovery code, which works once. */
+            code: string;
+        };
+        /** @description A program that acts by itself. */
+        ServiceAccount: {
+            /** @description When it was made. */
+            created: string;
+            /** @description By whom. */
+            created_by: string;
+            /** @description Its roles. */
+            grants: components["schemas"]["RoleGrant"][];
+            /** @description Identity. */
+            id: string;
+            /** @description Name. */
+            name: string;
+            /** @description Where it belongs. */
+            scope: string;
+            /** @description Its tokens, without their secrets. */
+            tokens: components["schemas"]["Token"][];
         };
         /**
          * @description Text frames of the WebSockets `…/run` and `…/exec`. Binary frames carry bytes: from the
@@ -2777,6 +3484,18 @@ export interface components {
             message: string;
             /** @enum {string} */
             type: "error";
+        };
+        /** @description How far somebody is in signing in. */
+        SessionState: {
+            /** @description What belongs into the header `X-Weir-CSRF` of what changes something. */
+            csrf?: string | null;
+            me?: null | components["schemas"]["Me"];
+            /** @description Other ways to sign in. */
+            providers: components["schemas"]["SignInProvider"][];
+            /** @description `setup` (nobody is there yet), `signed-out`, `second-factor` (the code is missing), `signed-in`. */
+            state: string;
+            /** @description Version of Weir. */
+            version: string;
         };
         /** @description A password for somebody. */
         SetAccess: {
@@ -2879,6 +3598,11 @@ export interface components {
             /** @description Name and address, in lines. */
             address: string;
         };
+        /** @description `PUT /v1/people/{person}/grants`: takes the place of all roles that the one who asks may see. */
+        SetGrants: {
+            /** @description All of them. */
+            grants: components["schemas"]["RoleGrant"][];
+        };
         /** @description Closes an environment. */
         SetMaintenance: {
             /**
@@ -2886,6 +3610,12 @@ export interface components {
              * @default []
              */
             allow: string[];
+            /**
+             * @description Makes a secret link that lets whoever opens it through until the end of the maintenance; one of
+             *     before holds no more.
+             * @default false
+             */
+            bypass: boolean;
             /**
              * @description What visitors are told; at most 1000 bytes.
              * @default null
@@ -2947,6 +3677,43 @@ export interface components {
             secret?: boolean;
             /** @description At most 64 KiB. */
             value: string;
+        };
+        /** @description `POST /v1/setup`: the first person, who owns everything. */
+        Setup: {
+            /** @description The token in `DIR/admin-token`. */
+            admin_token: string;
+            /** @description Mail address. */
+            email: string;
+            /** @description As others see it. */
+            name: string;
+            /** @description 12 characters at least. */
+            password: string;
+        };
+        /** @description Somebody else who says who people are. */
+        SignInProvider: {
+            /** @description Identity, as in the path. */
+            id: string;
+            /** @description For people. */
+            name: string;
+        };
+        /** @description A browser in which somebody is signed in. */
+        SignedIn: {
+            /** @description From where it was last used. */
+            address: string;
+            /** @description What the browser says that it is. */
+            agent: string;
+            /** @description When it began. */
+            created: string;
+            /** @description The one that asks. */
+            current: boolean;
+            /** @description When it ends, however often it is used. */
+            expires: string;
+            /** @description Identity. */
+            id: string;
+            /** @description When it was last used, to the minute. */
+            last_used: string;
+            /** @description `password`, `totp`, `recovery-code`, `invitation`, `setup`. */
+            method: string;
         };
         /** @description A price that changes. */
         SkuChange: {
@@ -3013,6 +3780,22 @@ export interface components {
             /** @description Without line end. */
             text: string;
         };
+        /** @description A service that speaks TCP, and where it is reached. */
+        TcpServiceStatus: {
+            /** @description That port with a host name that leads to this machine. */
+            address?: string | null;
+            /** @description Names and port by which it is reached with TLS. */
+            hosts?: string[];
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description The port of the machine at which it is reached, if it has one.
+             */
+            port?: number | null;
+            /** @description Who ends the TLS of those that come by name: `end` (Weir) or `passthrough` (the app). */
+            tls?: string | null;
+        };
         /**
          * @description In which civil time the periods of caps and the months of invoices begin, and dates are
          *     understood; one for the whole Weir.
@@ -3029,6 +3812,8 @@ export interface components {
             expires?: string | null;
             /** @description Identity. */
             id: string;
+            /** @description When it was last used, to the minute. */
+            last_used?: string | null;
             /** @description What it is for. */
             name: string;
             /** @description The only project that it may touch. */
@@ -3037,6 +3822,8 @@ export interface components {
             scope: string;
             /** @description The token itself. */
             secret?: string | null;
+            /** @description The service account whose token it is. */
+            service_account?: string | null;
         };
         /** @description Money that a payment system has taken in. */
         Topup: {
@@ -3055,6 +3842,15 @@ export interface components {
         TopupsSecret: {
             /** @description Told once, and only if Weir has made it. */
             secret?: string | null;
+        };
+        /** @description A secret for an app that makes codes; not in force before a code confirms it. */
+        TotpSecret: {
+            /** @description The same as a picture. */
+            qr: components["schemas"]["QrPicture"];
+            /** @description Base32, for typing. */
+            secret: string;
+            /** @description `otpauth://totp/…` */
+            uri: string;
         };
         /** @description Money that moved. */
         Transfer: {
@@ -3100,6 +3896,18 @@ export interface components {
             repeats?: number | null;
             /** @description Whether a service whose own calls multiply is cut off. */
             reproduction?: boolean | null;
+        };
+        /** @description `PATCH /v1/me`. */
+        UpdateMe: {
+            /** @description `en`, `ru`. */
+            language?: string | null;
+            /** @description As others see it. */
+            name?: string | null;
+        };
+        /** @description `PATCH /v1/people/{person}`. */
+        UpdatePerson: {
+            /** @description `active` or `suspended`. */
+            state: string;
         };
         /** @description `PATCH …/variables`: sets and unsets any number at once and makes one release of it. */
         UpdateVariables: {
@@ -3169,6 +3977,13 @@ export interface components {
              */
             part: number;
         };
+        /** @description `POST /v1/password-resets/use`. */
+        UseReset: {
+            /** @description 12 characters at least. */
+            password: string;
+            /** @description From the link. */
+            secret: string;
+        };
         /** @description A variable. The value of a secret is never given out. */
         Variable: {
             /** @description Whether builds see it. */
@@ -3184,13 +3999,26 @@ export interface components {
             /** @description Value; absent for secrets. */
             value?: string | null;
         };
+        /** @description What is had somewhere. */
+        WhereRights: {
+            /** @description `see`, `deploy`, `set-caps` … */
+            permissions: string[];
+            /** @description A role, or `read token`, `deploy token`, `admin token`. */
+            role: string;
+            /** @description `weir`, `account:NAME`, `PROJECT` or `PROJECT/ENVIRONMENT`; it holds for all that is in it. */
+            scope: string;
+        };
         /** @description Who asks. */
         WhoAmI: {
+            /** @description `token`, `service-account` or `person`. */
+            kind?: string;
             /** @description The only project that it may touch. */
             project?: string | null;
-            /** @description `read`, `deploy` or `admin`. */
+            /** @description What is had, and where. */
+            rights?: components["schemas"]["WhereRights"][];
+            /** @description `read`, `deploy` or `admin`; of a person the highest role. */
             scope: string;
-            /** @description Name of the token. */
+            /** @description Name of the token or service account, or mail address of the person. */
             token: string;
         };
     };
@@ -3572,6 +4400,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Transfer"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Only entries before this sequence */
+                before?: number;
+                /** @description 1 to 500; 100 if absent */
+                limit?: number;
+                /** @description A duration back from now (90s, 15m, 1h, 2d) or an RFC 3339 instant */
+                since?: string;
+                /** @description Likewise */
+                until?: string;
+                /** @description Part of a name, or an identity */
+                who?: string;
+                /** @description Part of METHOD /path */
+                operation?: string;
+                /** @description weir, account:NAME, PROJECT or PROJECT/ENVIRONMENT */
+                scope?: string;
+                /** @description Part of any text */
+                text?: string;
+                /** @description `csv` or `jsonl`: all that match, also by `Accept` */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntry"][];
+                    "text/csv": string;
+                    "application/x-ndjson": string;
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -4419,6 +5297,171 @@ export interface operations {
             };
         };
     };
+    list_invitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_invitation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    accept_invitation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcceptInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    look_at_invitation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationSecret"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationOffer"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_invitation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity */
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_invoice_settings: {
         parameters: {
             query?: never;
@@ -4806,6 +5849,262 @@ export interface operations {
             };
         };
     };
+    update_me: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateMe"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasswordChanged"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_sessions: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity of the session */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_totp: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactor"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_totp: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpSecret"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_totp: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The password, in UTF-8, percent-encoded */
+                "X-Weir-Password": string;
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_notices: {
         parameters: {
             query?: {
@@ -4853,6 +6152,340 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                 };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    use_password_reset: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UseReset"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_people: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_person: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_person: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdatePerson"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_grants: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetGrants"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_password_reset: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResetLink"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sessions_of: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_sessions_of: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_session_of: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+                /** @description Identity of the session */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_second_factor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity or mail address */
+                person: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong, and what to do next */
             default: {
@@ -6936,6 +8569,329 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_roles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleTable"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_service_accounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_service_account: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateServiceAccount"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_service_account: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity */
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_service_token: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity */
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateServiceToken"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateSession"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactor"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_up: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Setup"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
                 };
             };
             /** @description What went wrong, and what to do next */
