@@ -32,7 +32,7 @@ pub(crate) enum VolumeError {
     #[error("there is no volume `{0}`")]
     NotFound(String),
     /// Too much is being done in the volumes of the environment.
-    #[error("{AT_ONCE} things are being done in the volumes of this environment already")]
+    #[error("{} things are being done in the volumes of this environment already", AT_ONCE)]
     Busy,
     /// Something with the files.
     #[error(transparent)]

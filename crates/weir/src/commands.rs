@@ -56,3 +56,4 @@ pub(crate) mod up;
 pub(crate) mod upgrade;
 pub(crate) mod var;
 pub(crate) mod version;
+pub(crate) mod volume;

@@ -35,6 +35,7 @@ mod platform;
 pub mod present;
 mod prices;
 mod projects;
+mod proposals;
 pub(crate) mod protection;
 pub(crate) mod scopes;
 mod service_accounts;
@@ -578,6 +579,7 @@ fn environment_routes(routes: Routes) -> Routes {
 /// Sources that are uploaded in parts.
 fn upload_routes(routes: Routes) -> Routes {
     const UPLOAD: &str = within!("/uploads/{upload}");
+    const PROPOSAL: &str = within!("/uploads/{upload}/proposal");
     const DEPLOYMENT: &str = within!("/uploads/{upload}/deployment");
     use uploads as at;
     routes
@@ -586,6 +588,8 @@ fn upload_routes(routes: Routes) -> Routes {
         .add_with(Method::PATCH, UPLOAD, DEPLOY, BodyKind::Streamed, at::append_upload)
         .add(Method::DELETE, UPLOAD, DEPLOY, at::delete_upload)
         .add(Method::POST, DEPLOYMENT, DEPLOY, at::deploy_upload)
+        .add(Method::GET, PROPOSAL, DEPLOY, proposals::get_proposal)
+        .add(Method::GET, within!("/proposal"), DEPLOY, proposals::get_live_proposal)
 }
 
 fn volume_routes(routes: Routes) -> Routes {

@@ -11,8 +11,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::{
     access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
-    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, protection, service_accounts,
-    sessions, sign_in, source, tasks, uploads, volume_uploads, volumes,
+    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, proposals, protection,
+    service_accounts, sessions, sign_in, source, tasks, uploads, volume_uploads, volumes,
 };
 
 #[derive(OpenApi)]
@@ -82,6 +82,8 @@ use super::{
         uploads::append_upload,
         uploads::delete_upload,
         uploads::deploy_upload,
+        proposals::get_proposal,
+        proposals::get_live_proposal,
         volumes::list_volumes,
         volumes::list_files,
         volumes::read_file,

@@ -18,6 +18,7 @@ mod billing_out;
 mod caching;
 mod canary;
 mod certificates;
+mod files;
 mod git;
 mod git_server;
 mod harness;

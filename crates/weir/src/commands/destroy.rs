@@ -101,7 +101,12 @@ pub(super) async fn whole_project(session: &Session, project: &ProjectName, conf
 }
 
 fn confirm(ui: &Ui, what: &str, name: &str, confirmation: Confirmation) -> Result<()> {
-    if confirmation.yes {
+    confirm_name(ui, what, name, confirmation.yes)
+}
+
+/// Asks for a name to be typed before something is lost.
+pub(super) fn confirm_name(ui: &Ui, what: &str, name: &str, yes: bool) -> Result<()> {
+    if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
