@@ -70,7 +70,7 @@ fn apps_in_folders_are_found() {
         ("README.md", "both"),
         ("Api Server/requirements.txt", "flask\n"),
         ("Api Server/app.py", "from flask import Flask\napp = Flask(__name__)\n"),
-        ("site/index.html", "hello"),
+        ("pages/index.html", "hello"),
         ("docs/notes.txt", "nothing"),
     ]);
     let proposal = propose(&source, &shop());
@@ -80,7 +80,7 @@ fn apps_in_folders_are_found() {
         .map(|plan| (plan.spec.name.to_string(), kind_word(plan)))
         .collect();
     assert_eq!(names.len(), 2, "{proposal:?}");
-    assert!(names.contains(&("api-server".to_owned(), "python")) && names.contains(&("site".to_owned(), "static")));
+    assert!(names.contains(&("api-server".to_owned(), "python")) && names.contains(&("pages".to_owned(), "static")));
     assert!(
         proposal.toml.contains("[app.api-server]\nfolder = \"Api Server\"\n"),
         "{}",
