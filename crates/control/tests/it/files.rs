@@ -112,7 +112,12 @@ async fn files_are_listed_read_written_and_removed() {
         (StatusCode::PRECONDITION_FAILED, &json!("file-changed"))
     );
     assert_eq!(std::fs::read(folder.join("sub/a <b>.html")).unwrap(), b"new");
+}
 
+#[tokio::test]
+async fn folders_are_made_moved_and_removed_by_name() {
+    let (control, folder) = with_volume().await;
+    std::fs::create_dir(folder.join("sub")).unwrap();
     let (status, _) = control
         .call(Method::POST, &volume("/folders"), Some(json!({"path": "/new"})))
         .await;
