@@ -2,11 +2,13 @@
 //! one behind another in an unlinked scratch file; names exist only in the index, so that no
 //! name of a hostile repository ever becomes a path of this machine.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +18,14 @@ use tar::EntryType;
 const PATH_BYTES: usize = 1024;
 /// Most folders in each other.
 const DEPTH: usize = 64;
+/// Most bytes of a zip that say what is in it; they are kept in memory while it is read.
+const DIRECTORY_BYTES: u64 = 32 << 20;
+/// Most bytes of a tar that name one entry; likewise.
+const NAMING_BYTES: u64 = 1 << 20;
+/// What macOS puts into its zips beside what was meant.
+const OF_MACOS: &[u8] = b"__MACOSX/";
+/// Folders that mean something by their name, so that they are never taken for the source itself.
+const SITE_FOLDERS: [&str; 5] = ["public", "dist", "_site", "site", "www"];
 /// Most symbolic links that are followed for one path.
 const LINKS: usize = 32;
 
@@ -92,6 +102,99 @@ pub enum SourceEntry {
 }
 
 impl Source {
+    /// Reads an archive to its end: tar, tar in gzip, or zip; its first bytes say which. What lies
+    /// in one folder, with nothing beside it, lies in the root.
+    pub fn from_archive(archive: File, limits: &SourceLimits, scratch: &Path) -> Result<Self, SourceError> {
+        let mut start = [0; 4];
+        // A shorter one is no zip, and what else it is not is said below.
+        let zipped = archive.read_exact_at(&mut start, 0).is_ok() && matches!(&start, b"PK\x03\x04" | b"PK\x05\x06");
+        let source = match zipped {
+            true => Self::from_zip(archive, limits, scratch),
+            false => Self::from_tar(archive, limits, scratch),
+        }?;
+        Ok(source.unwrapped())
+    }
+
+    fn from_zip(archive: File, limits: &SourceLimits, scratch: &Path) -> Result<Self, SourceError> {
+        let unreadable = |error: zip::result::ZipError| SourceError::Broken(error.to_string());
+        let allowance = Rc::new(Cell::new(DIRECTORY_BYTES));
+        let metered = Metered {
+            inner: BufReader::new(archive),
+            allowance: allowance.clone(),
+            rule: "it lists too many files",
+        };
+        let mut zip = zip::ZipArchive::new(metered).map_err(unreadable)?;
+        allowance.set(u64::MAX);
+        let mut reading = Reading::new(limits, scratch)?;
+        for index in 0..zip.len() {
+            let mut entry = zip.by_index(index).map_err(unreadable)?;
+            let raw = entry.name_raw().to_vec();
+            if raw.starts_with(OF_MACOS) {
+                continue;
+            }
+            let (folder, link, bytes) = (entry.is_dir(), entry.is_symlink(), entry.size());
+            let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
+            reading.add(&raw, |reading, path| {
+                if folder {
+                    return Ok(SourceEntry::Folder);
+                }
+                if link {
+                    let mut target = Vec::new();
+                    entry
+                        .by_ref()
+                        .take(PATH_BYTES as u64 + 1)
+                        .read_to_end(&mut target)
+                        .map_err(broken)?;
+                    let target = checked_target(&target, path)?;
+                    return Ok(SourceEntry::Link { target });
+                }
+                reading.content(&mut entry, bytes, executable, path)
+            })?;
+        }
+        reading.finish()
+    }
+
+    /// The same without the folder around everything, if there is one.
+    fn unwrapped(self) -> Self {
+        let names = self.list("");
+        let [folder] = names[..] else { return self };
+        let wrapped = !SITE_FOLDERS.contains(&folder)
+            && !matches!(
+                self.entries.get(folder),
+                Some(SourceEntry::File { .. } | SourceEntry::Link { .. })
+            );
+        if !wrapped {
+            return self;
+        }
+        let prefix = format!("{folder}/");
+        let inside = self.entries.iter().filter_map(|(path, entry)| {
+            let path = path.strip_prefix(&prefix)?;
+            Some((path.to_owned(), entry.clone()))
+        });
+        Self {
+            entries: Arc::new(inside.collect()),
+            contents: self.contents,
+        }
+    }
+
+    /// The same with another content of one file, as if it had come so.
+    pub fn with_file(self, path: &str, content: &[u8]) -> Result<Self, SourceError> {
+        let failed = |error: io::Error| SourceError::Scratch(error.to_string());
+        let offset = self.contents.metadata().map_err(failed)?.len();
+        self.contents.write_all_at(content, offset).map_err(failed)?;
+        let mut entries = (*self.entries).clone();
+        let file = SourceEntry::File {
+            offset,
+            bytes: u64::try_from(content.len()).unwrap_or(u64::MAX),
+            executable: false,
+        };
+        entries.insert(path.to_owned(), file);
+        Ok(Self {
+            entries: Arc::new(entries),
+            contents: self.contents,
+        })
+    }
+
     /// Reads an archive (tar, or tar in gzip) to its end. The scratch file is made in `scratch`
     /// and has no name, so that nothing is left behind even by a crash.
     pub fn from_tar(archive: impl Read, limits: &SourceLimits, scratch: &Path) -> Result<Self, SourceError> {
@@ -114,19 +217,22 @@ impl Source {
             inner: archive,
             left: limits.total_bytes.saturating_add(overhead),
         };
-        let mut reading = Reading {
-            contents: BufWriter::with_capacity(
-                256 << 10,
-                scratch_file(scratch).map_err(|error| SourceError::Scratch(error.to_string()))?,
-            ),
-            entries: BTreeMap::new(),
-            total_bytes: 0,
-            written_bytes: 0,
-            limits: *limits,
-        };
-        let mut archive = tar::Archive::new(bounded);
-        for entry in archive.entries().map_err(broken)? {
-            reading.entry(entry.map_err(broken)?)?;
+        let mut reading = Reading::new(limits, scratch)?;
+        let allowance = Rc::new(Cell::new(NAMING_BYTES));
+        let mut archive = tar::Archive::new(Metered {
+            inner: bounded,
+            allowance: allowance.clone(),
+            rule: "a name in it is too long",
+        });
+        let mut entries = archive.entries().map_err(broken)?;
+        loop {
+            // Between two contents come names, which are kept in memory.
+            allowance.set(NAMING_BYTES);
+            let Some(entry) = entries.next() else { break };
+            let mut entry = entry.map_err(broken)?;
+            allowance.set(u64::MAX);
+            reading.entry(&mut entry)?;
+            io::copy(&mut entry, &mut io::sink()).map_err(broken)?;
         }
         reading.finish()
     }
@@ -225,6 +331,38 @@ fn resolve(entries: &BTreeMap<String, SourceEntry>, path: &str) -> Result<String
     Ok(done.join("/"))
 }
 
+/// Reads as much as is allowed, of what is kept in memory by those who read it.
+struct Metered<R> {
+    inner: R,
+    allowance: Rc<Cell<u64>>,
+    /// What is wrong where more is wanted.
+    rule: &'static str,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.allowance.get())
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(self.rule));
+        }
+        let count = self.inner.read(&mut buffer[..most])?;
+        let left = self
+            .allowance
+            .get()
+            .saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        self.allowance.set(left);
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Metered<R> {
+    fn seek(&mut self, position: io::SeekFrom) -> io::Result<u64> {
+        self.inner.seek(position)
+    }
+}
+
 /// The state while an archive is read.
 struct Reading {
     contents: BufWriter<File>,
@@ -235,38 +373,56 @@ struct Reading {
 }
 
 impl Reading {
-    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<(), SourceError> {
+    fn new(limits: &SourceLimits, scratch: &Path) -> Result<Self, SourceError> {
+        let file = scratch_file(scratch).map_err(|error| SourceError::Scratch(error.to_string()))?;
+        Ok(Self {
+            contents: BufWriter::with_capacity(256 << 10, file),
+            entries: BTreeMap::new(),
+            total_bytes: 0,
+            written_bytes: 0,
+            limits: *limits,
+        })
+    }
+
+    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), SourceError> {
         let kind = entry.header().entry_type();
         if kind == EntryType::XGlobalHeader {
             return Ok(());
         }
         let raw = entry.path_bytes().into_owned();
-        let Some(path) = checked_path(&raw)? else { return Ok(()) };
+        self.add(&raw, |reading, path| match kind {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => reading.file(entry, path),
+            EntryType::Directory => Ok(SourceEntry::Folder),
+            EntryType::Symlink => Ok(SourceEntry::Link {
+                target: checked_target(&entry.link_name_bytes().unwrap_or_default(), path)?,
+            }),
+            EntryType::Link => reading.hard_link(entry, path),
+            EntryType::Fifo => Err(refused(&raw, "it is a pipe; only files, folders and links are allowed")),
+            EntryType::Block | EntryType::Char => Err(refused(
+                &raw,
+                "it is a device; only files, folders and links are allowed",
+            )),
+            _ => Err(refused(&raw, "it is neither a file nor a folder nor a link")),
+        })
+    }
+
+    /// Adds an entry, which is read once its path has been found to be allowed.
+    fn add(
+        &mut self,
+        raw: &[u8],
+        read: impl FnOnce(&mut Self, &str) -> Result<SourceEntry, SourceError>,
+    ) -> Result<(), SourceError> {
+        let Some(path) = checked_path(raw)? else { return Ok(()) };
         if self.entries.len() >= self.limits.entries {
             return Err(SourceError::TooLarge(format!(
                 "it has more than {} files and folders",
                 self.limits.entries
             )));
         }
-        let found = match kind {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&mut entry, &path)?,
-            EntryType::Directory => SourceEntry::Folder,
-            EntryType::Symlink => SourceEntry::Link {
-                target: link_target(&entry, &path)?,
-            },
-            EntryType::Link => self.hard_link(&entry, &path)?,
-            EntryType::Fifo => return Err(refused(&raw, "it is a pipe; only files, folders and links are allowed")),
-            EntryType::Block | EntryType::Char => {
-                return Err(refused(
-                    &raw,
-                    "it is a device; only files, folders and links are allowed",
-                ));
-            }
-            _ => return Err(refused(&raw, "it is neither a file nor a folder nor a link")),
-        };
+        let found = read(self, &path)?;
         match (self.entries.get(&path), &found) {
             (Some(SourceEntry::Folder), SourceEntry::Folder) => Ok(()),
-            (Some(_), _) => Err(refused(&raw, "it is in the archive twice")),
+            (Some(_), _) => Err(refused(raw, "it is in the archive twice")),
             (None, _) => {
                 self.entries.insert(path, found);
                 Ok(())
@@ -281,18 +437,33 @@ impl Reading {
                 "it is a sparse file; pack it as a plain one (tar without -S)",
             ));
         }
+        let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
         let bytes = entry.size();
+        self.content(entry, bytes, executable, path)
+    }
+
+    fn content(
+        &mut self,
+        content: &mut impl Read,
+        bytes: u64,
+        executable: bool,
+        path: &str,
+    ) -> Result<SourceEntry, SourceError> {
         self.count(bytes, path)?;
         let offset = self.written_bytes;
-        let copied = io::copy(entry, &mut self.contents).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SourceError::Scratch(error.to_string()),
-            _ => broken(error),
+        // A zip may say one size and hold another.
+        let copied = io::copy(&mut content.take(bytes.saturating_add(1)), &mut self.contents).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SourceError::Scratch(error.to_string()),
+                _ => broken(error),
+            }
         })?;
         if copied != bytes {
-            return Err(SourceError::Broken(format!("`{path}` ends too early")));
+            return Err(SourceError::Broken(format!(
+                "`{path}` is not as long as the archive says"
+            )));
         }
         self.written_bytes += bytes;
-        let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
         Ok(SourceEntry::File {
             offset,
             bytes,
@@ -397,9 +568,8 @@ fn checked_path(raw: &[u8]) -> Result<Option<String>, SourceError> {
     Ok(Some(parts.join("/")).filter(|path| !path.is_empty()))
 }
 
-fn link_target(entry: &tar::Entry<'_, impl Read>, path: &str) -> Result<String, SourceError> {
-    let raw = entry.link_name_bytes().unwrap_or_default();
-    let target = std::str::from_utf8(&raw)
+fn checked_target(raw: &[u8], path: &str) -> Result<String, SourceError> {
+    let target = std::str::from_utf8(raw)
         .ok()
         .filter(|target| !target.is_empty() && target.len() <= PATH_BYTES && !target.chars().any(char::is_control));
     let Some(target) = target else {
@@ -410,7 +580,7 @@ fn link_target(entry: &tar::Entry<'_, impl Read>, path: &str) -> Result<String, 
             path.as_bytes(),
             &format!(
                 "it is a link to the absolute path `{}`; make it relative and inside the repository",
-                shown(&raw)
+                shown(raw)
             ),
         ));
     }

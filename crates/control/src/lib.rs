@@ -40,6 +40,8 @@ pub mod status;
 pub mod tasks;
 pub mod tcp;
 pub mod tokens;
+mod uploads;
+pub mod volumes;
 mod worst_case;
 
 pub use config::Config;

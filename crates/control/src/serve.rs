@@ -323,6 +323,9 @@ async fn prune(context: Context) {
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");
         }
+        if let Err(error) = crate::uploads::sweep(&context).await {
+            tracing::warn!(%error, "old uploads were not removed; trying again in an hour");
+        }
         tokio::select! {
             () = context.stop.cancelled() => return,
             () = tokio::time::sleep(PRUNE) => {}

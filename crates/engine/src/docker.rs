@@ -321,6 +321,15 @@ impl Engine for DockerEngine {
         self.remove_volume(environment, app, volume).await
     }
 
+    async fn volume_folder(
+        &self,
+        environment: EnvironmentId,
+        app: &AppName,
+        volume: &VolumeName,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        self.folder_of_volume(environment, app, volume).await
+    }
+
     async fn volume_list(&self) -> Result<Vec<(EnvironmentId, AppName, VolumeName)>, EngineError> {
         self.list_volumes().await
     }

@@ -6,9 +6,10 @@
 //! and thaw single instances. Everything that an engine creates carries labels, so that what
 //! exists can be told from reality alone; an engine keeps no state of its own. Every call is
 //! safe to repeat. No call waits longer than the time-outs it is given. Beside it stands a small
-//! trait, [`Meters`], for the process that pays for what runs.
+//! trait, [`Meters`], for the process that pays for what runs, and [`files`], for what lies in volumes.
 
 pub mod docker;
+pub mod files;
 mod meters;
 pub mod sim;
 
@@ -16,6 +17,7 @@ pub use meters::{FreezePoint, InstanceUsage, Meters};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -296,6 +298,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         app: &AppName,
         volume: &VolumeName,
     ) -> Result<(), EngineError>;
+    /// Where the files of a volume are on this machine; `None` if it does not exist. To be used by
+    /// [`files`] only: what is in there belongs to an app, links included.
+    async fn volume_folder(
+        &self,
+        environment: EnvironmentId,
+        app: &AppName,
+        volume: &VolumeName,
+    ) -> Result<Option<PathBuf>, EngineError>;
     /// Volumes of this Weir that exist.
     async fn volume_list(&self) -> Result<Vec<(EnvironmentId, AppName, VolumeName)>, EngineError>;
 

@@ -63,6 +63,24 @@ pub(crate) fn pack(folder: &Path) -> Result<Archive> {
     packer.finish()
 }
 
+/// Packs all that is in a folder, hidden and ignored files included, for a volume. Gives the archive, at
+/// its beginning, and its length in bytes.
+pub(crate) fn pack_everything(folder: &Path) -> Result<(std::fs::File, u64)> {
+    let cannot = |error: std::io::Error| Failure::file("pack", folder, &error);
+    let spool = tempfile::tempfile().map_err(cannot)?;
+    let mut tar = tar::Builder::new(std::io::BufWriter::new(spool));
+    tar.follow_symlinks(false);
+    tar.append_dir_all("", folder).map_err(cannot)?;
+    let mut file = tar
+        .into_inner()
+        .map_err(cannot)?
+        .into_inner()
+        .map_err(|error| cannot(error.into_error()))?;
+    let length = file.stream_position().map_err(cannot)?;
+    file.rewind().map_err(cannot)?;
+    Ok((file, length))
+}
+
 fn walk(folder: &Path) -> ignore::Walk {
     // Files above the folder count only where they are of the same repository.
     let in_repository = folder

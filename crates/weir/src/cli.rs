@@ -60,6 +60,8 @@ pub(crate) enum Verb {
     Domain(verbs::domain::Args),
     Certificate(verbs::certificate::Args),
     Cache(verbs::cache::Args),
+    #[command(visible_alias = "volumes")]
+    Volume(verbs::volume::Args),
     Access(verbs::access::Args),
     Maintenance(verbs::maintenance::Args),
     Cap(verbs::cap::Args),
@@ -141,6 +143,7 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<ExitCode> {
         Verb::Domain(args) => verbs::domain::run(args, session).await?,
         Verb::Certificate(args) => verbs::certificate::run(args, session).await?,
         Verb::Cache(args) => verbs::cache::run(args, session).await?,
+        Verb::Volume(args) => verbs::volume::run(args, session).await?,
         Verb::Access(args) => verbs::access::run(args, session).await?,
         Verb::Maintenance(args) => verbs::maintenance::run(args, session).await?,
         Verb::Cap(args) => verbs::cap::run(args, session).await?,

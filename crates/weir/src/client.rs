@@ -19,6 +19,8 @@ use crate::failure::{Failure, Result};
 
 /// Longest wait for an ordinary answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time for one part of an upload, and for what is done with the last one.
+const PART_TIMEOUT: Duration = Duration::from_secs(600);
 /// Pauses between attempts to connect. Control is back within a second when it was restarted.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -157,6 +159,24 @@ impl Client {
             .body(body);
         let response = request.send().await.map_err(|error| self.transport(&error))?;
         self.read(response).await
+    }
+
+    /// Adds a part to an upload; `offset` bytes come before it.
+    pub(crate) async fn append<T: DeserializeOwned>(&self, path: &str, offset: u64, part: Vec<u8>) -> Result<T> {
+        let request = self
+            .request(Method::PATCH, path)?
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header("upload-offset", offset)
+            .timeout(PART_TIMEOUT)
+            .body(part);
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        self.read(response).await
+    }
+
+    /// Begins to take something that is too large to be held.
+    pub(crate) async fn download(&self, path: &str) -> Result<Response> {
+        let response = self.request(Method::GET, path)?.send().await;
+        self.checked(response.map_err(|error| self.transport(&error))?).await
     }
 
     /// Opens a stream of events; `after` is the last that was seen.

@@ -59,3 +59,4 @@ pub(crate) mod up;
 pub(crate) mod upgrade;
 pub(crate) mod var;
 pub(crate) mod version;
+pub(crate) mod volume;

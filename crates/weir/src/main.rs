@@ -17,6 +17,7 @@ mod output;
 mod platform;
 mod session;
 mod terminal;
+mod upload;
 
 use clap::Parser as _;
 

@@ -9,4 +9,5 @@
 mod builds;
 mod detection;
 mod hostile;
+mod proposals;
 mod support;

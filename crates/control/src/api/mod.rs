@@ -41,6 +41,7 @@ mod platform;
 pub mod present;
 mod prices;
 mod projects;
+mod proposals;
 pub(crate) mod protection;
 pub(crate) mod scopes;
 mod service_accounts;
@@ -48,6 +49,9 @@ mod sessions;
 mod sign_in;
 mod source;
 mod tasks;
+mod uploads;
+mod volume_uploads;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -64,6 +68,7 @@ use crate::console;
 use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
+use crate::volumes::Volumes;
 pub(crate) use browser::IDLE_MS;
 pub use error::ApiError;
 pub use guard::BodyKind;
@@ -78,6 +83,7 @@ const DEPLOY: Need = may(P::Deploy, About::Environment);
 const CONFIGURE: Need = may(P::Configure, About::Environment);
 const DOMAINS: Need = may(P::Domains, About::Environment);
 const COMMANDS: Need = may(P::RunCommands, About::Environment);
+const FILES: Need = may(P::Files, About::Environment);
 const SEND_OUT: Need = may(P::SendOut, About::Environment);
 const CAPS: Need = may(P::SetCaps, About::Environment);
 const PLATFORM: Need = may(P::Platform, About::Platform);
@@ -104,6 +110,8 @@ pub struct Api {
     pub throttle: Arc<Throttle>,
     /// What pages show live.
     pub live: live::Live,
+    /// Who waits for a turn in which volumes, and what was counted there.
+    pub volumes: Arc<Volumes>,
 }
 
 /// A route, for the tests that go through all of them.
@@ -174,6 +182,7 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         passwords: Arc::default(),
         throttle: Arc::default(),
         live: live::Live::default(),
+        volumes: Arc::default(),
     };
     let routes = Routes {
         api: api.clone(),
@@ -599,7 +608,60 @@ fn environment_routes(routes: Routes) -> Routes {
         )
         .add(Method::GET, within!("/run"), COMMANDS, sessions::run_command)
         .add(Method::GET, within!("/exec"), COMMANDS, sessions::exec_command);
-    log_routes(domain_routes(bound_routes(routes)))
+    log_routes(volume_routes(upload_routes(domain_routes(bound_routes(routes)))))
+}
+
+/// Sources that are uploaded in parts.
+fn upload_routes(routes: Routes) -> Routes {
+    const UPLOAD: &str = within!("/uploads/{upload}");
+    const PROPOSAL: &str = within!("/uploads/{upload}/proposal");
+    const DEPLOYMENT: &str = within!("/uploads/{upload}/deployment");
+    use uploads as at;
+    routes
+        .add(Method::POST, within!("/uploads"), DEPLOY, at::create_upload)
+        .add(Method::GET, UPLOAD, DEPLOY, at::get_upload)
+        .add_with(Method::PATCH, UPLOAD, DEPLOY, BodyKind::Streamed, at::append_upload)
+        .add(Method::DELETE, UPLOAD, DEPLOY, at::delete_upload)
+        .add(Method::POST, DEPLOYMENT, DEPLOY, at::deploy_upload)
+        .add(Method::GET, PROPOSAL, DEPLOY, proposals::get_proposal)
+        .add(Method::GET, within!("/proposal"), DEPLOY, proposals::get_live_proposal)
+}
+
+fn volume_routes(routes: Routes) -> Routes {
+    const FOLDER: &str = within!("/volumes/{volume}/files");
+    const CONTENT: &str = within!("/volumes/{volume}/content");
+    const UPLOADS: &str = within!("/volumes/{volume}/uploads");
+    const UPLOAD: &str = within!("/volumes/{volume}/uploads/{upload}");
+    use {volume_uploads as parts, volumes as at};
+    routes
+        .add(Method::GET, within!("/volumes"), SEE, at::list_volumes)
+        .add(Method::GET, FOLDER, FILES, at::list_files)
+        .add(Method::DELETE, FOLDER, FILES, at::delete_files)
+        .add(Method::GET, CONTENT, FILES, at::read_file)
+        .add(Method::PUT, CONTENT, FILES, at::write_file)
+        .add(
+            Method::GET,
+            within!("/volumes/{volume}/archive"),
+            FILES,
+            at::archive_files,
+        )
+        .add(
+            Method::POST,
+            within!("/volumes/{volume}/folders"),
+            FILES,
+            at::create_folder,
+        )
+        .add(Method::POST, within!("/volumes/{volume}/moves"), FILES, at::move_file)
+        .add(Method::POST, UPLOADS, FILES, parts::create_file_upload)
+        .add(Method::GET, UPLOAD, FILES, parts::get_file_upload)
+        .add_with(
+            Method::PATCH,
+            UPLOAD,
+            FILES,
+            BodyKind::Streamed,
+            parts::append_file_upload,
+        )
+        .add(Method::DELETE, UPLOAD, FILES, parts::delete_file_upload)
 }
 
 /// What it may cost, and what is refused.

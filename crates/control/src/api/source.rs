@@ -38,19 +38,29 @@ pub(super) struct UploadQuery {
     canary_header: Option<String>,
 }
 
-impl UploadQuery {
-    fn canary(&self) -> Result<Option<Canary>, ApiError> {
-        let wanted = canary::wanted(self.canary.as_deref(), self.canary_header.as_deref());
-        wanted.map_err(|message| ApiError::invalid(message).with_hint("for example `weir deploy --canary 5%`"))
-    }
+/// The part of the visitors that gets it first, as people write it.
+pub(super) fn wanted_canary(share: Option<&str>, header: Option<&str>) -> Result<Option<Canary>, ApiError> {
+    canary::wanted(share, header)
+        .map_err(|message| ApiError::invalid(message).with_hint("for example `weir deploy --canary 5%`"))
 }
 
-/// Builds and deploys a source. The body is a tar archive, plain or compressed by gzip.
+/// What is to be deployed.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// One line on what it is.
+    pub(super) message: String,
+    pub(super) canary: Option<Canary>,
+    pub(super) archive: Spool,
+    /// Takes the place of the `weir.toml` in it.
+    pub(super) toml: Option<String>,
+}
+
+/// Builds and deploys a source. The body is a tar archive, plain or gzip, or a zip.
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/source", tag = "deployments",
     params(("message" = Option<String>, Query, description = "One line on what it is"),
         ("canary" = Option<String>, Query, description = "The part of the visitors that gets it first, like 5%; absent: all"),
         ("canary_header" = Option<String>, Query, description = "Requests with this header get it whatever the part is, like X-Canary: yes")),
-    request_body(content = Vec<u8>, content_type = "application/x-tar", description = "A tar archive, plain or gzip, of 2 GiB at most"),
+    request_body(content = Vec<u8>, content_type = "application/x-tar", description = "A tar archive, plain or gzip, or a zip, of 2 GiB at most"),
     responses((status = 202, body = Accepted)))]
 pub(super) async fn upload_source(
     State(api): State<Api>,
@@ -60,15 +70,21 @@ pub(super) async fn upload_source(
     body: Body,
 ) -> Result<Response, ApiError> {
     ensure_deployable(&at)?;
-    let canary = query.canary()?;
+    let canary = wanted_canary(query.canary.as_deref(), query.canary_header.as_deref())?;
     if canary.is_some() {
         // Before minutes of sending and building.
         canary::ensure_possible(&api.context, &at.environment, None).await?;
     }
     let (spool, hash) = receive(&api.context, body).await?;
     let context = api.context.clone();
+    let delivery = Delivery {
+        message: query.message.clone(),
+        canary,
+        archive: spool,
+        toml: None,
+    };
     let Some(axum::Extension(key)) = key else {
-        return Ok(deploy(context, at, query, canary, spool).await);
+        return Ok(deploy(context, at, delivery).await);
     };
     let place = at.environment.id.to_string();
     let fingerprint = api.context.sealer.fingerprint(&[
@@ -79,11 +95,11 @@ pub(super) async fn upload_source(
         query.canary_header.as_deref().unwrap_or_default().as_bytes(),
         &hash,
     ]);
-    let deployed = deploy(context, at, query, canary, spool);
+    let deployed = deploy(context, at, delivery);
     idempotency::once(&api.context, key, &fingerprint, deployed).await
 }
 
-fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
+pub(super) fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
     projects::ensure_alive(&at.project, Some(&at.environment))?;
     if at.environment.mode == EnvironmentMode::Paused {
         return Err(
@@ -94,14 +110,9 @@ fn ensure_deployable(at: &InEnvironment) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn deploy(
-    context: Context,
-    at: InEnvironment,
-    query: UploadQuery,
-    canary: Option<Canary>,
-    spool: Spool,
-) -> Response {
-    let given = query.message.lines().next().unwrap_or("").trim();
+/// Begins to build and deploy, and answers with the task.
+pub(super) async fn deploy(context: Context, at: InEnvironment, mut delivery: Delivery) -> Response {
+    let given = delivery.message.lines().next().unwrap_or("").trim();
     let message: String = if given.is_empty() {
         "upload".to_owned()
     } else {
@@ -116,12 +127,13 @@ async fn deploy(
         Ok(task) => task.id,
         Err(error) => return ApiError::from(error).into_response(),
     };
+    delivery.message = message;
     let number_of_task = task.to_string();
     let span = tracing::info_span!("upload", task.id = %task);
     // Detached on purpose: the task tells how it goes, and the next start of control ends it
     // if this one dies.
     tokio::spawn(tracing::Instrument::instrument(
-        build(context, at, spool, (message, canary), task),
+        build(context, at, delivery, task),
         span,
     ));
     let accepted = Accepted {
@@ -131,14 +143,20 @@ async fn deploy(
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
 }
 
-async fn build(
-    context: Context,
-    at: InEnvironment,
-    spool: Spool,
-    (message, canary): (String, Option<Canary>),
-    task: TaskId,
-) {
-    let result = push::deploy_archive(&context, &at.environment, spool.path(), &message, canary, task).await;
+async fn build(context: Context, at: InEnvironment, delivery: Delivery, task: TaskId) {
+    let archive = push::Uploaded {
+        path: delivery.archive.path().to_owned(),
+        toml: delivery.toml,
+    };
+    let deployed = push::deploy_archive(
+        &context,
+        &at.environment,
+        archive,
+        &delivery.message,
+        delivery.canary,
+        task,
+    );
+    let result = deployed.await;
     // While control stops, a deployment that was begun is none that failed: the next start
     // goes on with it, and ends what was only built.
     if let Err(error) = result
@@ -152,7 +170,8 @@ async fn build(
 }
 
 /// A received file that goes away with its last user.
-struct Spool(PathBuf);
+#[derive(Debug)]
+pub(super) struct Spool(PathBuf);
 
 impl Spool {
     fn path(&self) -> &Path {
@@ -171,6 +190,18 @@ impl Drop for Spool {
 /// Folder of uploads that are being received or built; emptied at each start.
 pub fn spool_folder(config: &crate::config::Config) -> PathBuf {
     config.data.join("spool")
+}
+
+/// A second name for an upload, which may be forgotten while it is built.
+pub(super) async fn link_into_spool(context: &Context, file: &Path) -> Result<Spool, ApiError> {
+    let folder = spool_folder(&context.config);
+    let path = folder.join(format!("{:032x}.tar", context.clock.random()));
+    let linked = async {
+        tokio::fs::create_dir_all(&folder).await?;
+        tokio::fs::hard_link(file, &path).await
+    };
+    linked.await.map_err(|error| disk_error(&error))?;
+    Ok(Spool(path))
 }
 
 async fn receive(context: &Context, body: Body) -> Result<(Spool, Vec<u8>), ApiError> {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use weir_model::ProjectName;
 
 use super::{git, run_git};
 use crate::config::Config;
+use crate::context::Context;
 use crate::push::PushError;
 
 /// Longest time for the archive of a commit.
@@ -40,6 +42,16 @@ pub(super) struct Quarantine {
 }
 
 impl Commit {
+    /// A commit of a project, as it was pushed.
+    pub(crate) fn of_project(context: &Context, project: &ProjectName, id: String) -> Self {
+        Self {
+            config: context.config.clone(),
+            repository: super::repository_of(&context.config, project),
+            id,
+            quarantine: None,
+        }
+    }
+
     fn git(&self, arguments: &[&str]) -> Command {
         let mut command = git(&self.config, &self.repository, arguments);
         if let Some(quarantine) = &self.quarantine {

@@ -379,7 +379,7 @@ impl Money {
     }
 }
 
-/// Bytes of volumes, images and logs of an environment. An image counts in every environment
+/// Bytes of volumes, images, logs and uploads of an environment. An image counts in every environment
 /// whose releases name it, layers that it shares with others included.
 async fn measure(context: &Context, environment: EnvironmentId) -> Result<u64, MeasureError> {
     let mut bytes = 0_u64;
@@ -397,8 +397,9 @@ async fn measure(context: &Context, environment: EnvironmentId) -> Result<u64, M
     }
     let logs = context.config.data.join("logs").join(environment.to_string());
     // A folder that cannot be looked at has nothing in it that grows.
-    let logs = tokio::task::spawn_blocking(move || files_in(logs)).await.unwrap_or(0);
-    Ok(bytes.saturating_add(logs))
+    let uploads = crate::uploads::folder_of(&context.config, environment);
+    let both = tokio::task::spawn_blocking(move || files_in(logs).saturating_add(files_in(uploads)));
+    Ok(bytes.saturating_add(both.await.unwrap_or(0)))
 }
 
 /// Bytes of all files in a folder and those below it; 0 if it is not there.

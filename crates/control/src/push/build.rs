@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use weir_build::{AppPlan, BuildLine, BuildOptions, Source, SourceLimits};
 use weir_engine::docker::DockerOptions;
 use weir_ledger::wallet::NoMoney;
+use weir_model::files::WEIR_TOML;
 use weir_model::log::{LogLine, LogStream};
 use weir_model::release::ReleaseApp;
 use weir_model::task::LineKind;
@@ -64,11 +65,16 @@ impl Builder for ContainerBuilder {
 
 async fn detect(order: &BuildOrder<'_>, main_app: AppName) -> Result<(Source, Vec<AppPlan>), PushError> {
     let (archive, scratch) = (order.archive.to_owned(), order.scratch.to_owned());
+    let toml = order.toml.map(str::to_owned);
     let detected = tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(archive)?;
-        let source = Source::from_tar(file, &SourceLimits::default(), &scratch).map_err(|error| {
+        let refused = |error: weir_build::SourceError| {
             PushError::new(error.to_string()).with_hint("remove it from the source, then push again")
-        })?;
+        };
+        let mut source = Source::from_archive(file, &SourceLimits::default(), &scratch).map_err(refused)?;
+        if let Some(toml) = toml {
+            source = source.with_file(WEIR_TOML, toml.as_bytes()).map_err(refused)?;
+        }
         let plans = weir_build::detect(&source, &main_app).map_err(|error| PushError::new(error.to_string()))?;
         Ok((source, plans))
     });

@@ -91,8 +91,10 @@ pub struct BuildOrder<'a> {
     pub project: &'a Project,
     /// The environment, whose build variables are used.
     pub environment: &'a Environment,
-    /// The source as a tar archive, plain or gzip.
+    /// The source: a tar, plain or gzip, or a zip.
     pub archive: &'a Path,
+    /// Takes the place of the `weir.toml` in the source.
+    pub toml: Option<&'a str>,
     /// A folder for what is needed meanwhile; it is removed afterwards.
     pub scratch: &'a Path,
     /// Gets the lines.
@@ -158,7 +160,16 @@ pub enum Material {
     /// A commit, in a repository or in the quarantine of a push.
     Commit(Commit),
     /// An archive that was uploaded.
-    Archive(PathBuf),
+    Archive(Uploaded),
+}
+
+/// An archive that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Takes the place of the `weir.toml` in it.
+    pub toml: Option<String>,
 }
 
 /// What is to be built and deployed.
@@ -252,7 +263,7 @@ async fn build(context: &Context, order: &PushOrder) -> Result<BTreeMap<AppName,
     };
     let scratch = Scratch::new(&context.config, order.task).await?;
     let archive = match &order.material {
-        Material::Archive(path) => path.clone(),
+        Material::Archive(uploaded) => uploaded.path.clone(),
         Material::Commit(commit) => {
             let archive = scratch.0.join("source.tar");
             for warning in commit.archive(&archive).await? {
@@ -265,6 +276,10 @@ async fn build(context: &Context, order: &PushOrder) -> Result<BTreeMap<AppName,
         project: &order.project,
         environment: &order.environment,
         archive: &archive,
+        toml: match &order.material {
+            Material::Archive(uploaded) => uploaded.toml.as_deref(),
+            Material::Commit(_) => None,
+        },
         scratch: &scratch.0,
         task: order.task,
     };
@@ -348,7 +363,7 @@ async fn wait_for_end(context: &Context, task: TaskId) -> Result<Task, PushError
 pub async fn deploy_archive(
     context: &Context,
     environment: &Environment,
-    archive: &Path,
+    archive: Uploaded,
     message: &str,
     canary: Option<Canary>,
     task: TaskId,
@@ -363,7 +378,7 @@ pub async fn deploy_archive(
     let order = PushOrder {
         project,
         environment: current(context, environment).await?,
-        material: Material::Archive(archive.to_owned()),
+        material: Material::Archive(archive),
         source: ReleaseSource::Upload {
             message: message.to_owned(),
         },

@@ -13,6 +13,8 @@ fn filled(path: &str) -> String {
         .replace("{token}", "tok_00000000000000000000000000")
         .replace("{host}", "www.example.org")
         .replace("{user}", "anna")
+        .replace("{volume}", "data")
+        .replace("{upload}", "upl_00000000000000000000000000000000")
         .replace("{account}", "default")
         .replace("{version}", "1")
         .replace("{number}", "1")
@@ -28,6 +30,7 @@ const ROLES: &[(&str, &[&str])] = &[
     ("configure", &["developer", "admin", "owner"]),
     ("domains", &["developer", "admin", "owner"]),
     ("run-commands", &["developer", "admin", "owner"]),
+    ("files", &["developer", "admin", "owner"]),
     ("set-caps", &["admin", "owner"]),
     ("send-out", &["admin", "owner"]),
     ("billing", &["billing", "admin", "owner"]),

@@ -19,6 +19,7 @@ mod browser;
 mod caching;
 mod canary;
 mod certificates;
+mod files;
 mod git;
 mod git_server;
 mod harness;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{
@@ -165,6 +166,23 @@ impl DockerEngine {
         {
             Ok(()) => Ok(()),
             Err(error) if errors::is_gone(&error) => Ok(()),
+            Err(error) => Err(errors::from_client(error)),
+        }
+    }
+
+    /// Where a volume is on this machine.
+    pub(super) async fn folder_of_volume(
+        &self,
+        environment: EnvironmentId,
+        app: &AppName,
+        volume: &VolumeName,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        let name = names::volume(self.installation(), environment, app, volume);
+        match self.docker().await?.inspect_volume(&name).await {
+            // A volume of somebody else that has the name is not ours to look into.
+            Ok(found) if names::read_volume_labels(&found.labels).is_some() => Ok(Some(found.mountpoint.into())),
+            Ok(_) => Ok(None),
+            Err(error) if errors::is_gone(&error) => Ok(None),
             Err(error) => Err(errors::from_client(error)),
         }
     }

@@ -1,6 +1,7 @@
 //! The trait on the simulated machine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::PoisonError;
 
@@ -207,10 +208,22 @@ impl Engine for SimEngine {
             if world.instances.values().any(|instance| uses(&instance.spec)) {
                 return Err(EngineError::Refused(format!("the volume {volume} is in use")));
             }
-            world.volumes.remove(&(environment, app.clone(), volume.clone()));
+            let key = (environment, app.clone(), volume.clone());
+            world.volumes.remove(&key);
+            world.volume_folders.remove(&key);
             Ok(())
         })
         .await
+    }
+
+    async fn volume_folder(
+        &self,
+        environment: EnvironmentId,
+        app: &AppName,
+        volume: &VolumeName,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        let key = (environment, app.clone(), volume.clone());
+        self.call(|world| Ok(world.volume_folders.get(&key).cloned())).await
     }
 
     async fn volume_list(&self) -> Result<Vec<(EnvironmentId, AppName, VolumeName)>, EngineError> {

@@ -23,6 +23,14 @@ impl SimEngine {
         passed
     }
 
+    /// There is a volume, and its files are in this folder.
+    pub fn volume_place(&self, environment: EnvironmentId, app: &AppName, volume: &VolumeName, folder: PathBuf) {
+        let key = (environment, app.clone(), volume.clone());
+        let mut world = self.world();
+        world.volumes.insert(key.clone());
+        world.volume_folders.insert(key, folder);
+    }
+
     /// A volume has so many bytes from now on.
     pub fn volume_fill(&self, environment: EnvironmentId, app: &AppName, volume: &VolumeName, bytes: u64) {
         let key = (environment, app.clone(), volume.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -97,6 +98,8 @@ pub(super) struct World {
     pub(super) networks: BTreeMap<EnvironmentId, Network>,
     pub(super) volumes: BTreeSet<(EnvironmentId, AppName, VolumeName)>,
     pub(super) volume_bytes: BTreeMap<(EnvironmentId, AppName, VolumeName), u64>,
+    /// Where tests have put the files of volumes.
+    pub(super) volume_folders: BTreeMap<(EnvironmentId, AppName, VolumeName), PathBuf>,
     /// Bytes that an environment may send in total, and those that it has sent.
     pub(super) egress: BTreeMap<EnvironmentId, (u64, u64)>,
     pub(super) images: BTreeMap<String, ImageFacts>,
@@ -123,6 +126,7 @@ impl World {
             networks: BTreeMap::new(),
             volumes: BTreeSet::new(),
             volume_bytes: BTreeMap::new(),
+            volume_folders: BTreeMap::new(),
             egress: BTreeMap::new(),
             images: BTreeMap::new(),
             builds: BTreeMap::new(),

@@ -330,6 +330,16 @@ async fn a_volume_keeps_its_data_and_installations_do_not_see_each_other() {
         second.volumes.clone_from(&spec.volumes);
         engine.instance_start(&second).await.unwrap();
         assert_eq!(shell(&engine, &second, "cat /data/file").await, "kept\n");
+        let data = weir_model::VolumeName::new("data").unwrap();
+        let app = &spec.labels.app;
+        let folder = engine.volume_folder(environment, app, &data).await.unwrap().unwrap();
+        let tree = weir_engine::files::Tree::open(&folder).unwrap();
+        let path = weir_engine::files::TreePath::parse("/file").unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut tree.read(&path).unwrap().0, &mut text).unwrap();
+        assert_eq!(text, "kept\n");
+        let none = weir_model::VolumeName::new("none").unwrap();
+        assert_eq!(engine.volume_folder(environment, app, &none).await.unwrap(), None);
 
         let mut options = DockerOptions::new(format!("{:08x}", fastrand::u32(..)));
         options.firewall = false;

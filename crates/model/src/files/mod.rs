@@ -20,7 +20,7 @@ mod values;
 pub use access_log::AccessLogFile;
 pub use cache::CacheFile;
 pub use procfile::{Procfile, ProcfileProcess};
-pub use reader::{FileProblem, FileProblems, schema_text};
+pub use reader::{FileProblem, FileProblems, describe_key, schema_text};
 pub use spec::{Detected, main_app};
 pub use tcp::{TcpFile, TcpTlsFile};
 pub use types::{

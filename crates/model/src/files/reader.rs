@@ -158,6 +158,20 @@ pub fn schema_text() -> String {
     text
 }
 
+/// What the reference says of a key, named by the way to it: `process.web.memory`. `None` if there is
+/// no such key.
+pub fn describe_key(path: &str) -> Option<String> {
+    static SCHEMA: std::sync::LazyLock<Value> = std::sync::LazyLock::new(schema_value);
+    let mut at: &Value = &SCHEMA;
+    for part in path.split('.') {
+        // Lists of tables are described by what is in them.
+        let table = at.get("items").unwrap_or(at);
+        let named = table.get("properties").and_then(|keys| keys.get(part));
+        at = named.or_else(|| table.get("additionalProperties").filter(|any| any.is_object()))?;
+    }
+    at.get("description")?.as_str().map(str::to_owned)
+}
+
 fn schema_value() -> Value {
     let settings =
         schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
-use weir_api::{Accepted, EnvironmentStatus, Task};
+use weir_api::{Accepted, CreateUpload, DeployUpload, EnvironmentStatus, Task};
 
 use crate::archive;
 use crate::client::{Client, with_query};
@@ -12,6 +12,10 @@ use crate::failure::{Failure, Result};
 use crate::follow::{self, Waiting};
 use crate::output::{Look, Spinner, size};
 use crate::session::Session;
+use crate::upload;
+
+/// Archives that are larger are sent in parts.
+const IN_PARTS_BYTES: u64 = 32 << 20;
 
 /// Build and deploy a folder, without git.
 ///
@@ -110,6 +114,9 @@ async fn send(
         size(archive.bytes),
         size(archive.length)
     ));
+    if archive.length > IN_PARTS_BYTES {
+        return in_parts(session, client, place, archive, query).await;
+    }
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(archive.file), 64 << 10).boxed();
     let mut spinner = Spinner::new(ui, "sending");
     let path = with_query(&place.path("/source"), query);
@@ -125,6 +132,47 @@ async fn send(
             () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
         }
     }
+}
+
+/// Sends what is large in parts, which go on where the connection broke.
+async fn in_parts(
+    session: &Session,
+    client: &Client,
+    place: &Place,
+    archive: archive::Archive,
+    query: &[(&str, String)],
+) -> Result<Accepted> {
+    let value = |wanted: &str| {
+        query
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let request = CreateUpload {
+        size: archive.length,
+        name: value("message").unwrap_or_else(|| "upload".to_owned()),
+    };
+    let path = place.path("/uploads");
+    let (_, own) = upload::send(
+        client,
+        &session.ui,
+        (path.as_str(), &request),
+        archive.file,
+        archive.length,
+    )
+    .await?;
+    let deployment = DeployUpload {
+        message: value("message"),
+        toml: None,
+        canary: value("canary"),
+        canary_header: value("canary_header"),
+    };
+    let accepted = client.post(&format!("{own}/deployment"), &deployment).await?;
+    // It has another name for the build by now; who cannot remove it has it forgotten in a day.
+    if let Err(error) = client.delete_quietly(&own).await {
+        session.ui.note(&format!("the upload is kept for a day: {error}"));
+    }
+    Ok(accepted)
 }
 
 fn count(files: u64) -> String {

@@ -148,13 +148,19 @@ fn tell(ui: &Ui, name: &str, loss: &Loss) {
 /// Asks for the short name to be typed; `--confirm` takes the full one.
 fn confirm(ui: &Ui, what: &str, (name, full): (&str, &str), confirmation: &Confirmation) -> Result<()> {
     match confirmation.confirm.as_deref() {
-        Some(confirmed) if confirmed == full => return Ok(()),
+        Some(confirmed) if confirmed == full => Ok(()),
         Some(confirmed) => {
             let words = format!("nothing was removed: --confirm says `{confirmed}`, and this is {full}");
-            return Err(Failure::usage(words).hint(format!("if that is what you want: --confirm {full}")));
+            Err(Failure::usage(words).hint(format!("if that is what you want: --confirm {full}")))
         }
-        None if confirmation.yes => return Ok(()),
-        None => {}
+        None => confirm_name(ui, what, name, confirmation.yes),
+    }
+}
+
+/// Asks for a name to be typed before something is lost.
+pub(super) fn confirm_name(ui: &Ui, what: &str, name: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
     }
     if !std::io::stdin().is_terminal() {
         return Err(
