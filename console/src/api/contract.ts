@@ -127,6 +127,8 @@ export interface Upload {
   size: number;
   received: number;
   expires: string;
+  /** Of a `tree`: what was neither a file nor a folder. */
+  left_out?: string[];
 }
 
 export interface Proposal {
@@ -146,9 +148,12 @@ export interface DeployUpload {
   message?: string;
   /** Takes the place of the one in the source. */
   toml?: string;
+  canary?: string;
+  canary_header?: string;
 }
 
 export interface Volume {
+  /** As paths of the API name it; with the app and a point before it where several apps have one of that name. */
   name: string;
   app: string;
   /** Where it is in the instance. */
@@ -272,10 +277,9 @@ export interface Contract {
 
   'GET /v1/projects/{project}/environments/{environment}/logs': { answer: LogLine[]; query: LogsQuery };
   'GET /v1/projects/{project}/environments/{environment}/logs/text': { answer: string; query: LogsQuery };
-  /** get_metrics */
   'GET /v1/projects/{project}/environments/{environment}/metrics': {
     answer: Metrics;
-    query: { series: string; from: string; until: string; step_s?: number; by?: 'process' };
+    query: { series?: string; from?: string; until?: string; step_s?: number; by?: 'process' };
   };
 
   'GET /v1/tasks': { answer: Schemas['Task'][]; query: TasksQuery };
@@ -283,85 +287,60 @@ export interface Contract {
   'GET /v1/events': { answer: Schemas['Change'][]; query: ChangesQuery };
   'GET /v1/audit': { answer: AuditEntry[]; query: AuditQuery };
 
-  /** create_upload */
   'POST /v1/projects/{project}/environments/{environment}/uploads': { body: CreateUpload; answer: Upload };
-  /** get_upload */
   'GET /v1/projects/{project}/environments/{environment}/uploads/{upload}': { answer: Upload };
-  /** append_upload */
   'PATCH /v1/projects/{project}/environments/{environment}/uploads/{upload}': { body: Blob; answer: Upload };
-  /** delete_upload */
   'DELETE /v1/projects/{project}/environments/{environment}/uploads/{upload}': { answer: void };
-  /** get_proposal */
   'GET /v1/projects/{project}/environments/{environment}/uploads/{upload}/proposal': { answer: Proposal };
-  /** get_live_proposal */
   'GET /v1/projects/{project}/environments/{environment}/proposal': { answer: Proposal };
-  /** deploy_upload */
   'POST /v1/projects/{project}/environments/{environment}/uploads/{upload}/deployment': {
     body: DeployUpload;
     answer: Accepted;
   };
 
-  /** list_volumes */
   'GET /v1/projects/{project}/environments/{environment}/volumes': { answer: Volume[] };
-  /** list_files */
   'GET /v1/projects/{project}/environments/{environment}/volumes/{volume}/files': {
     answer: Folder;
     query: { path: string; after?: string; limit?: number };
   };
-  /** delete_files */
   'DELETE /v1/projects/{project}/environments/{environment}/volumes/{volume}/files': {
     answer: Accepted;
     query: { path: string; confirm: string };
   };
-  /** read_file */
   'GET /v1/projects/{project}/environments/{environment}/volumes/{volume}/content': {
     answer: string;
     query: { path: string };
   };
-  /** write_file */
   'PUT /v1/projects/{project}/environments/{environment}/volumes/{volume}/content': {
     body: Blob;
     answer: FileEntry;
     query: { path: string };
   };
-  /** archive_files */
   'GET /v1/projects/{project}/environments/{environment}/volumes/{volume}/archive': {
     answer: Blob;
     query: { path: string; format: string };
   };
-  /** create_folder */
   'POST /v1/projects/{project}/environments/{environment}/volumes/{volume}/folders': {
     body: CreateFolder;
     answer: FileEntry;
   };
-  /** move_file */
   'POST /v1/projects/{project}/environments/{environment}/volumes/{volume}/moves': { body: MoveFile; answer: void };
-  /** create_file_upload */
   'POST /v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads': {
     body: CreateFileUpload;
     answer: Upload;
   };
-  /** get_file_upload */
   'GET /v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads/{upload}': { answer: Upload };
-  /** append_file_upload */
   'PATCH /v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads/{upload}': {
     body: Blob;
     answer: Upload;
   };
-  /** delete_file_upload */
   'DELETE /v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads/{upload}': { answer: void };
 
-  /** list_help */
   'GET /v1/help': { answer: HelpRequest[]; query: { state?: string; before?: string; limit?: number } };
-  /** create_help */
   'POST /v1/help': { body: CreateHelp; answer: HelpRequest };
-  /** get_help */
   'GET /v1/help/{request}': { answer: HelpRequest };
-  /** answer_help */
   'POST /v1/help/{request}/messages': { body: CreateHelpMessage; answer: HelpRequest };
-  /** update_help */
   'PATCH /v1/help/{request}': { body: UpdateHelp; answer: HelpRequest };
-  /** get_help_context */
   'GET /v1/help-context': { answer: HelpContext; query: { scope: string } };
 }
 

@@ -491,8 +491,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Changes of state as server-sent events `change`, from now on, or behind `after` or
-         *     `Last-Event-ID`.
+         * Changes of state. As server-sent events `change`: from now on, or behind `after` or `Last-Event-ID`.
+         *     With `Accept: application/json` those of the past, newest first; the newest 10,000 are kept.
          */
         get: operations["watch_changes"];
         put?: never;
@@ -514,6 +514,76 @@ export interface paths {
         get: operations["get_health"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/help": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One's own requests and those about what one looks after, newest first. */
+        get: operations["list_help"];
+        put?: never;
+        /** Asks for help; at most 20 times a day. Those who run Weir get mail, if there is a mail server. */
+        post: operations["create_help"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/help-context": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How an environment stands, as it would be attached to a request. */
+        get: operations["get_help_context"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/help/{request}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A request with all that was said, and how things stood. */
+        get: operations["get_help"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Closes it, or opens it again. */
+        patch: operations["update_help"];
+        trace?: never;
+    };
+    "/v1/help/{request}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says something to it; the other side gets mail. */
+        post: operations["answer_help"];
         delete?: never;
         options?: never;
         head?: never;
@@ -745,6 +815,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is shown live, as server-sent events: `state` with a whole topic, first and whenever it has
+         *     changed; `refused` for a topic that one may not see, or that is gone; `tick` with the instant as of
+         *     which everything is; `end`. Topics are `overview`, `environment:PROJECT/ENVIRONMENT`, `releases:…`,
+         *     `domains:…`, `caps` and `tasks`.
+         */
+        get: operations["watch_live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -859,6 +951,23 @@ export interface paths {
         };
         /** This document. */
         get: operations["get_openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All that runs, on one page. */
+        get: operations["get_overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1421,10 +1530,45 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The newest lines that match, oldest first. With `Accept: text/event-stream` or `follow=true`
-         *     as server-sent events `line` that go on; `Last-Event-ID` resumes.
+         * The lines that match, oldest first: the newest, or those before, behind or around a line. With
+         *     `Accept: text/event-stream` or `follow=true` as server-sent events `line` that go on, and `gap`
+         *     where lines went before they could be read; `Last-Event-ID` resumes behind the last line.
          */
         get: operations["read_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/logs/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same lines as text, to take along: all that match, or the newest so many, oldest first. */
+        get: operations["download_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/loss": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What destroying an environment would lose. */
+        get: operations["get_loss"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1446,6 +1590,23 @@ export interface paths {
         post?: never;
         /** Opens an environment again. */
         delete: operations["unset_maintenance"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened in an environment, in steps of equal length; `cost` needs the permission to see money. */
+        get: operations["get_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1485,6 +1646,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/projects/{project}/environments/{environment}/proposal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same for the source of the live release, where that is kept: for what was pushed. */
+        get: operations["get_live_proposal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/projects/{project}/environments/{environment}/protection": {
         parameters: {
             query?: never;
@@ -1511,6 +1689,23 @@ export interface paths {
         };
         /** Lists releases, newest first. */
         get: operations["list_releases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/releases/{number}/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What making a release live changes, against the one that serves, or another one. */
+        get: operations["get_difference"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1579,8 +1774,78 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Builds and deploys a source. The body is a tar archive, plain or compressed by gzip. */
+        /** Builds and deploys a source. The body is a tar archive, plain or gzip, or a zip. */
         post: operations["upload_source"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins an upload of a source: a tar, plain or gzip, or a zip. */
+        post: operations["create_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/uploads/{upload}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much of an upload is there. */
+        get: operations["get_upload"];
+        put?: never;
+        post?: never;
+        /** Forgets an upload. */
+        delete: operations["delete_upload"];
+        options?: never;
+        head?: never;
+        /** Adds a part, which begins where the one before it ended. What came of one that broke off counts. */
+        patch: operations["append_upload"];
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/uploads/{upload}/deployment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Builds and deploys an upload that is whole. It stays for its day, so that it can be deployed again. */
+        post: operations["deploy_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/uploads/{upload}/proposal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A `weir.toml` for an upload that is whole, with the reasons for its lines. Nothing is built. */
+        get: operations["get_proposal"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1603,6 +1868,149 @@ export interface paths {
         head?: never;
         /** Sets and unsets any number of variables at once, and makes one release of it. */
         patch: operations["update_variables"];
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The volumes of an environment that exist. */
+        get: operations["list_volumes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A folder with all that is in it, as one archive, written while it is read. Links are in it as
+         *     links; sockets, pipes and devices are not in it.
+         */
+        get: operations["archive_files"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The content of a file. One range is answered with that part of it. */
+        get: operations["read_file"];
+        /** Writes a file of at most 4 MiB as a whole. */
+        put: operations["write_file"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A folder of a volume, by name. */
+        get: operations["list_files"];
+        put?: never;
+        post?: never;
+        /** Removes a file, or a folder with all that is in it. */
+        delete: operations["delete_files"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/folders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a folder. */
+        post: operations["create_folder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/moves": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Moves a file or a folder to where nothing is. */
+        post: operations["move_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins an upload of a file, or of a tar that is unpacked into a folder. */
+        post: operations["create_file_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads/{upload}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much of an upload is there. One that was whole when Weir was stopped gets its place now. */
+        get: operations["get_file_upload"];
+        put?: never;
+        post?: never;
+        /** Forgets an upload. What is in the volume stays. */
+        delete: operations["delete_file_upload"];
+        options?: never;
+        head?: never;
+        /** Adds a part. With the last one the file gets its place, or the tar is unpacked. */
+        patch: operations["append_file_upload"];
         trace?: never;
     };
     "/v1/roles": {
@@ -1737,7 +2145,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists tasks, newest first, of the projects that the token may know of. */
+        /** Lists tasks, newest first, of what the one who asks may see. */
         get: operations["list_tasks"];
         put?: never;
         post?: never;
@@ -2466,6 +2874,43 @@ export interface components {
             /** @description 1 to 30 of `a-z 0-9 -`. */
             name: string;
         };
+        /** @description `POST …/volumes/{volume}/uploads`. */
+        CreateFileUpload: {
+            /** @description `file`, or `tree`: a tar, plain or gzip, that is unpacked into the folder `path`. */
+            kind: string;
+            /** @description For people: name of the file or the folder. */
+            name: string;
+            /** @description Where it comes. */
+            path: string;
+            /** @description Whether files that are there are replaced; if not, 409 `file-exists`. */
+            replace?: boolean;
+            /**
+             * Format: int64
+             * @description Bytes in all.
+             */
+            size: number;
+        };
+        /** @description `POST …/volumes/{volume}/folders`. */
+        CreateFolder: {
+            /** @description Where; the folder that it is in has to be there. */
+            path: string;
+        };
+        /** @description `POST /v1/help`. */
+        CreateHelp: {
+            /** @description Adds how things stand in the environment that it is about. */
+            attach?: boolean;
+            /** @description What it is about. */
+            scope?: string | null;
+            /** @description One line of 1 to 200 characters. */
+            subject: string;
+            /** @description 1 to 20,000 characters. */
+            text: string;
+        };
+        /** @description `POST /v1/help/{request}/messages`. */
+        CreateHelpMessage: {
+            /** @description 1 to 20,000 characters. */
+            text: string;
+        };
         /** @description `POST /v1/invitations`. */
         CreateInvitation: {
             /** @description For whom; absent: for whoever has the link. */
@@ -2545,6 +2990,16 @@ export interface components {
             /** @description `read`, `deploy` or `admin`. */
             scope: string;
         };
+        /** @description `POST …/uploads`. */
+        CreateUpload: {
+            /** @description For people: name of the folder or the archive. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Bytes in all; 2 GiB at most.
+             */
+            size: number;
+        };
         /** @description A credit note to be made. */
         CreditInvoice: {
             /** @description Lines of the invoice; empty for all that are not taken back yet. */
@@ -2552,8 +3007,21 @@ export interface components {
             /** @description Why. */
             reason: string;
         };
+        /** @description `POST …/uploads/{upload}/deployment`. */
+        DeployUpload: {
+            /** @description The part of the visitors that gets it first, like `5%`; absent: all. */
+            canary?: string | null;
+            /** @description Requests with this header get it whatever the part is, like `X-Canary: yes`. */
+            canary_header?: string | null;
+            /** @description One line on what it is. */
+            message?: string | null;
+            /** @description A `weir.toml` that takes the place of the one in the source. */
+            toml?: string | null;
+        };
         /** @description A deployment. */
         Deployment: {
+            /** @description Who asked for it: a person's mail address, or the name of a token. */
+            by?: string | null;
             /** @description When it was asked for. */
             created: string;
             /** @description When its present state was entered. */
@@ -2574,8 +3042,17 @@ export interface components {
              *     `superseded`.
              */
             state: string;
+            /** @description Every state that it has entered, in order. Only in lists. */
+            steps?: components["schemas"]["DeploymentStep"][];
             /** @description The task to watch. */
             task: string;
+        };
+        /** @description A state that a deployment has entered. */
+        DeploymentStep: {
+            /** @description When it was entered. */
+            entered: string;
+            /** @description As in `Deployment`. */
+            state: string;
         };
         /** @description What an outside system is told of an invoice or a credit note. */
         DocumentRecord: {
@@ -2706,6 +3183,42 @@ export interface components {
             /** @description Requests that were not let through since the nodes started. */
             refused?: components["schemas"]["RefusedRequests"];
         };
+        /** @description Why a line stands in a `weir.toml`. */
+        Explanation: {
+            /** @description Which line, from 1. */
+            line: number;
+            /** @description What it says. */
+            text: string;
+        };
+        /** @description Something in a volume. */
+        FileEntry: {
+            /**
+             * Format: int64
+             * @description Length; 0 for what is no file.
+             */
+            bytes: number;
+            /** @description `file`, `folder`, `link` or `other`. */
+            kind: string;
+            /** @description In octal, like `0644`. */
+            mode: string;
+            /** @description When its content was changed last. */
+            modified: string;
+            /** @description For people: what is not UTF-8 is replaced. */
+            name: string;
+            /** @description As it is to be sent. */
+            path: string;
+            /** @description Where a link leads to. */
+            target?: string | null;
+        };
+        /** @description A folder of a volume, or a part of it. */
+        Folder: {
+            /** @description By name. */
+            entries: components["schemas"]["FileEntry"][];
+            /** @description Whether there is more: ask with `after`, the last part of the last path. */
+            more: boolean;
+            /** @description Where it is. */
+            path: string;
+        };
         /** @description `GET …/guard`: the rules against runaways of an environment, and what they caught. */
         Guard: {
             /** @description Instances that work although no request is in flight there. */
@@ -2803,6 +3316,63 @@ export interface components {
             status: string;
             /** @description Version of Weir. */
             version: string;
+        };
+        /** @description How things stand in an environment. */
+        HelpContext: {
+            /** @description When. */
+            at: string;
+            /**
+             * @description Status, newest deployment, newest log lines, names of variables, caps: as far as whoever asks may
+             *     see them. Values of variables are left out.
+             */
+            parts: components["schemas"]["HelpContextPart"][];
+        };
+        /** @description A part of how things stand. */
+        HelpContextPart: {
+            /** @description Plain text; of a long one the end. */
+            text: string;
+            /** @description What it is. */
+            title: string;
+        };
+        /** @description Something that was said. */
+        HelpMessage: {
+            /** @description When. */
+            at: string;
+            /** @description Who: a mail address, or the name of a token. */
+            by: string;
+            /** @description `hlm_…`. */
+            id: string;
+            /** @description From whoever runs Weir, and not from the one who asked. */
+            operator: boolean;
+            /** @description Plain text. */
+            text: string;
+        };
+        /** @description A question to those who run Weir. */
+        HelpRequest: {
+            /** @description Who asked: a mail address, or the name of a token. */
+            by: string;
+            context?: null | components["schemas"]["HelpContext"];
+            /** @description When. */
+            created: string;
+            /** @description `hlp_…`. */
+            id: string;
+            /** @description What was said, oldest first; absent in lists. */
+            messages?: components["schemas"]["HelpMessage"][] | null;
+            /** @description What it is about: `shop/staging`, `shop`, `account:default`; absent: nothing in particular. */
+            scope?: string | null;
+            /** @description `open`: waits for an answer; `answered`: waits for who asked; `closed`. */
+            state: string;
+            /** @description One line. */
+            subject: string;
+            /** @description When anything was last said or changed. */
+            updated: string;
+        };
+        /** @description An app whose image differs. */
+        ImageDifference: {
+            /** @description The app. */
+            app: string;
+            /** @description `added`, `removed` or `changed`. */
+            change: string;
         };
         /** @description One running copy of a process. */
         Instance: {
@@ -3004,12 +3574,55 @@ export interface components {
              */
             sequence: number;
         };
-        /** @description One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`. */
+        /** @description The event `end` of `GET /v1/live`; the stream ends. */
+        LiveEnd: {
+            /** @description `signed-out` or `restarting`. */
+            reason: string;
+        };
+        /** @description The event `refused` of `GET /v1/live`: nothing comes of this topic any more. */
+        LiveRefused: {
+            /** @description Why. */
+            problem: components["schemas"]["Problem"];
+            /** @description The topic. */
+            topic: string;
+        };
+        /** @description The event `state` of `GET /v1/live`. */
+        LiveState: {
+            /** @description It was so at this instant, or newer. */
+            at: string;
+            /** @description `Overview`, `EnvironmentStatus`, `ReleaseState`, or a list of `Domain`, `CapStanding`, `Task`. */
+            data: unknown;
+            /** @description As it was asked for: `environment:shop/production`. */
+            topic: string;
+        };
+        /** @description The event `tick` of `GET /v1/live`: all that was sent was true at this instant, or newer. */
+        LiveTick: {
+            /** @description The instant. */
+            at: string;
+        };
+        /** @description The event `gap` of `GET …/logs?follow=true`: lines went before they could be read. */
+        LogGap: {
+            /** @description The app whose lines they were. */
+            app: string;
+            /** @description The line that follows them, if it is known. */
+            before?: string | null;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            lines: number;
+        };
+        /**
+         * @description One line of a log. Server-sent events of `GET …/logs?follow=true`: event `line`, with the same
+         *     identity, and [`LogGap`].
+         */
         LogLine: {
             /** @description The app. */
             app: string;
             /** @description When it was written. */
             at: string;
+            /** @description Unique in the environment; sorts, as text, as the lines do; stays as long as the line is kept. */
+            id?: string;
             /** @description The instance. */
             instance?: string | null;
             /** @description The process; `build` for builds. */
@@ -3018,6 +3631,34 @@ export interface components {
             stream: string;
             /** @description Without line end. */
             text: string;
+        };
+        /** @description `GET …/loss`: what destroying an environment would lose. */
+        Loss: {
+            /** @description Host names of one's own. */
+            domains: string[];
+            /** @description What is told besides, each one line. */
+            notes: string[];
+            /**
+             * Format: int64
+             * @description Releases that could be rolled back to.
+             */
+            releases: number;
+            /** @description Secrets. */
+            secrets: number;
+            /** @description Volumes with what they hold. */
+            volumes: components["schemas"]["LostVolume"][];
+        };
+        /** @description A volume that would be lost. */
+        LostVolume: {
+            /** @description The app. */
+            app: string;
+            /**
+             * Format: int64
+             * @description What it holds.
+             */
+            bytes: number;
+            /** @description Name. */
+            name: string;
         };
         /** @description A secret that was made. */
         MadeSecret: {
@@ -3051,6 +3692,60 @@ export interface components {
             session: string;
             /** @description Whether a second factor is on. */
             totp: boolean;
+        };
+        /** @description A release became live. */
+        MetricMark: {
+            /** @description When. */
+            at: string;
+            /** @description `release`, `rollback` or `restart`. */
+            kind: string;
+            /**
+             * Format: int64
+             * @description Number of the release.
+             */
+            release: number;
+        };
+        /** @description One figure over time. */
+        MetricSeries: {
+            /** @description With `by=process`: of which app; absent for what belongs to no app. */
+            app?: string | null;
+            /**
+             * @description `requests`, `errors`, `latency_p50`, `latency_p95`, `latency_p99`, `cpu`, `memory`, `instances`,
+             *     `egress`, `cost`.
+             */
+            name: string;
+            /** @description With `by=process`: of which process; absent for what belongs to no process. */
+            process?: string | null;
+            /** @description `1/s`, `s`, `cores`, `bytes`, `bytes/s`, `instances`, or a currency with `/h`. */
+            unit: string;
+            /** @description A value for each step; `null` where nothing was measured, which is not 0. */
+            values: (number | null)[];
+        };
+        /**
+         * @description `GET …/metrics`: what happened in an environment, in steps of equal length. Points lie on whole steps
+         *     since 1970; the last one may still grow.
+         */
+        Metrics: {
+            /** @description The beginning of the first step. */
+            from: string;
+            /** @description Releases that became live within, oldest first; the newest 500. */
+            marks: components["schemas"]["MetricMark"][];
+            /** @description Those that were asked for, in a fixed order. */
+            series: components["schemas"]["MetricSeries"][];
+            /**
+             * Format: int32
+             * @description Seconds of a step.
+             */
+            step_s: number;
+            /** @description The end of the last step, or now. */
+            until: string;
+        };
+        /** @description `POST …/volumes/{volume}/moves`. */
+        MoveFile: {
+            /** @description What. */
+            from: string;
+            /** @description Where to; nothing may be there. */
+            to: string;
         };
         /** @description Something that a contact is told. */
         Notice: {
@@ -3093,6 +3788,75 @@ export interface components {
             since: string;
             /** @description Records are put below it. */
             url: string;
+        };
+        /** @description `GET /v1/overview`: all that runs, on one page. Only what the one who asks may see. */
+        Overview: {
+            /** @description How accounts stand; only those whose money may be seen. */
+            accounts: components["schemas"]["CapStanding"][];
+            /** @description Sorted by name. */
+            environments: components["schemas"]["OverviewEnvironment"][];
+            /** @description What a person should look at, worst first, 20 at most. */
+            troubles: components["schemas"]["Trouble"][];
+        };
+        /** @description An environment in the overview. */
+        OverviewEnvironment: {
+            /** @description One line on what is the matter, if anything. */
+            detail?: string | null;
+            /** @description Name of the environment. */
+            environment: string;
+            /**
+             * Format: double
+             * @description Of those, the ones that were answered with 500 to 599, or not at all.
+             */
+            errors_per_s: number;
+            /** @description As in `EnvironmentStatus`. */
+            health: string;
+            money?: null | components["schemas"]["OverviewMoney"];
+            /** @description Name of the project. */
+            project: string;
+            /**
+             * Format: int32
+             * @description Instances that are ready.
+             */
+            ready: number;
+            /**
+             * Format: int64
+             * @description Number of the release that serves.
+             */
+            release?: number | null;
+            /** @description Since when it serves. */
+            released?: string | null;
+            /**
+             * Format: double
+             * @description Requests per second that its instances have answered in the last minute.
+             */
+            requests_per_s: number;
+            /** @description Where its main app answers. */
+            url: string;
+            /**
+             * Format: int32
+             * @description Instances that should run.
+             */
+            wanted: number;
+        };
+        /** @description What an environment costs, and the cap that is nearest above it. */
+        OverviewMoney: {
+            /** @description What the environment spends per hour, over the last minutes. */
+            burn_per_hour: string;
+            /** @description Three capital letters (ISO 4217). */
+            currency: string;
+            /** @description The limit in force there; absent where nothing is bound. */
+            limit?: string | null;
+            /** @description `day`, `week`, `month` or `total`. */
+            period?: string | null;
+            /** @description When that cap is reached at the present pace; absent where it is not within the period. */
+            reached?: string | null;
+            /** @description The scope of the cap: the environment, or else its project, or else its account. */
+            scope: string;
+            /** @description Spent in that scope in this period. */
+            spent: string;
+            /** @description Whether the environment spends nothing more at present. */
+            stopped: boolean;
         };
         /** @description The session that asked goes on, under a new cookie. */
         PasswordChanged: {
@@ -3184,6 +3948,15 @@ export interface components {
             /** @description Stable and machine-readable: `project-not-found`, `name-taken`, `invalid-input` … */
             type: string;
         };
+        /** @description A process that differs. */
+        ProcessDifference: {
+            /** @description `added`, `removed` or `changed`. */
+            change: string;
+            /** @description What is different, in words. */
+            detail: string;
+            /** @description `app.process`. */
+            process: string;
+        };
         /** @description A process of an app with its instances. */
         ProcessStatus: {
             /** @description The app. */
@@ -3243,6 +4016,53 @@ export interface components {
         Promote: {
             /** @description The environment whose live images are to run here. */
             from: string;
+        };
+        /** @description A `weir.toml` for a source, as detection sees it. */
+        Proposal: {
+            /** @description What was found. */
+            apps: components["schemas"]["ProposedApp"][];
+            /** @description Why a line stands in it. */
+            explanations: components["schemas"]["Explanation"][];
+            /** @description The `weir.toml` in the source, if there is one. */
+            present?: string | null;
+            /** @description What is wrong or missing. */
+            problems: components["schemas"]["ProposalProblem"][];
+            /** @description A whole `weir.toml`. */
+            toml: string;
+            worst?: null | components["schemas"]["ProposedWorst"];
+        };
+        /** @description What is wrong or missing in a source. */
+        ProposalProblem: {
+            /** @description The next step. */
+            hint?: string | null;
+            /** @description Line of `weir.toml`, from 1, where it can be told. */
+            line?: number | null;
+            /** @description One line for people. */
+            title: string;
+        };
+        /** @description An app of a source. */
+        ProposedApp: {
+            /** @description Its name. */
+            app: string;
+            /** @description What was found, and where. */
+            because: string;
+            /** @description Its folder in the source; `.` for the root. */
+            folder: string;
+            /** @description `python`, `node`, `static`, `dockerfile` or `image`. */
+            kind: string;
+        };
+        /** @description What instances cost that use all they may, all the time. */
+        ProposedWorst: {
+            /** @description Three capital letters (ISO 4217). */
+            currency: string;
+            /** @description When the tightest cap stops it at the worst; absent where that is not within its period. */
+            reached_at_worst?: string | null;
+            /** @description The scope of that cap. */
+            scope: string;
+            /** @description In an hour. */
+            worst_per_hour: string;
+            /** @description In a month. */
+            worst_per_month: string;
         };
         /** @description Who may pass, what is closed, and what was refused. What `weir.toml` says is not in it. */
         Protection: {
@@ -3366,6 +4186,8 @@ export interface components {
         };
         /** @description A release. */
         Release: {
+            /** @description Who asked for it: a person's mail address, or the name of a token. */
+            by?: string | null;
             /** @description Commit, in hex, if it came from a push. */
             commit?: string | null;
             /** @description When it was made. */
@@ -3380,6 +4202,8 @@ export interface components {
             };
             /** @description Whether it serves. */
             live: boolean;
+            /** @description First line of the commit's message, or of the upload's. */
+            message?: string | null;
             /**
              * Format: int64
              * @description 1, 2, 3 … in the environment.
@@ -3389,6 +4213,38 @@ export interface components {
             outcome?: string | null;
             /** @description `push`, `upload`, `configuration`, `promotion`. */
             source: string;
+        };
+        /** @description `GET …/releases/{number}/difference`: what making it live changes. */
+        ReleaseDifference: {
+            /** @description Commit of the one that it is compared with. */
+            commit_from?: string | null;
+            /** @description Commit of the one that would be live. */
+            commit_to?: string | null;
+            /**
+             * Format: int64
+             * @description The release that it is compared with; absent where nothing serves.
+             */
+            from?: number | null;
+            /** @description Apps whose images differ. */
+            images: components["schemas"]["ImageDifference"][];
+            /** @description What stays, and what does not happen again; each one line. */
+            notes: string[];
+            /** @description Processes that differ. */
+            processes: components["schemas"]["ProcessDifference"][];
+            /**
+             * Format: int64
+             * @description The release that would be live.
+             */
+            to: number;
+            /** @description Variables that differ; values are never shown. */
+            variables: components["schemas"]["VariableDifference"][];
+        };
+        /** @description The newest releases and deployments of an environment; the topic `releases`. */
+        ReleaseState: {
+            /** @description Newest first, 20 at most. */
+            deployments: components["schemas"]["Deployment"][];
+            /** @description Newest first, 20 at most. */
+            releases: components["schemas"]["Release"][];
         };
         /** @description A link by which somebody sets a new password. */
         ResetLink: {
@@ -3867,6 +4723,21 @@ export interface components {
             /** @description To which. */
             to: string;
         };
+        /** @description What a person should look at. */
+        Trouble: {
+            /** @description Name of the environment, if it is about one. */
+            environment?: string | null;
+            /** @description `crashed`, `degraded`, `deployment-failed`, `stopped`, `cap-soon`, `certificate`, `runaway`. */
+            kind: string;
+            /** @description One line for people. */
+            message: string;
+            /** @description Name of the project. */
+            project: string;
+            /** @description `error` or `warning`. */
+            severity: string;
+            /** @description Since when, where that is known. */
+            since?: string | null;
+        };
         /** @description `PATCH /v1/projects/{project}/environments/{environment}`. */
         UpdateEnvironment: {
             /** @description The branch to follow from now on. */
@@ -3897,6 +4768,11 @@ export interface components {
             /** @description Whether a service whose own calls multiply is cut off. */
             reproduction?: boolean | null;
         };
+        /** @description `PATCH /v1/help/{request}`. */
+        UpdateHelp: {
+            /** @description `open` or `closed`. */
+            state: string;
+        };
         /** @description `PATCH /v1/me`. */
         UpdateMe: {
             /** @description `en`, `ru`. */
@@ -3919,6 +4795,25 @@ export interface components {
             };
             /** @description To remove. */
             unset?: string[];
+        };
+        /** @description An upload. */
+        Upload: {
+            /** @description It is forgotten then; every part gives it another day. */
+            expires: string;
+            /** @description Its identity. */
+            id: string;
+            /** @description What of a `tree` was left out because it is neither a file nor a folder. */
+            left_out?: string[];
+            /**
+             * Format: int64
+             * @description Bytes that are there.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Bytes in all.
+             */
+            size: number;
         };
         /** @description `POST /v1/certificates`. */
         UploadCertificate: {
@@ -3998,6 +4893,41 @@ export interface components {
             updated: string;
             /** @description Value; absent for secrets. */
             value?: string | null;
+        };
+        /** @description A variable that differs. */
+        VariableDifference: {
+            /** @description `added`, `removed` or `changed`. */
+            change: string;
+            /** @description Its name; with `APP: ` before it where it stands in `weir.toml`. */
+            name: string;
+            /** @description Whether it is a secret. */
+            secret: boolean;
+        };
+        /** @description A volume. */
+        Volume: {
+            /** @description The app that has it. */
+            app: string;
+            /**
+             * Format: int64
+             * @description Bytes on disk.
+             */
+            bytes: number;
+            /** @description `bytes` and `files` were counted then. */
+            counted: string;
+            /**
+             * Format: int64
+             * @description Everything but folders.
+             */
+            files: number;
+            /**
+             * @description As paths of the API name it: the name in `weir.toml`, with the app and a point before it where
+             *     several apps have one of that name.
+             */
+            name: string;
+            /** @description Where it is in an instance; empty if no release that is kept has it. */
+            path: string;
+            /** @description `one` or `many`. */
+            writers: string;
         };
         /** @description What is had somewhere. */
         WhereRights: {
@@ -5232,8 +6162,18 @@ export interface operations {
     watch_changes: {
         parameters: {
             query?: {
-                /** @description Only changes behind this sequence; absent: from now on */
+                /** @description Only changes behind this sequence; absent: from now on, or of all times in a list */
                 after?: number;
+                /** @description Of a list: only changes before this sequence */
+                before?: number;
+                /** @description Of a list: 1 to 500; 100 if absent */
+                limit?: number;
+                /** @description Only of the project of this name */
+                project?: string;
+                /** @description Only of environments of this name */
+                environment?: string;
+                /** @description Only kinds that begin like this: `deployment.` */
+                kind?: string;
             };
             header?: never;
             path?: never;
@@ -5241,13 +6181,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events `change` */
+            /** @description Server-sent events `change`, or a list */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "text/event-stream": components["schemas"]["Change"];
+                    "application/json": components["schemas"]["Change"][];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -5284,6 +6225,214 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_help: {
+        parameters: {
+            query?: {
+                /** @description open, answered or closed */
+                state?: string;
+                /** @description Only older than this one */
+                before?: string;
+                /** @description 1 to 500; 100 if absent */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpRequest"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_help: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateHelp"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_help_context: {
+        parameters: {
+            query: {
+                /** @description An environment: shop/production */
+                scope: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpContext"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_help: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Identity */
+                request: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_help: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity */
+                request: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateHelp"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    answer_help: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Identity */
+                request: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateHelpMessage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpRequest"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -5849,6 +6998,38 @@ export interface operations {
             };
         };
     };
+    watch_live: {
+        parameters: {
+            query: {
+                /** @description 1 to 8 topics, each as `topic=…` */
+                topic: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events `state`, `refused`, `tick`, `end` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["LiveState"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     update_me: {
         parameters: {
             query?: never;
@@ -6151,6 +7332,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -6697,7 +7906,10 @@ export interface operations {
     };
     destroy_project: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Name of the project; a person in a browser has to write it */
+                confirm?: string;
+            };
             header?: {
                 /** @description 1 to 200 characters; the same request under the same key is done once */
                 "Idempotency-Key"?: string;
@@ -6944,7 +8156,10 @@ export interface operations {
     };
     destroy_environment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description PROJECT/ENVIRONMENT; a person in a browser has to write it */
+                confirm?: string;
+            };
             header?: {
                 /** @description 1 to 200 characters; the same request under the same key is done once */
                 "Idempotency-Key"?: string;
@@ -8040,8 +9255,18 @@ export interface operations {
                 process?: string;
                 /** @description Only of this instance */
                 instance?: string;
+                /** @description Only of `stdout`, `stderr` or `weir` */
+                stream?: string;
                 /** @description A duration back from now (90s, 15m, 1h, 2d) or an RFC 3339 instant */
                 since?: string;
+                /** @description Likewise; only before it */
+                until?: string;
+                /** @description The newest before the line of this identity */
+                before?: string;
+                /** @description The oldest behind the line of this identity */
+                after?: string;
+                /** @description The line of this identity, and half of each before and behind it */
+                around?: string;
                 /** @description Only lines that contain this text */
                 grep?: string;
                 /** @description 1 to 10000; 500 if absent */
@@ -8072,6 +9297,98 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["LogLine"][];
                     "text/event-stream": string;
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_logs: {
+        parameters: {
+            query?: {
+                /** @description Only of this app */
+                app?: string;
+                /** @description Only of this process */
+                process?: string;
+                /** @description Only of this instance */
+                instance?: string;
+                /** @description Only of `stdout`, `stderr` or `weir` */
+                stream?: string;
+                /** @description A duration back from now (90s, 15m, 1h, 2d) or an RFC 3339 instant */
+                since?: string;
+                /** @description Likewise; only before it */
+                until?: string;
+                /** @description Only before the line of this identity */
+                before?: string;
+                /** @description Only behind the line of this identity */
+                after?: string;
+                /** @description Only lines that contain this text */
+                grep?: string;
+                /** @description 1 to 1000000; 1000000 if absent */
+                limit?: number;
+                /** @description Of builds instead of instances */
+                build?: boolean;
+                /** @description Of the access log instead of what instances wrote; each line is JSON */
+                access?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A line each: instant, app.process, instance, stream, text */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_loss: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Loss"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -8148,6 +9465,50 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Protection"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_metrics: {
+        parameters: {
+            query?: {
+                /** @description Names, separated by commas: requests, errors, latency_p50, latency_p95, latency_p99, cpu, memory, instances, egress, cost; absent: all that may be seen */
+                series?: string;
+                /** @description A duration back from now (15m, 1h, 30d) or an RFC 3339 instant; absent: an hour back */
+                from?: string;
+                /** @description The same; absent: now */
+                until?: string;
+                /** @description Seconds of a step, rounded up to 10, 30, 60, 300, 900, 1800, 3600, 7200, 21600 or 86400, and to what is kept for so long; absent: the least that gives 400 points at most */
+                step_s?: number;
+                /** @description process: one series for each */
+                by?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Metrics"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -8246,6 +9607,39 @@ export interface operations {
             };
         };
     };
+    get_live_proposal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proposal"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_protection: {
         parameters: {
             query?: never;
@@ -8302,6 +9696,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Release"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_difference: {
+        parameters: {
+            query?: {
+                /** @description Compare with this release; absent: with the one that serves */
+                to?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Number of the release that would be live */
+                number: number;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseDifference"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -8474,7 +9906,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        /** @description A tar archive, plain or gzip, of 2 GiB at most */
+        /** @description A tar archive, plain or gzip, or a zip, of 2 GiB at most */
         requestBody: {
             content: {
                 "application/x-tar": number[];
@@ -8487,6 +9919,239 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUpload"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append_upload: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Bytes before this part; if there are not as many, 409 `upload-offset` says in the same header how many there are */
+                "Upload-Offset": number;
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        /** @description 16 MiB at most */
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deploy_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeployUpload"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_proposal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proposal"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -8569,6 +10234,506 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_volumes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"][];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    archive_files: {
+        parameters: {
+            query?: {
+                /** @description The folder; the root if absent */
+                path?: string;
+                /** @description `tar`, `tar.gz` or `zip`; `tar` if absent */
+                format?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_file: {
+        parameters: {
+            query: {
+                /** @description The file */
+                path: string;
+            };
+            header?: never;
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    write_file: {
+        parameters: {
+            query: {
+                /** @description The file */
+                path: string;
+            };
+            header?: {
+                /** @description Only if the file still has this ETag */
+                "If-Match"?: string | null;
+                /** @description `*`: only if there is none */
+                "If-None-Match"?: string | null;
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        /** @description 4 MiB at most */
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_files: {
+        parameters: {
+            query?: {
+                /** @description The folder; the root if absent */
+                path?: string;
+                /** @description Only what comes after this name */
+                after?: string;
+                /** @description 1 to 1000; 1000 if absent */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Folder"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_files: {
+        parameters: {
+            query: {
+                /** @description What */
+                path: string;
+                /** @description Its name once more, without its folder */
+                confirm: string;
+            };
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_folder: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateFolder"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    move_file: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveFile"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_file_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateFileUpload"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_file_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_file_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do next */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append_file_upload: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Bytes before this part; if there are not as many, 409 `upload-offset` says in the same header how many there are */
+                "Upload-Offset": number;
+                /** @description 1 to 200 characters; the same request under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The volume */
+                volume: string;
+                /** @description The upload */
+                upload: string;
+                /** @description Name of the project */
+                project: string;
+                /** @description Name of the environment */
+                environment: string;
+            };
+            cookie?: never;
+        };
+        /** @description 16 MiB at most */
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
                 };
             };
             /** @description What went wrong, and what to do next */
@@ -8910,6 +11075,14 @@ export interface operations {
             query?: {
                 /** @description 1 to 500; 50 if absent */
                 limit?: number;
+                /** @description Only tasks that are older than this one */
+                before?: string;
+                /** @description Only of the project of this name */
+                project?: string;
+                /** @description Only of this environment of the project */
+                environment?: string;
+                /** @description Only in this state */
+                state?: string;
             };
             header?: never;
             path?: never;

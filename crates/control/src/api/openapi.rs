@@ -12,10 +12,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use super::{
     access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, difference, environments,
     guard_rules, help, history, invoices, ledger, live, logs, loss, me, metrics, notices, overview, people, platform,
-    prices, projects, protection, service_accounts, sessions, sign_in, source, tasks,
-    access_log, accounts, audit, billing, cache, canary, caps, certificates, costs, environments, guard_rules,
-    invoices, ledger, logs, me, metrics, notices, people, platform, prices, projects, proposals, protection,
-    service_accounts, sessions, sign_in, source, tasks, uploads, volume_uploads, volumes,
+    prices, projects, proposals, protection, service_accounts, sessions, sign_in, source, tasks, uploads,
+    volume_uploads, volumes,
 };
 
 #[derive(OpenApi)]

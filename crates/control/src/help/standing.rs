@@ -120,7 +120,14 @@ async fn logs(context: &Context, environment: &Environment, values: &Values) -> 
     let lines = context.logs.read(query).await.map_err(ApiError::internal)?;
     let mut text = String::new();
     for line in &lines {
-        let _ = writeln!(text, "{} {}.{} {}", instant(line.at_ms), line.app, line.process, line.text);
+        let _ = writeln!(
+            text,
+            "{} {}.{} {}",
+            instant(line.at_ms),
+            line.app,
+            line.process,
+            line.text
+        );
     }
     Ok(values.conceal(&text))
 }

@@ -118,7 +118,7 @@ async fn changes_of_the_past_are_those_of_what_is_there_now() {
             ..all.clone()
         };
         assert_eq!(found(kind("deployment.")).await, [of_zoo, live, old]);
-        assert_eq!(found(kind("deployment._ive")).await, [], "no pattern");
+        assert_eq!(found(kind("deployment._ive")).await, Vec::<i64>::new(), "no pattern");
         assert_eq!(found(kind("")).await.len(), 4);
         let within = |keys: &[String]| ChangeSearch {
             within: Some(keys.to_vec()),
@@ -134,7 +134,7 @@ async fn changes_of_the_past_are_those_of_what_is_there_now() {
             found(within(&[shop.account.to_string()])).await,
             [of_zoo, variables, live]
         );
-        assert_eq!(found(within(&[])).await, []);
+        assert_eq!(found(within(&[])).await, Vec::<i64>::new());
     })
     .await;
 }

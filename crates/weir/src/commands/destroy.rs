@@ -153,19 +153,20 @@ fn confirm(ui: &Ui, what: &str, (name, full): (&str, &str), confirmation: &Confi
             let words = format!("nothing was removed: --confirm says `{confirmed}`, and this is {full}");
             Err(Failure::usage(words).hint(format!("if that is what you want: --confirm {full}")))
         }
-        None => confirm_name(ui, what, name, confirmation.yes),
+        None => confirm_name(ui, what, name, (confirmation.yes, &format!("--confirm {full}"))),
     }
 }
 
-/// Asks for a name to be typed before something is lost.
-pub(super) fn confirm_name(ui: &Ui, what: &str, name: &str, yes: bool) -> Result<()> {
+/// Asks for a name to be typed before something is lost, unless it is clear already (`yes`); `option`
+/// is what says so where nobody is there to ask.
+pub(super) fn confirm_name(ui: &Ui, what: &str, name: &str, (yes, option): (bool, &str)) -> Result<()> {
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
         return Err(
             Failure::usage(format!("this removes {what}, and nobody is there to ask"))
-                .hint(format!("add --confirm {full} if that is what you want")),
+                .hint(format!("add {option} if that is what you want")),
         );
     }
     ui.say(&format!(

@@ -366,7 +366,7 @@ async fn rm(ui: &Ui, client: &Client, spot: &Spot, yes: bool) -> Result<()> {
         ui,
         &format!("{}:{}, with all that is in it", spot.name, spot.file),
         &name,
-        yes,
+        (yes, "--yes"),
     )?;
     let query = [("path", spot.file.clone()), ("confirm", name)];
     let removed: Accepted = client.delete(&with_query(&spot.path("/files"), &query)).await?;

@@ -359,6 +359,8 @@ async fn releases() -> Json<Vec<Release>> {
         images: BTreeMap::new(),
         outcome: Some("retired".into()),
         created: NOW.into(),
+        by: None,
+        message: None,
     };
     Json((1..=500).rev().map(release).collect())
 }
@@ -438,6 +440,7 @@ async fn upload(State(memory): State<Shared>, body: Bytes) -> Response {
 
 async fn logs(Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
     let line = |text: &str, at: &str| LogLine {
+        id: format!("shop:{at}"),
         at: at.into(),
         app: "shop".into(),
         process: "web".into(),
