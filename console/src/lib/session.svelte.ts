@@ -84,8 +84,10 @@ export async function signOut(): Promise<void> {
 
 credentials.renew = async () => {
   const next = await call('GET /v1/session');
-  if (next.state === 'signed-in') takeCsrf(next.csrf ?? '');
-  else expired = true;
+  if (next.state !== 'signed-in') expired = true;
+  else if (next.me?.person.id === state?.me?.person.id) takeCsrf(next.csrf ?? '');
+  // Somebody else has signed in in another tab: what is shown here is not hers, and is not done as her.
+  else location.reload();
 };
 credentials.ended = () => {
   if (state?.state === 'signed-in') expired = true;

@@ -52,6 +52,12 @@ pub fn ensure_alive(project: &Project, environment: Option<&Environment>) -> Res
 /// Makes a project with its production environment, its host and its git repository.
 pub async fn create_project(context: &Context, request: &CreateProject) -> Result<Project, ApiError> {
     let name = ProjectName::new(&request.name)?;
+    if name.as_str() == crate::people::scope::ALL {
+        return Err(
+            ApiError::invalid(format!("`{name}` is the name of the whole Weir, where roles are given"))
+                .with_hint("choose another name for the project"),
+        );
+    }
     let branch = check_branch(request.branch.as_deref().unwrap_or("main"))?;
     if context.store.project_by_name(&name).await?.is_some() {
         return Err(

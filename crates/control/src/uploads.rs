@@ -21,6 +21,8 @@ use weir_model::{EnvironmentId, UnixMillis};
 use crate::config::Config;
 use crate::context::Context;
 
+/// One that nobody has added to for so long makes room for another one.
+const RESTED_MS: i64 = 600_000;
 /// Uploads of an environment at once.
 const MOST: usize = 8;
 /// Bytes that the uploads of an environment may come to.
@@ -142,6 +144,16 @@ pub(crate) async fn create(context: &Context, at: EnvironmentId, record: Record)
         // What was deployed, or is in its volume, makes room for what is new.
         if present.len() >= MOST {
             present.retain(|upload| upload.record.done.is_none() || upload.remove().is_err());
+        }
+        if present.len() >= MOST {
+            // So does what somebody has left lying; nobody may know any more what it was called.
+            present.sort_by_key(|upload| std::cmp::Reverse(upload.expires_ms()));
+            let rested = |upload: &Upload| upload.expires_ms() < now_ms + LIFE_MS - RESTED_MS && upload.lock().is_ok();
+            if present.last().is_some_and(rested)
+                && let Some(oldest) = present.pop()
+            {
+                oldest.remove()?;
+            }
         }
         if present.len() >= MOST {
             return Err(UploadError::TooMany(present.len()));
@@ -314,7 +326,16 @@ impl Upload {
     /// Adds a part. What comes before it breaks off counts.
     pub(crate) async fn append(&self, offset: u64, body: Body) -> Result<Writing, UploadError> {
         let upload = self.clone();
-        let mut writing = blocking(move || upload.lock()).await?;
+        let looked = move || {
+            let writing = upload.lock()?;
+            // Others may have filled the disk since this one was announced.
+            let room = Tree::open(&upload.folder).and_then(|tree| tree.room());
+            if room.map_err(|error| io::Error::other(error.to_string()))? < ROOM_BYTES + PART_BYTES {
+                return Err(UploadError::NoRoom);
+            }
+            Ok(writing)
+        };
+        let mut writing = blocking(looked).await?;
         if writing.received != offset {
             return Err(UploadError::Offset {
                 received: writing.received,

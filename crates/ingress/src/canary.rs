@@ -12,12 +12,13 @@ use sha2::{Digest, Sha256};
 use weir_model::DeploymentId;
 use weir_model::cache::CacheRules;
 use weir_model::canary::Share;
+use weir_model::cookie;
 use weir_model::route::{Route, RouteCanary};
 
 use crate::table::CompiledRoute;
 
 /// The cookie by which a visitor stays with a release. Set only while there is a canary.
-const COOKIE_NAME: &str = "weir-release";
+const COOKIE_NAME: &str = cookie::RELEASE;
 /// Digits of the number in the cookie.
 const DIGITS: usize = 16;
 
@@ -130,9 +131,10 @@ pub(crate) fn mark(answer: &mut HeaderMap, visitor: Option<Visitor>, scheme: &st
     }
 }
 
-/// Who asks, by its cookie; takes the cookie, whatever is in it, out of what the app gets to see.
+/// Who asks, by its cookie; takes all cookies of Weir, whatever is in them, out of what the app gets to
+/// see.
 pub(crate) fn take_visitor(headers: &mut HeaderMap) -> Option<Visitor> {
-    let is_ours = |cookie: &&[u8]| content(cookie).is_some();
+    let is_ours = |pair: &&[u8]| cookie::is_of_weir(pair);
     let lines = headers.get_all(COOKIE);
     if !lines.iter().any(|line| cookies(line).any(|cookie| is_ours(&cookie))) {
         return None;
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn apps_see_all_cookies_but_this_one() {
+    fn apps_see_all_cookies_but_those_of_weir() {
         for (given, left) in [
             ("weir-release=00000000000000ff", None),
             ("weir-release=forged; weir-release =", None),
@@ -317,6 +319,7 @@ mod tests {
                 "weir-releases=1; x-weir-release=2",
                 Some("weir-releases=1; x-weir-release=2"),
             ),
+            ("weir=secret; __Host-weir=secret;weir-device=1 ; a=1", Some("a=1")),
             ("odd ;; cookies", Some("odd ;; cookies")),
         ] {
             let mut headers = with_cookie(given);

@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod cache;
 pub mod canary;
 pub mod certificate;
+pub mod cookie;
 pub mod deployment;
 pub mod files;
 pub mod guard;

@@ -193,12 +193,21 @@ impl Store {
         all(&query.fetch_all(self.read()).await?)
     }
 
-    /// Takes roles away and gives others, together. False, and nothing is changed, if nobody would own
-    /// the Weir any more. `NotFound` if what one is for does not exist.
+    /// Takes roles away and gives others, together. What was made by the right of a role ends with it:
+    /// open invitations of who loses one; so do links to a new password of who gets one, for they were
+    /// made by those who might set the password of who she was. False, and nothing is changed, if nobody
+    /// would own the Weir any more. `NotFound` if what one is for does not exist.
     pub async fn membership_change(&self, remove: &[MembershipId], add: &[Membership]) -> Result<bool, StoreError> {
         let mut transaction = begin_change(self).await?;
         let before = owners(&mut transaction).await?;
         for id in remove {
+            sqlx::query(
+                "DELETE FROM invitations WHERE used_ms IS NULL AND created_by IN
+                 (SELECT u.email FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.id = $1)",
+            )
+            .bind(id.to_string())
+            .execute(&mut *transaction)
+            .await?;
             sqlx::query("DELETE FROM memberships WHERE id = $1")
                 .bind(id.to_string())
                 .execute(&mut *transaction)
@@ -206,6 +215,12 @@ impl Store {
         }
         for membership in add {
             insert_membership(&mut transaction, membership).await?;
+            if let Member::User(user) = membership.member {
+                sqlx::query("DELETE FROM password_resets WHERE user_id = $1")
+                    .bind(user.to_string())
+                    .execute(&mut *transaction)
+                    .await?;
+            }
         }
         if before > 0 && owners(&mut transaction).await? == 0 {
             return Ok(false);

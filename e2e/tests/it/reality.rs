@@ -224,7 +224,10 @@ pub(crate) async fn destroy_leaves_nothing() -> Result<()> {
     repository.push_version(2).await?.ok()?;
     let environment = environment_id(weir, "gone").await?;
     ensure!(!environment.is_empty());
-    repository.cli(&["destroy", "gone"]).await?.refused(&["--yes"])?;
+    repository
+        .cli(&["destroy", "gone"])
+        .await?
+        .refused(&["--confirm gone"])?;
     repository.serves("/", "probe 2").await?;
     repository.destroy().await?;
     nothing_is_left(weir, "gone", &environment).await

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use subtle::ConstantTimeEq as _;
+use weir_model::cookie::{DEVICE, SESSION, SESSION_BEHIND_TLS};
 use weir_model::{SignInId, UnixMillis};
 use weir_store::{SignIn, User};
 
@@ -20,11 +21,6 @@ use crate::context::Context;
 use crate::people;
 use crate::secrets::{Sealer, Secret, random_bytes};
 
-/// The cookie, and its name behind TLS, under which no other host can set it.
-const COOKIE: &str = "weir";
-const COOKIE_BEHIND_TLS: &str = "__Host-weir";
-/// Tells browsers apart in which somebody was signed in before; see `people::throttle`.
-const DEVICE: &str = "weir-device";
 /// The header with the text that only a page of this server knows.
 const CSRF: &str = "x-weir-csrf";
 /// A sign-in ends so long after its last use, and so long after it began.
@@ -50,8 +46,8 @@ fn cookies<'a>(headers: &'a HeaderMap, wanted: &'a str) -> impl Iterator<Item = 
 
 /// The secret in the cookie. One that only a host with TLS can have set goes first.
 pub(super) fn secret_of(headers: &HeaderMap) -> Option<Secret> {
-    let found = cookies(headers, COOKIE_BEHIND_TLS)
-        .chain(cookies(headers, COOKIE).filter(|_| !is_over_tls(headers)))
+    let found = cookies(headers, SESSION_BEHIND_TLS)
+        .chain(cookies(headers, SESSION).filter(|_| !is_over_tls(headers)))
         .find(|value| value.len() == 43);
     found.map(|value| Secret::new(value.to_owned()))
 }
@@ -230,8 +226,8 @@ pub(super) fn take_cookie(response: &mut Response, headers: &HeaderMap) {
 
 fn set(response: &mut Response, headers: &HeaderMap, value: &str, seconds: i64) {
     let (name, secure) = match is_over_tls(headers) {
-        true => (COOKIE_BEHIND_TLS, "; Secure"),
-        false => (COOKIE, ""),
+        true => (SESSION_BEHIND_TLS, "; Secure"),
+        false => (SESSION, ""),
     };
     append(
         response,

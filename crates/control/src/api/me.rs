@@ -141,6 +141,18 @@ pub(super) async fn change_password(
     Ok(response)
 }
 
+/// Taking a second factor away asks for the password; putting another one in its place must not go
+/// without, or a browser that somebody has left open would be enough.
+fn ensure_no_totp(user: &User) -> Result<(), ApiError> {
+    if user.totp_secret.is_none() {
+        return Ok(());
+    }
+    Err(
+        ApiError::conflict("second-factor-on", "there is a second factor already")
+            .with_hint("take it away first, which asks for the password; then set up the new one"),
+    )
+}
+
 /// Makes a secret for a second factor; it is in force once a code confirms it.
 #[utoipa::path(post, path = "/v1/me/totp", tag = "session", responses((status = 201, body = TotpSecret)))]
 pub(super) async fn create_totp(
@@ -148,6 +160,7 @@ pub(super) async fn create_totp(
     caller: Caller,
 ) -> Result<(StatusCode, Json<TotpSecret>), ApiError> {
     let (user, _) = caller.person()?;
+    ensure_no_totp(user)?;
     let secret = totp::new_secret();
     let sealed = api.context.sealer.seal_text(&totp_place(user), secret.expose())?;
     api.context.store.totp_propose(user.id, &sealed).await?;
@@ -171,6 +184,7 @@ pub(super) async fn confirm_totp(
     JsonBody(request): JsonBody<SecondFactor>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
     let (user, _) = caller.person()?;
+    ensure_no_totp(user)?;
     let context = &api.context;
     let Some(sealed) = &user.totp_pending else {
         return Err(

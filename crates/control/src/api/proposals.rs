@@ -41,8 +41,8 @@ pub(super) async fn get_proposal(
 ) -> Result<Json<Proposal>, ApiError> {
     let upload = source_of(&api.context, &at.environment, &path.upload).await?;
     ensure_whole(&upload)?;
-    let _turn = turn().await?;
-    propose(&api.context, &at, upload.part()).await.map(Json)
+    let turn = turn().await?;
+    propose(&api.context, &at, upload.part(), turn).await.map(Json)
 }
 
 /// The same for the source of the live release, where that is kept: for what was pushed.
@@ -56,14 +56,15 @@ pub(super) async fn get_live_proposal(State(api): State<Api>, at: InEnvironment)
         );
     };
     let commit = commit_of(context, &at.project, live).await?;
-    let _turn = turn().await?;
+    let turn = turn().await?;
     let archive = Scratch(scratch_file(context).await?);
     let commit = Commit::of_project(context, &at.project.name, commit);
     commit
         .archive(&archive.0)
         .await
         .map_err(|error| not_kept(&error.to_string()))?;
-    propose(context, &at, archive.0.clone()).await.map(Json)
+    let path = archive.0.clone();
+    propose(context, &at, path, (turn, archive)).await.map(Json)
 }
 
 async fn turn() -> Result<tokio::sync::SemaphorePermit<'static>, ApiError> {
@@ -140,11 +141,18 @@ fn not_kept(reason: &str) -> ApiError {
         .with_hint("push with git, or upload it and ask for a proposal of the upload")
 }
 
-async fn propose(context: &Context, at: &InEnvironment, archive: PathBuf) -> Result<Proposal, ApiError> {
+/// `held` is let go of when the archive was looked through, also if nobody waits for that any more.
+async fn propose(
+    context: &Context,
+    at: &InEnvironment,
+    archive: PathBuf,
+    held: impl Send + 'static,
+) -> Result<Proposal, ApiError> {
     let main_app = AppName::new(at.project.name.as_str())?;
     let scratch = super::spool_folder(&context.config);
     tokio::fs::create_dir_all(&scratch).await.map_err(ApiError::internal)?;
     let looked = tokio::task::spawn_blocking(move || {
+        let _held = held;
         let file = std::fs::File::open(archive).map_err(ApiError::internal)?;
         let source = Source::from_archive(file, &SourceLimits::default(), &scratch).map_err(|error| {
             ApiError::new(

@@ -276,11 +276,14 @@ pub(super) async fn use_password_reset(
     };
     let context = &api.context;
     let address = address(&peer);
-    api.throttle
-        .begin(&Source::address(address), None, context.clock.now_ms())?;
     let hash = hash_of(&Secret::new(request.secret));
     let user = context.store.password_reset_user(&hash, context.clock.now_ms()).await?;
-    let user = user.filter(|user| !user.disabled).ok_or_else(missing)?;
+    let Some(user) = user.filter(|user| !user.disabled) else {
+        // Who has the link is not kept out by those who guess from the same address.
+        api.throttle
+            .begin(&Source::address(address), None, context.clock.now_ms())?;
+        return Err(missing());
+    };
     notes.who(Some(user.id.to_string()), &user.email);
     let chosen = Secret::new(request.password);
     password::check(chosen.expose(), &user.email)?;
@@ -289,6 +292,5 @@ pub(super) async fn use_password_reset(
     if !context.store.password_reset_use(&hash, &new, now_ms).await? {
         return Err(missing());
     }
-    api.throttle.succeeded(&Source::address(address), user.id);
     enter(&api, &headers, address, &user, "reset", StatusCode::OK).await
 }

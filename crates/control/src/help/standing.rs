@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use weir_api::{EnvironmentStatus, HelpContext, HelpContextPart};
 use weir_model::policy::{Permission, Place};
 use weir_model::project::{Environment, Project, Variable};
+use weir_model::release::Release;
 
 use crate::api::auth::Caller;
 use crate::api::present::instant;
@@ -25,6 +26,8 @@ const TASK_LINES: i64 = 100;
 const VALUES: usize = 2_000;
 /// Longest text of a part; of what is longer the end is kept.
 const PART_BYTES: usize = 32 << 10;
+/// Newest deployments whose values are looked for in what apps wrote.
+const RELEASES: i64 = 10;
 const SECRET_CHARACTERS: usize = 4;
 const VALUE_CHARACTERS: usize = 8;
 
@@ -167,16 +170,25 @@ struct Values {
 }
 
 impl Values {
-    /// Those that are set now, and those of the release that runs.
+    /// Those that are set now, and those of the releases that ran or were to run lately: what they wrote
+    /// goes along, too.
     async fn of(context: &Context, environment: &Environment) -> Result<Self, ApiError> {
         let mut values = Self::default();
         let set = context.store.variable_list(environment.id).await?;
-        let live = status::newest_release(context, environment).await?;
-        let released = live.iter().flat_map(|release| &release.configuration);
+        let mut releases: Vec<Release> = status::newest_release(context, environment)
+            .await?
+            .into_iter()
+            .collect();
+        for deployment in context.store.deployment_list(environment.id, RELEASES).await? {
+            if releases.iter().all(|release| release.id != deployment.release) {
+                releases.extend(context.store.release_by_id(deployment.release).await?);
+            }
+        }
+        let released = releases.iter().flat_map(|release| &release.configuration);
         for variable in set.iter().chain(released) {
             values.add_variable(context, environment, variable)?;
         }
-        for release_app in live.iter().flat_map(|release| release.apps.values()) {
+        for release_app in releases.iter().flat_map(|release| release.apps.values()) {
             for (name, value) in &release_app.spec.variables {
                 values.add(name, value, VALUE_CHARACTERS);
             }

@@ -185,7 +185,12 @@ fn oldest(ends: &[End], filter: &Filter, behind: &LineId, limit: usize) -> Resul
             ControlFlow::Continue(())
         })?;
         lines.extend(found);
+        keep_oldest(&mut lines, limit);
     }
+    Ok(lines)
+}
+
+fn keep_oldest(lines: &mut Vec<Found>, limit: usize) {
     lines.sort_by(|a, b| a.id.cmp(&b.id));
     lines.truncate(limit);
     let mut bytes = 0;
@@ -195,7 +200,6 @@ fn oldest(ends: &[End], filter: &Filter, behind: &LineId, limit: usize) -> Resul
     });
     let kept = kept.count();
     lines.truncate(kept);
-    Ok(lines)
 }
 
 /// A line, if it is kept. Blocking.

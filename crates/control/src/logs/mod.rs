@@ -124,7 +124,7 @@ struct Shared {
     environments: Mutex<HashMap<EnvironmentId, Arc<EnvironmentLogs>>>,
     removed: Mutex<HashSet<EnvironmentId>>,
     /// Turns of those who take whole logs along.
-    walks: Semaphore,
+    walks: Arc<Semaphore>,
     /// Instances whose output is read, or was read to its end.
     watched: Mutex<HashMap<InstanceId, watch::Receiver<bool>>>,
 }
@@ -183,7 +183,7 @@ impl Logs {
             engine,
             environments: Mutex::default(),
             removed: Mutex::default(),
-            walks: Semaphore::new(WALKS),
+            walks: Arc::new(Semaphore::new(WALKS)),
             watched: Mutex::default(),
         });
         tokio::spawn(write(shared.clone(), queue).instrument(tracing::info_span!("log writer")));

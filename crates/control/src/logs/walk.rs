@@ -51,9 +51,11 @@ impl Logs {
             let (shared, query, range) = (shared.clone(), query.clone(), range.clone());
             async move {
                 // Reading along is work, and whoever does it by the dozen must not keep others out.
-                let turns = shared.clone();
-                let _turn = turns.walks.acquire().await.map_err(|_| LogError::Closed)?;
+                let turns = Arc::clone(&shared.walks);
+                let turn = turns.acquire_owned().await.map_err(|_| LogError::Closed)?;
                 blocking(move || {
+                    // Also while nobody waits for the page any more.
+                    let _turn = turn;
                     let (mut walk, mut passed_over) = match walk {
                         Some(walk) => walk,
                         None => begin(&shared, &query, range)?,

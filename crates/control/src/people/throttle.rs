@@ -63,6 +63,8 @@ struct Failures {
 #[derive(Debug, Default)]
 struct Memory {
     sources: HashMap<Source, Failures>,
+    /// What each source has failed with each person: only that is forgiven when she gets in.
+    pairs: HashMap<(Source, UserId), Failures>,
     people: HashMap<UserId, Failures>,
 }
 
@@ -89,16 +91,23 @@ impl Throttle {
         count(&mut memory.sources, source.clone(), now_ms);
         if let Some(user) = user {
             count(&mut memory.people, user, now_ms);
+            count(&mut memory.pairs, (source.clone(), user), now_ms);
         }
         Ok(())
     }
 
-    /// The try was right: the source starts anew, and what others have failed stays theirs.
+    /// The try was right: what the source has failed with this person is forgiven. What it has failed
+    /// with others stays, or one's own account would be the way to guess theirs; and what others have
+    /// failed with her stays theirs.
     pub(crate) fn succeeded(&self, source: &Source, user: UserId) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.sources.remove(source);
+        let failed = memory.pairs.remove(&(source.clone(), user));
+        let failed = failed.map_or(1, |failures| failures.count);
+        if let Some(failures) = memory.sources.get_mut(source) {
+            failures.count = failures.count.saturating_sub(failed);
+        }
         if let Some(failures) = memory.people.get_mut(&user) {
-            failures.count = failures.count.saturating_sub(1);
+            failures.count = failures.count.saturating_sub(failed);
         }
     }
 }
@@ -214,6 +223,20 @@ mod tests {
         for _ in 0..5 {
             throttle.begin(&address(1), Some(user()), NOW).unwrap();
         }
+    }
+
+    #[test]
+    fn who_gets_in_as_herself_has_no_more_tries_with_others() {
+        let throttle = Throttle::default();
+        let herself = UserId::from_parts(1, 2);
+        let mut tries = 0;
+        for _ in 0..50 {
+            tries += u32::from(throttle.begin(&address(1), Some(user()), NOW).is_ok());
+            if throttle.begin(&address(1), Some(herself), NOW).is_ok() {
+                throttle.succeeded(&address(1), herself);
+            }
+        }
+        assert!(tries <= FREE + 1, "{tries}");
     }
 
     #[test]

@@ -95,6 +95,11 @@ async fn problems_say_what_is_wrong() {
         .call(Method::POST, "/v1/projects", Some(json!({"name": "shop"})))
         .await;
     assert_problem(status, &body, 409, "name-taken");
+    // Roles for it would be roles for everything.
+    let (status, body) = control
+        .call(Method::POST, "/v1/projects", Some(json!({"name": "weir"})))
+        .await;
+    assert_problem(status, &body, 422, "invalid-input");
     let raw = |content_type: &'static str, body: &'static str| {
         answer(
             control

@@ -356,6 +356,12 @@ async fn a_second_factor_is_asked_for_and_no_code_is_good_twice() {
     again.sign_in("anna@example.org", PASSWORD).await;
     let answer = again.call(Method::POST, SECOND, confirm(recovery)).await;
     assert_eq!(kind(answer), (401, "wrong-code".to_owned()));
+    let another = browser.call(Method::POST, "/v1/me/totp", None).await;
+    assert_eq!(
+        kind(another),
+        (409, "second-factor-on".to_owned()),
+        "not without the password"
+    );
     let answer = browser.call(Method::DELETE, "/v1/me/totp", None).await;
     assert_eq!(kind(answer), (401, "wrong-password".to_owned()));
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{FileError, FileFacts, FileKind, Tree, TreePath, facts_in, names_in, open_plain};
+use super::{FileError, FileFacts, FileKind, Tree, TreePath, WAITING_BYTES, facts_in, names_in, open_plain};
 
 /// Most names that wait for their turn: those of one folder, and of the folders on its way up.
 const NAMES: usize = 2_000_000;
@@ -82,8 +82,10 @@ impl Tree {
     /// that is none any more by then is left out.
     fn walk(&self, top: &TreePath, sink: &mut dyn Sink) -> Result<(), FileError> {
         let mut waiting = vec![(top.clone(), TreePath::root())];
+        let (mut waiting_bytes, mut told_bytes) = (0, 0);
         let mut first = true;
         while let Some((path, shown)) = waiting.pop() {
+            waiting_bytes -= (path.length() + shown.length()).min(waiting_bytes);
             let folder = match self.folder(&path) {
                 Ok(folder) => folder,
                 Err(FileError::NotFound(_) | FileError::NotAFolder(_) | FileError::Link(_)) if !first => continue,
@@ -106,8 +108,17 @@ impl Tree {
                     continue;
                 };
                 let shown = shown.join(&name)?;
+                // A zip ends with a list of all that is in it.
+                told_bytes += shown.length() + 256;
                 if facts.kind == FileKind::Folder {
+                    waiting_bytes += facts.path.length() + shown.length();
                     folders.push((facts.path.clone(), shown.clone()));
+                }
+                if waiting_bytes > WAITING_BYTES || (sink.keeps_names() && told_bytes > 4 * WAITING_BYTES) {
+                    return Err(FileError::Refused(format!(
+                        "{} has too many names in it; take its folders one by one",
+                        top.shown()
+                    )));
                 }
                 put(sink, &looked, &facts, &shown).map_err(|error| FileError::from_io(&path, error))?;
             }
@@ -160,6 +171,10 @@ impl Read for Exactly {
 
 /// What writes entries.
 trait Sink {
+    /// Whether it keeps the names of all that was put into it until its end.
+    fn keeps_names(&self) -> bool {
+        false
+    }
     fn folder(&mut self, path: &TreePath, facts: &FileFacts) -> io::Result<()>;
     fn link(&mut self, path: &TreePath, facts: &FileFacts, target: &[u8]) -> io::Result<()>;
     fn file(&mut self, path: &TreePath, facts: &FileFacts, content: &mut dyn Read) -> io::Result<()>;
@@ -220,6 +235,10 @@ fn zip_options(facts: &FileFacts) -> zip::write::SimpleFileOptions {
 }
 
 impl<W: Write> Sink for zip::ZipWriter<zip::write::StreamWriter<W>> {
+    fn keeps_names(&self) -> bool {
+        true
+    }
+
     fn folder(&mut self, path: &TreePath, facts: &FileFacts) -> io::Result<()> {
         self.add_directory(zip_name(path), zip_options(facts))
             .map_err(Into::into)

@@ -46,6 +46,8 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 /// How often the kernel is asked again that was disturbed by a rename.
 const DISTURBED: usize = 64;
+/// Most bytes of the paths of folders that wait to be looked into: an app may make as many as it likes.
+const WAITING_BYTES: usize = 64 << 20;
 /// Permissions of a new file and of a new folder.
 const NEW_FILE: u32 = 0o644;
 const NEW_FOLDER: u32 = 0o755;
@@ -319,7 +321,9 @@ impl Tree {
     pub fn amount(&self) -> Result<Amount, FileError> {
         let mut amount = Amount::default();
         let mut folders = vec![TreePath::root()];
+        let mut waiting_bytes = 0;
         while let Some(path) = folders.pop() {
+            waiting_bytes -= path.length().min(waiting_bytes);
             let Ok(folder) = self.folder(&path) else { continue };
             for name in names_in(&folder, &path)?.flatten() {
                 let Ok(looked) = look_in(folder.as_fd(), &name) else {
@@ -331,7 +335,15 @@ impl Tree {
                 // The kernel counts disk in blocks of 512 bytes, whatever the file system does.
                 amount.bytes = amount.bytes.saturating_add(facts.blocks().saturating_mul(512));
                 if facts.is_dir() {
-                    folders.extend(path.join(&name).ok());
+                    let Ok(inner) = path.join(&name) else { continue };
+                    waiting_bytes += inner.length();
+                    if waiting_bytes > WAITING_BYTES {
+                        return Err(FileError::Refused(format!(
+                            "{} has too many folders with long names to be counted",
+                            path.shown()
+                        )));
+                    }
+                    folders.push(inner);
                 } else {
                     amount.files += 1;
                 }

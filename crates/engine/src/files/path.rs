@@ -46,7 +46,8 @@ impl TreePath {
         if wrong || name.len() > NAME_BYTES {
             return Err(bad("it has a part that is no name", &String::from_utf8_lossy(name)));
         }
-        let mut bytes = self.0.clone();
+        let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.len());
+        bytes.extend_from_slice(&self.0);
         if !bytes.is_empty() {
             bytes.push(b'/');
         }
@@ -98,6 +99,11 @@ impl TreePath {
     /// Whether it is the other one or lies in it.
     pub fn is_in(&self, other: &Self) -> bool {
         other.0.is_empty() || self.0 == other.0 || self.0.strip_prefix(&other.0[..]).is_some_and(|rest| rest[0] == b'/')
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn length(&self) -> usize {
+        self.0.len()
     }
 
     /// As the kernel takes it, from the root of the volume.

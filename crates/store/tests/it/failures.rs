@@ -17,7 +17,7 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "weir-test"])
+            .args(["-t", "tmpfs", "-o", "size=2m", "weir-test"])
             .arg(folder.path())
             .output();
         match mount {
@@ -51,7 +51,7 @@ async fn on_a_full_disk_writes_fail_clearly_reads_go_on_and_space_heals_it() {
     let big = task(shop.id, None);
     store.task_insert(&big).await.unwrap();
     // Whoever else fills the disk.
-    let _ = std::fs::write(&ballast, vec![1; 2 << 20]);
+    let _ = std::fs::write(&ballast, vec![1; 4 << 20]);
 
     let lines: Vec<_> = (0..300).map(|_| (LineKind::Output, "x".repeat(4000))).collect();
     for _ in 0..3 {

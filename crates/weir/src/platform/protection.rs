@@ -29,7 +29,7 @@ pub(crate) struct ProtectionOptions {
     #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     header_bytes: u32,
     /// Most fields in the head of a request.
-    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=1000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 96, value_parser = clap::value_parser!(u32).range(20..=1000))]
     headers: u32,
     /// Longest path and query of a request, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(256..=65_000))]

@@ -124,6 +124,10 @@ fn router(memory: Shared) -> Router {
         )
         .route(&at("/promote"), post(|| accepted("tsk_superseded")))
         .route(&at("/releases"), get(releases))
+        .route(
+            &at("/loss"),
+            get(|| async { Json(json!({ "volumes": [], "domains": [], "releases": 3, "secrets": 1, "notes": [] })) }),
+        )
         .route(&at("/deployments"), post(create_deployment))
         .route(&at("/source"), post(upload))
         .route(&at("/domains/{host}"), delete(|| async { StatusCode::NO_CONTENT }))
@@ -454,17 +458,15 @@ async fn logs(Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap)
     let event = |line: &LogLine| {
         format!(
             "id: {}\nevent: line\ndata: {}\n\n",
-            line.at,
+            line.id,
             serde_json::to_string(line).unwrap()
         )
     };
-    let later = "2030-01-31T12:00:01.000Z";
+    let second = line("second", "2030-01-31T12:00:01.000Z");
     let text = match headers.get("last-event-id").map(|value| value.to_str().unwrap()) {
-        None => event(&line("first", NOW)) + &event(&line("second", later)),
-        // Lines of the instant come again; then there is news, and then no more Weir.
-        Some(last) if last == later => {
-            event(&line("second", later)) + &event(&line("third", "2030-01-31T12:00:02.000Z"))
-        }
+        None => event(&line("first", NOW)) + &event(&second),
+        // Then there is news, and then no more Weir.
+        Some(last) if last == second.id => event(&line("third", "2030-01-31T12:00:02.000Z")),
         Some(_) => return problem(410, "gone", "the environment is gone", None),
     };
     ([("content-type", "text/event-stream")], text).into_response()

@@ -71,7 +71,9 @@ fn wrong_words_are_a_usage_error() {
     run(&fake, &["scale", "web=many", "--project", "shop"])
         .ends_with(2)
         .says(&["weir scale web=3 worker=1"]);
-    run(&fake, &["destroy", "shop"]).ends_with(2).says(&["--yes"]);
+    run(&fake, &["destroy", "shop"])
+        .ends_with(2)
+        .says(&["3 releases, 1 secrets", "--confirm shop"]);
 }
 
 #[test]

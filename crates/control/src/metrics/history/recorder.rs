@@ -171,6 +171,11 @@ impl Recorder {
 
     /// One-off containers count, too: they use and cost something, but they are no ready instances.
     async fn instances(&self, environment: EnvironmentId, look: &mut Look, deadline: tokio::time::Instant) {
+        let since_ms = self.looked_ms.map(|before| look.steady_ms.saturating_sub(before));
+        let began_ms = since_ms.map(|since_ms| {
+            let now_ms = self.context.clock.now_ms();
+            now_ms.saturating_sub(i64::try_from(since_ms).unwrap_or(i64::MAX))
+        });
         for view in self.context.reconciler.instances(environment) {
             if matches!(view.state, "exited" | "crashed") {
                 continue;
@@ -191,6 +196,7 @@ impl Recorder {
                     process: view.labels.process.to_string(),
                 },
                 instance,
+                is_new: began_ms.is_some_and(|began_ms| view.started_ms >= began_ms),
                 ready: is_instance && matches!(view.state, "ready" | "asleep"),
                 cpu_us: usage.map(|usage| usage.cpu_us),
                 memory_bytes,

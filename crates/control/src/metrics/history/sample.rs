@@ -57,6 +57,8 @@ pub(super) struct InstanceLook {
     pub(super) key: Key,
     pub(super) instance: InstanceId,
     pub(super) ready: bool,
+    /// Whether it began after the look before.
+    pub(super) is_new: bool,
     /// CPU time since its start; none if it cannot be read.
     pub(super) cpu_us: Option<u64>,
     pub(super) memory_bytes: Option<u64>,
@@ -173,7 +175,9 @@ impl Sampler {
             point.add(Figure::Instances, u64::from(seen.ready));
             point.add(Figure::MemoryBytes, seen.memory_bytes.unwrap_or(0));
             let before = old.get(&seen.instance).copied();
-            if let Some(now_us) = seen.cpu_us.filter(|_| !is_first) {
+            // One that was not read before may have run for a month: only of one that has just begun is
+            // all that it used something of this look.
+            if let Some(now_us) = seen.cpu_us.filter(|_| !is_first && (before.is_some() || seen.is_new)) {
                 point.add(Figure::CpuUs, grown(before, now_us));
             }
             // One whose meter cannot be read now is counted whole stretches later, not anew.
@@ -275,6 +279,7 @@ mod tests {
             key: web(),
             instance: InstanceId::from_parts(1, number),
             ready: true,
+            is_new: false,
             cpu_us: Some(cpu_us),
             memory_bytes: Some(1_000),
         }
