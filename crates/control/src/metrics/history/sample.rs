@@ -308,7 +308,13 @@ mod tests {
         assert!(sampler.take(&first).is_empty());
 
         let mut second = look(10_005, Some(node(1, 2, 1_007)));
-        second.instances = vec![instance(1, 877), instance(2, 30)];
+        let new = InstanceLook {
+            is_new: true,
+            ..instance(2, 30)
+        };
+        // It has run for a month, and was not found by the first look.
+        let found_late = instance(3, 2_592_000_000_000);
+        second.instances = vec![instance(1, 877), new, found_late];
         second.spent = vec![spent(0, 51, 80)];
         let points = sampler.take(&second);
         let found = [
@@ -318,7 +324,7 @@ mod tests {
             Figure::CostNano,
             Figure::Instances,
         ];
-        assert_eq!(found.map(|figure| sum(&points, &web(), figure)), [7, 130, 1, 20, 2]);
+        assert_eq!(found.map(|figure| sum(&points, &web(), figure)), [7, 130, 1, 20, 3]);
         let whole = Key::whole(environment());
         assert_eq!(sum(&points, &whole, Figure::LookedMs), 10_000);
         assert_eq!(sum(&points, &whole, Figure::ServedMs), 10_000);
