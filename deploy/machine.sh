@@ -111,7 +111,7 @@ find_node() {
 # be. Fails if it cannot be built.
 build_console() {
     local built=console/dist/index.html.br newer=yes
-    [ ! -e $built ] || newer=$(find console \( -name node_modules -o -name 'dist*' -o -name screenshots \) -prune \
+    [ ! -e $built ] || newer=$(find console \( -name node_modules -o -name 'dist*' -o -name screenshots -o -name generated \) -prune \
         -o -type f -newer $built -print -quit)
     [ -n "$newer" ] || return 0
     find_node || return 1

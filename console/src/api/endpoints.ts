@@ -1,10 +1,10 @@
 //! Types of requests and answers by `METHOD /path`: what API.md adds, else the OpenAPI document.
 
-import type { Contract } from './contract';
-import type { components, paths } from './openapi';
+import type { Contract } from './generated/contract';
+import type { components, paths } from './generated/openapi';
 
 export type Schemas = components['schemas'];
-export type * from './contract';
+export type * from './generated/contract';
 
 type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
 type Content<T> = T extends { content: infer C } ? C[keyof C] : void;

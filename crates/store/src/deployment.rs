@@ -5,7 +5,7 @@ use weir_model::canary::Canary;
 use weir_model::deployment::{Deployment, DeploymentState};
 use weir_model::{DeploymentId, EnvironmentId, TaskId, UnixMillis};
 
-use crate::row::{Fields, FromRow, all, optional, storable, to_json};
+use crate::row::{Fields, FromRow, all, askers, optional, storable, to_json};
 use crate::{Store, StoreError, environment};
 
 /// A state that a deployment has entered.
@@ -220,14 +220,7 @@ impl Store {
         .bind(newest.max(0))
         .fetch_all(self.read())
         .await?;
-        let mut askers = Vec::new();
-        for row in &rows {
-            let row = Fields(row);
-            if let Some(asker) = row.text_optional("asked_by")? {
-                askers.push((row.parsed("id")?, asker));
-            }
-        }
-        Ok(askers)
+        askers(&rows, |row| row.parsed("id"))
     }
 
     /// Compare-and-set of the state: says whether the deployment was `from` and is now `to`.

@@ -4,7 +4,7 @@ use weir_model::deployment::Deployment;
 use weir_model::release::Release;
 use weir_model::{EnvironmentId, ReleaseId};
 
-use crate::row::{Fields, FromRow, all, optional, to_json};
+use crate::row::{Fields, FromRow, all, askers, optional, to_json};
 use crate::{Store, StoreError, deployment, environment};
 
 impl FromRow for Release {
@@ -113,14 +113,7 @@ impl Store {
         .bind(newest.max(0))
         .fetch_all(self.read())
         .await?;
-        let mut askers = Vec::new();
-        for row in &rows {
-            let row = Fields(row);
-            if let Some(asker) = row.text_optional("asked_by")? {
-                askers.push((row.integer("number")?, asker));
-            }
-        }
-        Ok(askers)
+        askers(&rows, |row| row.integer("number"))
     }
 
     /// Removes a release and the deployments that tell of it. Says whether it did: one that is

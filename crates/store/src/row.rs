@@ -84,6 +84,20 @@ pub(crate) fn all<T: FromRow>(rows: &[AnyRow]) -> Result<Vec<T>, StoreError> {
     rows.iter().map(|row| T::from_row(&Fields(row))).collect()
 }
 
+/// Who asked for what, by a key of the row; without those of whom that is not known.
+pub(crate) fn askers<K>(
+    rows: &[AnyRow],
+    key: impl Fn(&Fields<'_>) -> Result<K, StoreError>,
+) -> Result<Vec<(K, String)>, StoreError> {
+    let mut askers = Vec::new();
+    for row in rows.iter().map(Fields) {
+        if let Some(asker) = row.text_optional("asked_by")? {
+            askers.push((key(&row)?, asker));
+        }
+    }
+    Ok(askers)
+}
+
 /// JSON text for a column.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Internal(error.to_string()))
