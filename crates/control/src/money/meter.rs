@@ -11,7 +11,7 @@ use weir_ledger::protocol::{Answer, Exchange, LeaseKey};
 use weir_ledger::wallet::Wallets;
 use weir_meter::{LedgerLink, LinkError, LogError, Meter, MeterConfig};
 
-use super::{Money, MoneyError, lock, read};
+use super::{Money, MoneyError, lock};
 
 /// Its name in the ledger.
 const NAME: &str = "control";
@@ -43,7 +43,8 @@ impl Money {
     /// Answers control's own meter, which may pay for storage out of its tail.
     async fn exchange_own(&self, exchange: Exchange) -> Result<Answer, MoneyError> {
         lock(&self.shared.counters).note(&exchange);
-        let tails = read(&self.shared.tails).clone();
+        let mut open = self.shared.tails.lock().await;
+        let tails = open.clone();
         let known: Vec<(LeaseKey, Nano)> = exchange
             .leases
             .iter()
@@ -57,7 +58,9 @@ impl Money {
         for (lease, before) in known {
             let told = answer.leases.iter().find(|told| told.lease == lease);
             let more = told.map_or(Nano::ZERO, |told| told.granted.saturating_sub(before));
-            self.tail_used(lease.environment, more);
+            if let Some(left) = open.get_mut(&lease.environment) {
+                *left = left.saturating_sub(more).max(Nano::ZERO);
+            }
         }
         Ok(answer)
     }

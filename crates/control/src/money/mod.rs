@@ -68,7 +68,8 @@ struct Shared {
     /// Environments whose tail of storage does not fit under the cap.
     unreserved: RwLock<BTreeMap<EnvironmentId, DenialReason>>,
     /// What may be had of the tail when control's meter asks for money next.
-    tails: RwLock<BTreeMap<EnvironmentId, Nano>>,
+    /// Locked while it asks: who closes a tail knows what was had of it.
+    tails: tokio::sync::Mutex<BTreeMap<EnvironmentId, Nano>>,
     /// Until when data is kept that only its tail pays for.
     keeping: RwLock<BTreeMap<EnvironmentId, Keeping>>,
     /// What meters said, for the audit.
@@ -240,7 +241,7 @@ impl Money {
             changes: watch::channel(0).0,
             alerts: alerts::Waiting::default(),
             unreserved: RwLock::default(),
-            tails: RwLock::default(),
+            tails: tokio::sync::Mutex::default(),
             keeping: RwLock::default(),
             counters: Mutex::default(),
             runs: Mutex::default(),
@@ -452,22 +453,15 @@ impl Money {
         };
     }
 
-    /// Of what may be had of a tail, so much was granted.
-    fn tail_used(&self, environment: EnvironmentId, granted: Nano) {
-        let mut tails = self.shared.tails.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = tails.get_mut(&environment) {
-            *left = left.saturating_sub(granted).max(Nano::ZERO);
-        }
-    }
-
     /// So much may be had of the tail of what an environment stores when control's meter asks
-    /// for it next.
-    fn use_tail(&self, environment: EnvironmentId, amount: Option<Nano>) {
-        let mut tails = self.shared.tails.write().unwrap_or_else(PoisonError::into_inner);
+    /// for it next. Gives back what was not had of what was allowed before; waits for the meter
+    /// where it is just asking.
+    async fn use_tail(&self, environment: EnvironmentId, amount: Option<Nano>) -> Option<Nano> {
+        let mut tails = self.shared.tails.lock().await;
         match amount {
             Some(amount) => tails.insert(environment, amount),
             None => tails.remove(&environment),
-        };
+        }
     }
 }
 

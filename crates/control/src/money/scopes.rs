@@ -76,7 +76,7 @@ impl Money {
             self.command_on_known(command).await?;
         }
         self.set_unreserved(environment, None);
-        self.use_tail(environment, None);
+        self.use_tail(environment, None).await;
         Ok(())
     }
 

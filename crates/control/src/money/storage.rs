@@ -13,7 +13,7 @@ use std::time::Duration;
 use weir_engine::EngineError;
 use weir_ledger::book::{Command, Refusal, Scope};
 use weir_ledger::protocol::DenialReason;
-use weir_ledger::wallet::Urgency;
+use weir_ledger::wallet::{Till, Urgency};
 use weir_ledger::{Nano, Price, Sku};
 use weir_model::{EnvironmentId, UnixMillis};
 use weir_store::StoreError;
@@ -39,6 +39,8 @@ const LEAST_HEADROOM: u64 = 16 << 20;
 const ROUNDING: Nano = Nano(10);
 /// Longest wait for money on one environment; a refusal of before holds for a second.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest wait for money that was granted and is on its way.
+const UNDERWAY: Duration = Duration::from_secs(30);
 /// Pause before a wallet that was refused is looked at again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// Where it is kept until when what is stored is paid.
@@ -315,31 +317,18 @@ impl Money {
     /// where there may be no room for it, and not into the tail.
     pub(super) async fn pay_storage(&self, environment: EnvironmentId, units: u64) -> bool {
         let till = self.wallets().till(environment, None, None);
-        let pay = || till.pay(0, Urgency::Instance, &Sku::STORAGE, units).is_ok();
-        if pay() {
+        if till.pay(0, Urgency::Instance, &Sku::STORAGE, units).is_ok() {
             return true;
         }
         // The ledger takes it from the tail only where there is no room for it. It is open before
         // anything is asked for, so that nothing is refused that would have to be waited out.
         let cost = self.book().price(&Sku::STORAGE).line(u128::from(units));
-        self.use_tail(environment, cost.map(|cost| cost.saturating_add(ROUNDING)));
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let paid = loop {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            let waited = till.wait(Urgency::Instance, &Sku::STORAGE, units, left).await;
-            if pay() {
-                break true;
-            }
-            if left.is_zero() {
-                break false;
-            }
-            if waited.is_err() {
-                // The refusal of before still counts.
-                tokio::time::sleep(REFUSED_PAUSE).await;
-            }
-        };
-        self.use_tail(environment, None);
-        paid
+        let cost = cost.map(|cost| cost.saturating_add(ROUNDING));
+        self.use_tail(environment, cost).await;
+        let paid = pay_within(&till, units, PATIENCE).await;
+        let left = self.use_tail(environment, None).await;
+        // What was granted at the last moment is fetched: nobody else would spend it.
+        paid || (left != cost && pay_within(&till, units, UNDERWAY).await)
     }
 
     /// Reserves the tail of so many bytes and of room for growth, before that is used up.
@@ -376,6 +365,25 @@ impl Money {
             }
         }
         Ok(())
+    }
+}
+
+/// Pays as soon as there is money for it. Says whether it is paid.
+async fn pay_within(till: &Till, units: u64, patience: Duration) -> bool {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let waited = till.wait(Urgency::Instance, &Sku::STORAGE, units, left).await;
+        if till.pay(0, Urgency::Instance, &Sku::STORAGE, units).is_ok() {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+        if waited.is_err() {
+            // The refusal of before still counts.
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
     }
 }
 
