@@ -4,6 +4,9 @@
 
 mod wallet_world;
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use proptest::prelude::*;
 use wallet_world::{Fault, Op, World};
 
@@ -80,6 +83,48 @@ fn what_is_drawn_together_is_asked_for_together() {
         !world.pay_together(0, 40_000, 180_000)
     }));
     world.end();
+}
+
+#[test]
+fn a_recall_leaves_to_those_who_were_called_what_they_come_for() {
+    let mut world = World::new(28_000);
+    let mut waiting = pin!(world.wait(0, 10_000));
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(context).is_pending());
+    for _ in 0..8 {
+        world.step();
+    }
+    // It was called, and its task has not run yet: nobody takes it away, however long it lay idle.
+    world.apply(&Op::Recall);
+    for _ in 0..8 {
+        world.step();
+        world.apply(&Op::Pass(1_000));
+    }
+    assert_eq!(waiting.as_mut().poll(context), Poll::Ready(Ok(())));
+    assert!(world.pay(0, 10_000));
+    world.end();
+}
+
+#[test]
+fn a_recall_waits_for_nobody_whose_time_is_over_or_who_went_away() {
+    for gone in [false, true] {
+        let mut world = World::new(28_000);
+        let mut waiting = Box::pin(world.wait(0, 10_000));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(context).is_pending());
+        for _ in 0..8 {
+            world.step();
+        }
+        let kept = (!gone).then_some(waiting);
+        world.apply(&Op::Recall);
+        for _ in 0..if gone { 3 } else { 40 } {
+            world.step();
+            world.apply(&Op::Pass(1_000));
+        }
+        assert!(!world.pay(0, 10_000));
+        drop(kept);
+        world.end();
+    }
 }
 
 #[test]

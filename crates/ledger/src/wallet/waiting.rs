@@ -45,6 +45,8 @@ pub(super) struct Needs {
     pub(super) instance: Option<i64>,
     /// When the next of them is to be told that there is none.
     pub(super) deadline_ms: Option<UnixMillis>,
+    /// What those are about to draw who were told that it is there, in pico-units.
+    pub(super) promised: i64,
 }
 
 /// How urgent it is, what is wanted, and for how long it is waited, in milliseconds.
@@ -149,10 +151,15 @@ impl Wallet {
     /// where `refused`, all others.
     pub(super) fn serve(&self, now_ms: UnixMillis, refused: Option<NoMoney>, late: NoMoney) -> Needs {
         let lease = lock(&self.counter).lease.clone();
-        let mut promised = 0_i64;
         let mut needs = Needs::default();
         let mut wakers = Vec::new();
         let mut queue = lock(&self.queue);
+        // A busy machine may run them late, but not for ever.
+        let called = queue.waiters.values().filter(|waiter| {
+            waiter.verdict == Some(Ok(())) && waiter.deadline_ms.is_some_and(|deadline| now_ms <= deadline)
+        });
+        let costs = called.map(|waiter| lease.as_ref().map_or(0, |lease| cost(lease, &waiter.wanted)));
+        let mut promised = costs.fold(0, i64::saturating_add);
         let mut waiting = false;
         for waiter in queue.waiters.values_mut().filter(|waiter| waiter.verdict.is_none()) {
             let deadline = *waiter
@@ -185,6 +192,7 @@ impl Wallet {
         }
         self.bell.set_awaited(waiting);
         drop(queue);
+        needs.promised = promised;
         for waker in wakers {
             waker.wake();
         }

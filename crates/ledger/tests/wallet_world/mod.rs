@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_ledger::protocol::{
     Answer, Denial, DenialReason, Exchange, Incarnation, LeaseAnswer, LeaseKey, LineKey, Standing, Usage,
 };
 use weir_ledger::wallet::purse::{Purse, Record};
-use weir_ledger::wallet::{Draw, Till, Urgency, Wallets};
+use weir_ledger::wallet::{Draw, NoMoney, Till, Urgency, Wallets};
 use weir_ledger::{Nano, Pico, Price, PriceBook, Sku};
 use weir_model::EnvironmentId;
 
@@ -311,6 +312,13 @@ impl World {
             units,
             instance: false,
         })
+    }
+
+    /// Somebody who waits half a minute for the money of so many requests.
+    pub(crate) fn wait(&self, environment: usize, units: u64) -> impl Future<Output = Result<(), NoMoney>> + use<> {
+        let till = Arc::clone(&self.tills[environment]);
+        let patience = Duration::from_secs(30);
+        async move { till.wait(Urgency::Request, &Sku::REQUESTS, units, patience).await }
     }
 
     /// Requests and CPU time, all or nothing.

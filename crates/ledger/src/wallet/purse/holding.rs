@@ -236,6 +236,11 @@ impl Holding {
         self.planned.drawn = self.gone + self.poured;
     }
 
+    /// Plans to pour no more than this, where it is there.
+    pub(super) fn plan_rest(&mut self, amount: i64) {
+        self.planned.drawn = (self.gone + self.poured).saturating_add(amount.min(self.left()));
+    }
+
     /// Plans to give back what lies above the mark.
     pub(super) fn plan_return(&mut self) {
         let returned = self.told.saturating_sub(Pico(self.planned.drawn).to_nano_up());

@@ -310,7 +310,8 @@ impl Slot {
     /// Says why draws fail, and lets go those for whom there is money now.
     fn tell(&mut self, circumstances: &Circumstances) {
         self.wallet.set_trouble(self.trouble(circumstances));
-        self.needs.deadline_ms = self.serve(circumstances).deadline_ms;
+        let needs = self.serve(circumstances);
+        (self.needs.deadline_ms, self.needs.promised) = (needs.deadline_ms, needs.promised);
     }
 
     /// Why there is nothing to pour, and whether asking again makes no sense yet.
@@ -342,6 +343,8 @@ impl Slot {
         if current.recall || idle_ms >= IDLE_MS && !needed {
             let keep = floor.min(current.reserved());
             current.sweep(keep);
+            // Those who were called come for it; else it would go back and forth.
+            current.plan_rest(needs.promised);
             current.plan_return();
             self.pressing |= current.recall && current.planned.returned != current.durable.returned;
         } else {
