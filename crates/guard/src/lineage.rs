@@ -99,11 +99,32 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
+fn hex_digit(byte: u8) -> Option<u64> {
+    match byte {
+        b'0'..=b'9' => Some(u64::from(byte - b'0')),
+        b'a'..=b'f' => Some(u64::from(byte - b'a') + 10),
+        b'A'..=b'F' => Some(u64::from(byte - b'A') + 10),
+        _ => None,
+    }
+}
+
 /// The trace id of a `traceparent` header (W3C Trace Context); 0 for none.
 pub(crate) fn trace_id(traceparent: &str) -> u128 {
-    let mut fields = traceparent.trim().split('-');
-    match (fields.next(), fields.next()) {
-        (Some(version), Some(id)) if version.len() == 2 && id.len() == 32 => u128::from_str_radix(id, 16).unwrap_or(0),
+    // Each request passes here, so that it is read by hand.
+    let [first, second, b'-', rest @ ..] = traceparent.trim().as_bytes() else {
+        return 0;
+    };
+    let (id, after) = rest.split_at(rest.len().min(32));
+    if *first == b'-' || *second == b'-' || id.len() < 32 || !matches!(after, [] | [b'-', ..]) {
+        return 0;
+    }
+    let half = |digits: &[u8]| {
+        digits
+            .iter()
+            .try_fold(0_u64, |number, byte| Some(number << 4 | hex_digit(*byte)?))
+    };
+    match (half(&id[..16]), half(&id[16..])) {
+        (Some(high), Some(low)) => u128::from(high) << 64 | u128::from(low),
         _ => 0,
     }
 }

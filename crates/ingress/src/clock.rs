@@ -26,6 +26,11 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// How long ago that was, in milliseconds since the start.
+    pub(crate) fn since(self, ms: u64) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(ms))
+    }
+
     /// The instant that lies `ms` milliseconds after the start.
     pub(crate) fn instant(self, ms: u64) -> Instant {
         self.start + Duration::from_millis(ms)

@@ -60,9 +60,8 @@ impl Protocols {
     pub(crate) fn new(limits: &Limits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
-            // Of a head that has begun to come, the stream itself is watched.
-            .header_read_timeout(limits.keep_alive_timeout.max(limits.header_read_timeout))
+            // The stream itself is watched, without a timer for each request.
+            .header_read_timeout(None)
             // What is a little too large gets a page that says so; what is much too large does not.
             .max_header_size(limits.header_bytes.saturating_mul(SLACK))
             .max_buf_size(limits.header_bytes.max(8 * 1024).saturating_mul(2 * SLACK));
@@ -115,6 +114,8 @@ where
         Protocol::Http2 => Heads::Framed,
     };
     let (limits, clock) = (&worker.shared.limits, worker.shared.clock);
+    // A head that has begun to come has time to come to its end.
+    let longest_idle = limits.keep_alive_timeout.max(limits.header_read_timeout);
     let shared = Arc::clone(&worker.shared);
     let io = TokioIo::new(ClientStream::new(stream, read, heads, shared, Arc::clone(&activity)));
     let client = origin.client;
@@ -130,7 +131,7 @@ where
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = over(worker.idle_over(), &activity, None) => {
+                () = over(worker.idle_over(), &activity, clock, longest_idle) => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         biased;
@@ -146,7 +147,7 @@ where
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = over(worker.stop.cancelled(), &activity, Some((clock, limits.keep_alive_timeout))) => {
+                () = over(worker.stop.cancelled(), &activity, clock, limits.keep_alive_timeout) => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         biased;
@@ -164,19 +165,12 @@ where
 
 /// Ends when a connection is to end: with the node, to make room for others, or because nothing has
 /// gone on for too long.
-async fn over(node: impl Future<Output = ()>, activity: &Activity, idle: Option<(Clock, Duration)>) {
-    let idle = async {
-        match idle {
-            Some((clock, longest)) => activity.idle_for(clock, longest).await,
-            // The parser of HTTP/1 sees to it.
-            None => std::future::pending().await,
-        }
-    };
+async fn over(node: impl Future<Output = ()>, activity: &Activity, clock: Clock, longest_idle: Duration) {
     tokio::select! {
         biased;
         () = node => {}
         () = activity.give_up.notified() => {}
-        () = idle => {}
+        () = activity.idle_for(clock, longest_idle) => {}
     }
 }
 

@@ -10,10 +10,10 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderName, HeaderValue, Request, header};
 use http_body::Body as _;
 use tokio::time::timeout;
-use weir_guard::{Ask, Caller, ContentHash, LINEAGE_HEADER, LineageKey, Passage, Sentry, Start, Verdict};
+use weir_guard::{Ask, Caller, ContentHash, LineageKey, Passage, Sentry, Start, Verdict};
 
 use crate::admission::Slot;
 use crate::body::RequestBody;
@@ -24,6 +24,10 @@ use crate::node::Worker;
 use crate::pages::Page;
 use crate::serve::Origin;
 use crate::table::CompiledRoute;
+use crate::trace::TRACEPARENT;
+
+/// From which requests a request descends.
+pub(crate) const LINEAGE: HeaderName = HeaderName::from_static(weir_guard::LINEAGE_HEADER);
 
 /// Longest wait for the beginning of a body, by which repetitions are recognised. An instance
 /// that has not sent it by then is not looked at for them.
@@ -60,7 +64,7 @@ pub(crate) async fn arrive(
     let text = |value| HeaderValue::to_str(value).ok();
     let ask = Ask {
         lineage: lineage.and_then(text),
-        traceparent: request.headers().get("traceparent").and_then(text),
+        traceparent: request.headers().get(TRACEPARENT).and_then(text),
         content,
         ..ask(host, request)
     };
@@ -89,11 +93,11 @@ pub(crate) fn bind(
     let now_us = worker.shared.clock.now_us();
     passage.bind(seat, worker.index, now_us, &ask(host, request));
     if route.habits.calls.load(Ordering::Relaxed)
-        && !request.headers().contains_key(LINEAGE_HEADER)
+        && !request.headers().contains_key(LINEAGE)
         && let Some(value) = passage.lineage()
         && let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
     {
-        request.headers_mut().insert(LINEAGE_HEADER, value);
+        request.headers_mut().insert(LINEAGE, value);
     }
 }
 

@@ -15,7 +15,7 @@ use http_body::{Body as _, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
-use weir_guard::{LINEAGE_HEADER, Passage};
+use weir_guard::Passage;
 use weir_model::InstanceId;
 use weir_model::route::RouteState;
 
@@ -338,7 +338,7 @@ fn understand(worker: &Worker, origin: &Origin, mut request: Request<Incoming>) 
     let protocol = headers::wanted_upgrade(request.headers(), version);
     let client_upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
-    let lineage = parts.headers.remove(LINEAGE_HEADER);
+    let lineage = parts.headers.remove(guard::LINEAGE);
     let visitor = canary::take_visitor(&mut parts.headers);
     let body = RequestBody::new(incoming, Watch::of(worker, origin));
     headers::prepare_request(

@@ -6,7 +6,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::headers::X_REQUEST_ID;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Which trace a request belongs to, and who called.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Longest `x-request-id` that is passed on.
 const REQUEST_ID_BYTES: usize = 128;

@@ -47,8 +47,8 @@ pub(crate) struct ClientStream<S> {
 #[derive(Debug)]
 struct Head {
     requests: u64,
-    began_ms: u64,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the rest of it is waited for, and until when.
+    waits: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 #[derive(Debug)]
@@ -109,26 +109,36 @@ impl<S> ClientStream<S> {
         }
         let requests = self.activity.begun();
         if self.head.as_ref().is_none_or(|head| head.requests != requests) {
-            self.head = Some(Head {
-                requests,
-                began_ms: self.shared.clock.now_ms(),
-                timer: None,
-            });
+            self.head = Some(Head { requests, waits: None });
         }
     }
 
-    /// Ready if a head has begun to come and did not come to its end in time.
+    /// The head that is coming; none once it has become a request.
+    fn coming(&mut self) -> Option<&mut Head> {
+        let (begun, idle) = (self.activity.begun(), self.activity.is_idle());
+        self.head.take_if(|head| head.requests != begun || !idle);
+        self.head.as_mut()
+    }
+
+    /// Whether a head that came in pieces does not come to its end in time.
+    fn is_late(&mut self) -> bool {
+        let (clock, timeout) = (self.shared.clock, self.shared.limits.header_read_timeout);
+        let began_ms = self
+            .coming()
+            .and_then(|head| head.waits.as_ref())
+            .map(|(began_ms, _)| *began_ms);
+        began_ms.is_some_and(|began_ms| clock.since(began_ms) >= timeout)
+    }
+
+    /// Ready as soon as it is late. Most heads come at once, and cost no timer.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(head) = &mut self.head else {
+        let (clock, timeout) = (self.shared.clock, self.shared.limits.header_read_timeout);
+        let Some(head) = self.coming() else {
             return Poll::Pending;
         };
-        if head.requests != self.activity.begun() || !self.activity.is_idle() {
-            self.head = None;
-            return Poll::Pending;
-        }
-        let waited = Duration::from_millis(self.shared.clock.now_ms().saturating_sub(head.began_ms));
-        let left = self.shared.limits.header_read_timeout.saturating_sub(waited);
-        let timer = head.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+        let (_, timer) = head
+            .waits
+            .get_or_insert_with(|| (clock.now_ms(), Box::pin(sleep(timeout))));
         timer.as_mut().poll(cx)
     }
 }
@@ -156,7 +166,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
             self.came();
         }
         // Also where something came: who dribbles is always ready with a byte.
-        if self.head.is_some() && self.poll_late(cx).is_ready() {
+        if self.is_late() || read.is_pending() && self.poll_late(cx).is_ready() {
             return Poll::Ready(Err(slow("the head of a request does not come to its end")));
         }
         read

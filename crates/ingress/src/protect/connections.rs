@@ -140,8 +140,9 @@ impl Activity {
     /// Ends once nothing has gone on for so long.
     pub(crate) async fn idle_for(&self, clock: Clock, longest: Duration) {
         loop {
-            let idle_since = self.idle_since().unwrap_or_else(|| clock.now_ms());
-            let idle = Duration::from_millis(clock.now_ms().saturating_sub(idle_since));
+            let idle = self
+                .idle_since()
+                .map_or(Duration::ZERO, |since_ms| clock.since(since_ms));
             if idle >= longest {
                 return;
             }

@@ -57,7 +57,7 @@ impl Flows {
         self.moved_ms.store(self.clock.now_ms(), Ordering::Relaxed);
         loop {
             let since_ms = self.moved_ms.load(Ordering::Relaxed);
-            let idle = Duration::from_millis(self.clock.now_ms().saturating_sub(since_ms));
+            let idle = self.clock.since(since_ms);
             if idle >= longest {
                 return;
             }
