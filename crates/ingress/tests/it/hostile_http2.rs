@@ -148,37 +148,37 @@ fn times(number: usize, frame: Vec<u8>) -> Vec<u8> {
 const ATTACKS: [Attack; 12] = [
     (
         "pings",
-        2_000,
+        20_000,
         |_| times(100, frame(PING, 0, 0, &[7; 8])),
         Duration::ZERO,
     ),
     (
         "settings",
-        2_000,
+        20_000,
         |_| times(100, frame(SETTINGS, 0, 0, &[])),
         Duration::ZERO,
     ),
     (
         "settings that say something",
-        2_000,
+        20_000,
         |_| times(100, frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])),
         Duration::ZERO,
     ),
     (
         "frames of no kind",
-        2_000,
+        20_000,
         |_| frame(0xbe, 0, 0, &[0; 4_096]),
         Duration::ZERO,
     ),
     (
         "priorities",
-        2_000,
+        20_000,
         |_| times(100, frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 1])),
         Duration::ZERO,
     ),
     (
         "windows",
-        2_000,
+        20_000,
         // Too many make a window that is too large, which is another mistake.
         |_| times(100, frame(WINDOW, 0, 0, &[0, 0, 0, 1])),
         Duration::ZERO,
@@ -227,7 +227,7 @@ const ATTACKS: [Attack; 12] = [
     ),
     (
         "heads that are small until they are unpacked",
-        2_000,
+        20_000,
         |number| {
             // The first one is kept, the others repeat it: 4 MB of 1 KiB.
             let bomb = match number {
