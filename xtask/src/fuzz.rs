@@ -1,4 +1,5 @@
-//! Runs what reads hostile bytes under libFuzzer (`fuzz/`), one target after the other.
+//! Runs what reads hostile bytes under libFuzzer (`fuzz/`), one target after the other. Each begins with what
+//! lies in `fuzz/seeds` and with what earlier runs have found worth keeping (`fuzz/corpus`).
 
 use std::path::Path;
 use std::process::Command;
@@ -30,9 +31,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let mut failed = Vec::new();
     for target in targets.iter().filter(|target| only.is_none_or(|name| name == *target)) {
         println!("\n=== {target}: {seconds} s");
+        // What is found goes into the first folder, which git does not keep; what to begin with is in the second.
+        let (corpus, seeds) = (folder.join("corpus").join(target), folder.join("seeds").join(target));
+        std::fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
         let status = Command::new("cargo")
-            .args(["+nightly", "fuzz", "run", target, "--"])
+            .args(["+nightly", "fuzz", "run", target])
+            .args([&corpus, &seeds])
             .args([
+                "--".to_owned(),
                 format!("-max_total_time={seconds}"),
                 "-timeout=10".to_owned(),
                 "-rss_limit_mb=2048".to_owned(),

@@ -14,6 +14,7 @@ mod bypass;
 pub(crate) mod client_stream;
 pub(crate) mod connections;
 mod fence;
+mod frames;
 pub(crate) mod pace;
 pub(crate) mod path;
 pub(crate) mod proxy_protocol;

@@ -5,12 +5,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::load::{Load, LoadOptions};
 use e2e::processes::Part;
+use e2e::tls::{Certificate, Tls};
 use e2e::{Answer, Repository, Weir, until};
 
 use crate::scaling::{asleep, sleeper_on};
 
 /// How many upgrades the test under load makes.
 const UPGRADES: u32 = 3;
+/// The name by which the load asks inside TLS.
+const TLS_HOST: &str = "upgraded.example.test";
 
 /// An upgrade of a Weir to the very program that it is.
 async fn upgrade(weir: &Weir, arguments: &[&str]) -> Result<e2e::weir::Outcome> {
@@ -20,7 +23,7 @@ async fn upgrade(weir: &Weir, arguments: &[&str]) -> Result<e2e::weir::Outcome> 
 }
 
 pub(crate) async fn upgrades_under_load_fail_no_request() -> Result<()> {
-    let weir = Weir::start("upgrades").await?;
+    let weir = Weir::start_with_tls("upgrades", e2e::weir::binary()?).await?;
     let result = upgrade_under_load(&weir).await;
     weir.remove().await?;
     result
@@ -28,9 +31,14 @@ pub(crate) async fn upgrades_under_load_fail_no_request() -> Result<()> {
 
 async fn upgrade_under_load(weir: &Weir) -> Result<()> {
     let repository = Repository::live_probe(weir, "upgraded").await?;
+    // Also inside TLS, where the new node must show the certificate from its first handshake on.
+    let tls = with_certificate(weir, &repository).await?;
     let load = Load::start(LoadOptions {
         http2_per_s: 40,
+        tls: Some(tls),
+        tls_per_s: [20, 10, 40],
         downloads: (2, 16),
+        websockets: 4,
         websocket_life: Some(Duration::from_secs(3)),
         ..LoadOptions::usual(weir.http, &repository.host(), "/")
     });
@@ -56,6 +64,26 @@ async fn upgrade_under_load(weir: &Weir) -> Result<()> {
     repository.push_version(2).await?.ok()?;
     repository.serves("/", "probe 2").await?;
     repository.destroy().await
+}
+
+/// Gives the app a name of its own, with a certificate that its owner brought.
+async fn with_certificate(weir: &Weir, repository: &Repository<'_>) -> Result<Tls> {
+    let certificate = Certificate::make(&[TLS_HOST])?;
+    let (chain, key) = (weir.data.join("upgraded.pem"), weir.data.join("upgraded.key"));
+    std::fs::write(&chain, &certificate.chain_pem)?;
+    std::fs::write(&key, &certificate.key_pem)?;
+    let (chain, key) = (chain.to_string_lossy(), key.to_string_lossy());
+    let upload = ["certificate", "upload", &chain, &key];
+    repository.cli(&upload).await?.ok()?;
+    repository.cli(&["domain", "add", TLS_HOST]).await?.ok()?;
+    let https = weir.https.context("this Weir speaks no TLS")?;
+    let tls = Tls::new(https, TLS_HOST, &certificate)?;
+    until("it is reached by TLS", Duration::from_secs(30), || async {
+        tls.is_reached().await?;
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(tls)
 }
 
 pub(crate) async fn upgrade_that_cannot_work_changes_nothing_and_says_why() -> Result<()> {

@@ -244,7 +244,8 @@ fn place(hash: u64) -> usize {
 /// What is kept of one environment.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    kept: Mutex<State>,
+    /// Made when it is looked at for the first time: there may be a hundred thousand environments.
+    kept: OnceLock<Box<Mutex<State>>>,
     entries: AtomicU64,
     /// Of them, in files.
     in_files: AtomicU64,
@@ -355,7 +356,7 @@ impl Range<'_> {
 impl Shelf {
     fn new(wholes: &Wholes) -> Self {
         Self {
-            kept: Mutex::default(),
+            kept: OnceLock::new(),
             entries: AtomicU64::new(0),
             in_files: AtomicU64::new(0),
             tallies: Tallies {
@@ -375,7 +376,8 @@ impl Shelf {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each section below leaves the state whole.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        let kept = self.kept.get_or_init(Box::default);
+        kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The moment, for [`Shelf::put`].

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::connections::Activity;
+use super::frames::Frames;
 use super::pace::Pace;
 use crate::node::Shared;
 
@@ -33,7 +34,8 @@ pub(crate) enum Heads {
 pub(crate) struct ClientStream<S> {
     read: Bytes,
     stream: S,
-    heads: Heads,
+    /// Where heads come in frames.
+    frames: Option<Box<Frames>>,
     shared: Arc<Shared>,
     activity: Arc<Activity>,
     /// Runs while a write waits for the client.
@@ -59,10 +61,14 @@ struct Lingering {
 
 impl<S> ClientStream<S> {
     pub(crate) fn new(stream: S, read: Bytes, heads: Heads, shared: Arc<Shared>, activity: Arc<Activity>) -> Self {
+        let frames = match heads {
+            Heads::Plain => None,
+            Heads::Framed => Some(Box::new(Frames::new(shared.clock.now_ms()))),
+        };
         Self {
             read,
             stream,
-            heads,
+            frames,
             shared,
             activity,
             stalled: None,
@@ -103,13 +109,25 @@ impl<S> ClientStream<S> {
     }
 
     /// Notes that bytes came, which may be the beginning of a head.
-    fn came(&mut self) {
-        if self.heads == Heads::Framed || !self.activity.is_idle() {
-            return;
+    fn came(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(frames) = &mut self.frames {
+            let sent = frames.came(bytes, self.shared.clock.now_ms());
+            return sent.map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        if !self.activity.is_idle() {
+            return Ok(());
         }
         let requests = self.activity.begun();
         if self.head.as_ref().is_none_or(|head| head.requests != requests) {
             self.head = Some(Head { requests, waits: None });
+        }
+        Ok(())
+    }
+
+    /// Notes what was written.
+    fn went(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, written) {
+            frames.went(*bytes);
         }
     }
 
@@ -151,19 +169,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.read.is_empty() {
             let length = self.read.len().min(buffer.remaining());
-            buffer.put_slice(&self.read[..length]);
-            self.read.advance(length);
+            let first = self.read.split_to(length);
+            buffer.put_slice(&first);
             if self.read.is_empty() {
                 // Gives the memory back.
                 self.read = Bytes::new();
             }
-            self.came();
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.came(&first));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() && buffer.filled().len() > before {
-            self.came();
+            self.came(&buffer.filled()[before..])?;
         }
         // Also where something came: who dribbles is always ready with a byte.
         if self.is_late() || read.is_pending() && self.poll_late(cx).is_ready() {
@@ -199,6 +216,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.went(&written);
         self.watched(cx, written, |bytes| bytes)
     }
 
@@ -208,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.went(&written);
         self.watched(cx, written, |bytes| bytes)
     }
 

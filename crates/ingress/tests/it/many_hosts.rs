@@ -28,10 +28,10 @@ const ASKED: u64 = 200;
 
 /// A control that tells differences.
 #[derive(Clone)]
-struct Teller {
+pub(crate) struct Teller {
     told: Arc<Mutex<Told>>,
     newest: watch::Sender<u64>,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 struct Told {
@@ -50,11 +50,11 @@ fn environment(number: u64) -> EnvironmentId {
     EnvironmentId::from_parts(1, u128::from(number))
 }
 
-fn host(number: u64) -> String {
+pub(crate) fn host(number: u64) -> String {
     format!("app-{number}.localhost")
 }
 
-fn part(number: u64, state: RouteState, pool: Vec<Backend>) -> Part {
+pub(crate) fn part(number: u64, state: RouteState, pool: Vec<Backend>) -> Part {
     let mut part = Part::default();
     let mut of = snapshot(vec![route("/", state, pool)]);
     let mut routes = of.hosts.remove("shop.localhost").unwrap();
@@ -64,7 +64,7 @@ fn part(number: u64, state: RouteState, pool: Vec<Backend>) -> Part {
 }
 
 impl Teller {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(socket: &Path) -> Self {
         let teller = Self {
             told: Arc::new(Mutex::new(Told {
                 epoch: 1,
@@ -76,7 +76,7 @@ impl Teller {
                 forgetful: false,
             })),
             newest: watch::channel(0).0,
-            socket: folder.join("teller.sock"),
+            socket: socket.to_owned(),
         };
         let listener = UnixListener::bind(&teller.socket).unwrap();
         let serving = teller.clone();
@@ -95,7 +95,7 @@ impl Teller {
     }
 
     /// Environments change, all in one generation.
-    fn tell(&self, parts: Vec<(u64, Option<Part>)>) -> u64 {
+    pub(crate) fn tell(&self, parts: Vec<(u64, Option<Part>)>) -> u64 {
         let mut told = self.told.lock().unwrap();
         let generation = *self.newest.borrow() + 1;
         for (number, part) in parts {
@@ -117,12 +117,18 @@ impl Teller {
         generation
     }
 
+    /// How often it told everything, and differences.
+    pub(crate) fn told(&self) -> (u64, u64) {
+        let told = self.told.lock().unwrap();
+        (told.wholes, told.differences)
+    }
+
     fn applied(&self) -> u64 {
         let told = self.told.lock().unwrap();
         told.reports.last().map_or(0, |report| report.applied_generation)
     }
 
-    async fn until_applied(&self, generation: u64) {
+    pub(crate) async fn until_applied(&self, generation: u64) {
         let applied = async {
             while self.applied() < generation {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -208,7 +214,7 @@ async fn ask(client: &mut Client, number: u64) -> Result<String, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_changes_a_second_disturb_nobody_and_are_in_force_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let teller = Teller::start(folder.path());
+    let teller = Teller::start(&folder.path().join("teller.sock"));
     let (old, new) = (App::says("old").await, App::says("new").await);
     let serving = |number, app: &App| (number, Some(part(number, RouteState::Serve, vec![app.backend.clone()])));
     let generation = teller.tell((0..HOSTS).map(|number| serving(number, &old)).collect());
@@ -270,7 +276,7 @@ async fn fifty_changes_a_second_disturb_nobody_and_are_in_force_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_node_missed_is_found_and_a_restart_goes_on_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    let teller = Teller::start(folder.path());
+    let teller = Teller::start(&folder.path().join("teller.sock"));
     let app = App::says("here").await;
     let serving = |number| (number, Some(part(number, RouteState::Serve, vec![app.backend.clone()])));
     let generation = teller.tell((0..50).map(serving).collect());

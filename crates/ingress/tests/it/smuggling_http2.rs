@@ -8,22 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::hostile_http2::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame};
 use crate::support::*;
 use crate::witness::witness;
-
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags, 0, 0, 0, stream]);
-    frame.extend(payload);
-    frame
-}
 
 /// A field as it is: not from a table, not compressed.
 fn field(name: &str, value: &str) -> Vec<u8> {
@@ -188,7 +175,7 @@ fn is_answered(mut frames: &[u8]) -> bool {
 
 /// Sends it on a connection of its own and reads what comes for a while.
 async fn send(address: SocketAddr, attempt: &Attempt) {
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     let block: Vec<u8> = attempt
         .fields

@@ -197,15 +197,66 @@ async fn curl_and_h2load_are_served_inside_tls() {
         let told = curl_at(node.tls(), &url("/large"), &[&arguments[..], &counting].concat()).await;
         let expected = if version[0] == "--http1.1" { "1.1" } else { "2" };
         assert_eq!(told, format!("{MANY_BYTES}/{expected}"), "{version:?}");
+        let upload = folder.path().join("upload");
+        std::fs::write(&upload, vec![0; MANY_BYTES]).unwrap();
+        let data = format!("@{}", upload.display());
+        let sending = [&arguments[..], &["--request", "PUT", "--data-binary", &data]].concat();
+        assert_eq!(
+            curl_at(node.tls(), &url("/up"), &sending).await,
+            format!("PUT /up {MANY_BYTES}"),
+            "{version:?}"
+        );
     }
     let to = format!("--connect-to={}", node.tls());
-    for version in ["--npn-list=h2", "--h1"] {
-        let arguments = ["-n", "1000", "-c", "20", "-m", "10", version, &to, &url("/a")];
+    // 50 streams at once on each of two connections.
+    for (version, clients, streams) in [("--npn-list=h2", "2", "50"), ("--h1", "20", "1")] {
+        let arguments = ["-n", "10000", "-c", clients, "-m", streams, version, &to, &url("/a")];
         let output = run("h2load", &arguments).await;
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
-            text.contains("1000 succeeded, 0 failed, 0 errored, 0 timeout"),
+            text.contains("10000 succeeded, 0 failed, 0 errored, 0 timeout") && text.contains("10000 2xx"),
             "{text}"
         );
     }
+}
+
+/// What is sent before the handshake has ended can be sent again by whoever overheard it (RFC 8446, 8).
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_is_offered_no_early_data() {
+    let node = tls_node().await;
+    let app = app().await;
+    node.control.publish_and_wait(routes(&[&app])).await;
+    let authority = Authority::new();
+    node.control.certify(authority.set(&[&["shop.localhost"]])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (session, early) = (folder.path().join("session"), folder.path().join("early"));
+    std::fs::write(&early, "GET /early HTTP/1.1\r\nhost: shop.localhost\r\n\r\n").unwrap();
+    let to = node.tls().to_string();
+    let (session, early) = (session.display().to_string(), early.display().to_string());
+    let common = ["s_client", "-connect", &to, "-servername", "shop.localhost", "-tls1_3"];
+    let first = talk([&common[..], &["-sess_out", &session, "-ign_eof"]].concat()).await;
+    assert!(first.contains("HTTP/1.1 200"), "{first}");
+    let again = talk([&common[..], &["-sess_in", &session, "-early_data", &early, "-ign_eof"]].concat()).await;
+    // The session is taken up again, and yet nothing is sent ahead.
+    assert!(again.contains("Reused, TLSv1.3"), "{again}");
+    assert!(
+        again.contains("Early data was not sent") && again.contains("HTTP/1.1 200"),
+        "{again}"
+    );
+    assert_eq!(app.requests(), 2);
+}
+
+/// What openssl says while it asks for `/a` inside TLS.
+async fn talk(arguments: Vec<&str>) -> String {
+    let mut command = tokio::process::Command::new("openssl");
+    let command = command.args(arguments).kill_on_drop(true);
+    let pipes = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = pipes.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let request = b"GET /a HTTP/1.1\r\nhost: shop.localhost\r\nconnection: close\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, request).await.unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output());
+    String::from_utf8_lossy(&output.await.unwrap().unwrap().stdout).into_owned()
 }
