@@ -524,7 +524,6 @@ impl Worker {
         let views = observed
             .instances
             .iter()
-            .filter(|fact| fact.labels.role == InstanceRole::Instance)
             .map(|fact| {
                 let crashes = self.crashes_of(wanted, fact);
                 let (state, reason) = describe(wanted, fact, plan);
