@@ -261,7 +261,10 @@ impl Client {
         if response.status() != StatusCode::TOO_MANY_REQUESTS {
             return Ok(Some(response));
         }
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let seconds = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
         let pause = seconds.and_then(|value| value.parse().ok()).map(Duration::from_secs);
         match self.checked(response).await {
             Err(error) if error.kind == BUSY && attempt < BUSY_ATTEMPTS => match pause {

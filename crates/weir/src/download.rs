@@ -152,7 +152,11 @@ impl Part {
         let path = to.with_file_name(format!("{name}.part"));
         let tag_path = to.with_file_name(format!("{name}.part.tag"));
         let cannot = |error: std::io::Error| Failure::file("write", &path, &error);
-        let file = std::fs::File::options().append(true).create(true).open(&path).map_err(cannot)?;
+        let file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -104,7 +104,9 @@ impl Turns {
 
     async fn wide(&self, own: OwnedSemaphorePermit, account: AccountId, until: Instant) -> Result<Turn, VolumeError> {
         let of_account = through(self.accounts.of(account), until, || {
-            format!("{LONG_OF_ACCOUNT} archives and other long works are under way in the volumes of this account already")
+            format!(
+                "{LONG_OF_ACCOUNT} archives and other long works are under way in the volumes of this account already"
+            )
         });
         let of_account = of_account.await?;
         let of_all = through(Arc::clone(&self.long), until, || {

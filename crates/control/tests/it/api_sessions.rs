@@ -114,7 +114,9 @@ async fn what_a_one_off_command_uses_is_in_the_charts_and_it_is_no_instance() {
         let mut memory = series.filter(|one| one["process"] == "run" && one["name"] == "memory");
         memory.any(|one| {
             let values = one["values"].as_array().unwrap();
-            values.iter().any(|value| value.as_f64().is_some_and(|bytes| bytes > 0.0))
+            values
+                .iter()
+                .any(|value| value.as_f64().is_some_and(|bytes| bytes > 0.0))
         })
     })
     .await;

@@ -496,7 +496,10 @@ async fn a_tree_is_unpacked_to_its_end_and_once_although_the_client_hangs_up() {
     let (_, upload) = control.call(Method::POST, &volume("/uploads"), Some(request)).await;
     let id = upload["id"].as_str().unwrap();
     let path = volume(&format!("/uploads/{id}"));
-    let request = control.as_admin(Method::PATCH, &path).header("upload-offset", 0).body(tar);
+    let request = control
+        .as_admin(Method::PATCH, &path)
+        .header("upload-offset", 0)
+        .body(tar);
     let sending = tokio::spawn(request.send());
     let first = folder.join("in/f0");
     until("the first file", || first.exists()).await;
@@ -523,18 +526,22 @@ async fn uploads_that_rest_make_room_but_for_those_that_are_written() {
     for _ in 0..8 {
         ids.push(begin().await.1["id"].as_str().unwrap().to_owned());
     }
-    let is_there = async |id: &String| {
-        control.call(Method::GET, &format!("{uploads}/{id}"), None).await.0 == StatusCode::OK
-    };
+    let is_there =
+        async |id: &String| control.call(Method::GET, &format!("{uploads}/{id}"), None).await.0 == StatusCode::OK;
     let rest = |id: &str, minutes: u64| {
         let (record, part) = kept(&control, id);
         for path in [record, part] {
             let file = std::fs::File::options().write(true).open(path).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60))
+                .unwrap();
         }
     };
     rest(&ids[3], 9);
-    assert_eq!(begin().await.0, StatusCode::TOO_MANY_REQUESTS, "nine minutes are no rest");
+    assert_eq!(
+        begin().await.0,
+        StatusCode::TOO_MANY_REQUESTS,
+        "nine minutes are no rest"
+    );
     rest(&ids[3], 11);
     let written = std::fs::File::open(kept(&control, &ids[3]).1).unwrap();
     written.lock().unwrap();
@@ -549,7 +556,11 @@ async fn uploads_that_rest_make_room_but_for_those_that_are_written() {
 async fn the_disk_is_looked_at_before_each_part() {
     let (mut control, _) = with_volume().await;
     let (_, upload) = control
-        .call(Method::POST, &format!("{AT}/uploads"), Some(json!({"size": 5, "name": "shop"})))
+        .call(
+            Method::POST,
+            &format!("{AT}/uploads"),
+            Some(json!({"size": 5, "name": "shop"})),
+        )
         .await;
     let path = format!("{AT}/uploads/{}", upload["id"].as_str().unwrap());
     assert_eq!(append(&control, &path, 0, b"01".to_vec()).await.0, StatusCode::OK);

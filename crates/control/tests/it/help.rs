@@ -240,13 +240,23 @@ async fn many_tokens_ask_no_more_than_their_project_may() {
         let token = control.token("read", Some("shop")).await;
         for _ in 0..20 {
             let (status, asked) = ask(&token).await;
-            assert_eq!((status, &asked["scope"]), (StatusCode::CREATED, &json!("shop")), "{asked}");
+            assert_eq!(
+                (status, &asked["scope"]),
+                (StatusCode::CREATED, &json!("shop")),
+                "{asked}"
+            );
         }
     }
     let (status, refused) = ask(&control.token("read", Some("shop")).await).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{refused}");
-    assert!(refused["title"].as_str().unwrap().contains("the same project"), "{refused}");
-    assert_eq!(ask(&control.token("read", Some("other")).await).await.0, StatusCode::CREATED);
+    assert!(
+        refused["title"].as_str().unwrap().contains("the same project"),
+        "{refused}"
+    );
+    assert_eq!(
+        ask(&control.token("read", Some("other")).await).await.0,
+        StatusCode::CREATED
+    );
     assert_eq!(ask(&control.admin).await.0, StatusCode::CREATED);
 }
 

@@ -237,7 +237,9 @@ fn an_archive_holds_everything_and_comes_back_the_same() {
     tree.archive(&at("/a"), ArchiveFormat::TarGz, &mut packed).unwrap();
     let mut archive = tempfile::tempfile().unwrap();
     archive.write_all(&packed).unwrap();
-    let unpacked = tree.unpack(&at("/copy/here"), &archive, Existing::Keep, || Ok(())).unwrap();
+    let unpacked = tree
+        .unpack(&at("/copy/here"), &archive, Existing::Keep, || Ok(()))
+        .unwrap();
     assert_eq!((unpacked.files, unpacked.bytes), (2, 7));
     assert_eq!(unpacked.left_out, ["/link"]);
     assert_eq!(content(&tree, &format!("/copy/here/b/{long}/deep")), b"deep");
@@ -298,7 +300,8 @@ fn a_hostile_archive_writes_nothing() {
         assert!(!root.join("first").exists(), "{name:?}");
     }
     let replaced = tar_of(&[(b"there", file, b"new")]);
-    tree.unpack(&TreePath::root(), &replaced, Existing::Replace, || Ok(())).unwrap();
+    tree.unpack(&TreePath::root(), &replaced, Existing::Replace, || Ok(()))
+        .unwrap();
     assert_eq!(content(&tree, "/there"), b"new");
     assert_eq!(std::fs::read(outside.join("secret")).unwrap(), b"SECRET of the machine");
     // A name of gigabytes would have to be kept in memory.
@@ -412,15 +415,12 @@ fn a_file_that_is_replaced_keeps_its_owner_and_permissions_but_lends_no_rights()
     let staged = outside.join("staged");
     std::fs::write(&staged, "moved").unwrap();
     tree.take_in(&at("/app.db"), &staged, Existing::Replace).unwrap();
-    assert_eq!(
-        (now(), content(&tree, "/app.db")),
-        (own, b"moved".to_vec()),
-        "taken in"
-    );
+    assert_eq!((now(), content(&tree, "/app.db")), (own, b"moved".to_vec()), "taken in");
 
     given_to_its_program(&path);
     let tar = tar_of(&[(b"app.db", tar::EntryType::Regular, b"unpacked")]);
-    tree.unpack(&TreePath::root(), &tar, Existing::Replace, || Ok(())).unwrap();
+    tree.unpack(&TreePath::root(), &tar, Existing::Replace, || Ok(()))
+        .unwrap();
     assert_eq!(
         (now(), content(&tree, "/app.db")),
         (own, b"unpacked".to_vec()),
@@ -450,7 +450,11 @@ fn what_broke_off_is_unpacked_to_its_end_and_what_was_changed_since_stays() {
         Err(FileError::Refused("not today".to_owned()))
     });
     assert!(matches!(refused, Err(FileError::Refused(_))), "{refused:?}");
-    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0, "it is asked before anything is written");
+    assert_eq!(
+        std::fs::read_dir(&root).unwrap().count(),
+        0,
+        "it is asked before anything is written"
+    );
 
     tree.unpack(&root_path, &archive, Existing::Keep, || Ok(())).unwrap();
     // A machine that lost its power leaves a file without its content, with the time that was set.
@@ -462,7 +466,10 @@ fn what_broke_off_is_unpacked_to_its_end_and_what_was_changed_since_stays() {
     let again = tree.unpack(&root_path, &archive, Existing::Keep, || Ok(()));
     assert!(matches!(again, Err(FileError::Exists(_))), "{again:?}");
     let unpacked = tree.unpack(&root_path, &archive, Existing::Resume, || Ok(())).unwrap();
-    assert_eq!((unpacked.files, &unpacked.left_out[..]), (2, &["/changed".to_owned()][..]));
+    assert_eq!(
+        (unpacked.files, &unpacked.left_out[..]),
+        (2, &["/changed".to_owned()][..])
+    );
     for (name, text) in [("changed", "by the app"), ("torn", "whole"), ("missing", "whole")] {
         assert_eq!(content(&tree, &format!("/{name}")), text.as_bytes(), "{name}");
     }
@@ -482,7 +489,11 @@ fn counting_tells_how_far_it_is_and_ends_when_it_is_enough() {
     let mut told = Vec::new();
     let counted = tree.amount(|so_far| {
         told.push(so_far.files);
-        if so_far.files < 1500 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if so_far.files < 1500 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     let counted = counted.unwrap().files;
     assert_eq!(told, [0, 999, 1999]);

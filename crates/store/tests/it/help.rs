@@ -198,14 +198,25 @@ async fn so_much_is_asked_and_said_about_a_place_whoever_does() {
             assert_eq!(ask(&store, &about(number, Some(7)), bound).await, HelpWritten::Done);
             assert_eq!(ask(&store, &about(number + 10, None), bound).await, HelpWritten::Done);
         }
-        assert_eq!(ask(&store, &about(3, Some(7)), bound).await, HelpWritten::TooManyOfPlace);
+        assert_eq!(
+            ask(&store, &about(3, Some(7)), bound).await,
+            HelpWritten::TooManyOfPlace
+        );
         assert_eq!(ask(&store, &about(13, None), bound).await, HelpWritten::TooManyOfPlace);
-        assert_eq!(ask(&store, &about(4, Some(8)), bound).await, HelpWritten::Done, "another project");
+        assert_eq!(
+            ask(&store, &about(4, Some(8)), bound).await,
+            HelpWritten::Done,
+            "another project"
+        );
         let later = HelpBound {
             since_ms: 1_000,
             ..bound
         };
-        assert_eq!(ask(&store, &about(3, Some(7)), later).await, HelpWritten::Done, "another day");
+        assert_eq!(
+            ask(&store, &about(3, Some(7)), later).await,
+            HelpWritten::Done,
+            "another day"
+        );
         let nowhere = |number| HelpRequest {
             account: None,
             ..about(number, None)

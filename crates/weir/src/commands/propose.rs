@@ -128,10 +128,7 @@ mod tests {
         let proposal = Proposal {
             apps: Vec::new(),
             toml: "[build]\nkind = \"python\"\n\n[process.web]\n".to_owned(),
-            explanations: vec![
-                reason(2, "app.py was found."),
-                reason(4, "It listens.\nx = \u{1b}[2J"),
-            ],
+            explanations: vec![reason(2, "app.py was found."), reason(4, "It listens.\nx = \u{1b}[2J")],
             present: None,
             problems: Vec::new(),
             worst: None,
@@ -139,8 +136,17 @@ mod tests {
         let text = explained(&proposal);
         assert_eq!(
             text.lines().take(5).collect::<Vec<_>>(),
-            ["[build]", "# app.py was found.", "kind = \"python\"", "", "# It listens."]
+            [
+                "[build]",
+                "# app.py was found.",
+                "kind = \"python\"",
+                "",
+                "# It listens."
+            ]
         );
-        assert!(text.ends_with("\n[process.web]\n") && !text.contains('\u{1b}'), "{text:?}");
+        assert!(
+            text.ends_with("\n[process.web]\n") && !text.contains('\u{1b}'),
+            "{text:?}"
+        );
     }
 }

@@ -23,7 +23,10 @@ fn an_upload_that_fails_is_forgotten() {
     let fake = Fake::start();
     put(&fake).ends_with(0);
     assert_eq!(fake.memory.lock().unwrap().files.received, b"some bytes");
-    assert!(fake.asked(&Method::DELETE, UPLOAD).is_empty(), "what is in its place needs no more");
+    assert!(
+        fake.asked(&Method::DELETE, UPLOAD).is_empty(),
+        "what is in its place needs no more"
+    );
 }
 
 #[test]
@@ -35,7 +38,9 @@ fn what_is_busy_is_asked_again() {
     let begun = fake.asked(&Method::POST, UPLOAD.trim_end_matches("/upl_1"));
     assert_eq!(begun.len(), 4);
     assert!(
-        begun.iter().all(|asked| asked.idempotency_key == begun[0].idempotency_key),
+        begun
+            .iter()
+            .all(|asked| asked.idempotency_key == begun[0].idempotency_key),
         "under one key"
     );
     assert_eq!(fake.memory.lock().unwrap().files.received, b"some bytes", "sent once");
@@ -71,7 +76,10 @@ fn a_file_that_breaks_off_goes_on_where_it_ended() {
     assert_eq!(there(), ["app.db"]);
     let ranges = std::mem::take(&mut fake.memory.lock().unwrap().files.ranges);
     assert_eq!(ranges.len(), 3, "{ranges:?}");
-    assert!(ranges[0].is_none() && ranges[1..].iter().all(Option::is_some), "{ranges:?}");
+    assert!(
+        ranges[0].is_none() && ranges[1..].iter().all(Option::is_some),
+        "{ranges:?}"
+    );
     std::fs::remove_file(folder.path().join("app.db")).unwrap();
 
     // An earlier command came so far; the next goes on from there, also if only the name was missing.
@@ -125,7 +133,9 @@ fn a_proposal_is_a_file_with_its_reasons_and_leaves_no_upload() {
     propose(&fake, &["propose", "source.zip", "-p", "shop"]).ends_with(0);
     assert_eq!(fake.memory.lock().unwrap().files.received, b"PK");
     assert_eq!(fake.asked(&Method::DELETE, upload).len(), 2);
-    let json = propose(&fake, &["propose", "source.zip", "-p", "shop", "--json"]).ends_with(0).json();
+    let json = propose(&fake, &["propose", "source.zip", "-p", "shop", "--json"])
+        .ends_with(0)
+        .json();
     assert_eq!(json["apps"][0]["kind"], "python");
     fake.memory.lock().unwrap().files.lacks = Some("nothing listens");
     propose(&fake, &["propose", "-p", "shop"])

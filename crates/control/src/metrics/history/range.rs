@@ -280,7 +280,11 @@ mod tests {
         assert_eq!(Series::Memory.value(&point, &clock), None, "nobody knows how much");
         clock.add(Figure::Looks, 2);
         point.add(Figure::MemoryBytes, 300);
-        assert_eq!(Series::Memory.value(&point, &clock), Some(150.0), "of the two looks that know");
+        assert_eq!(
+            Series::Memory.value(&point, &clock),
+            Some(150.0),
+            "of the two looks that know"
+        );
         point.add(Figure::Requests, 25);
         point.add(Figure::CpuUs, 5_000_000);
         point.add(Figure::CostNano, 1_000_000_000);
