@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::fake::{Shared, problem};
@@ -161,8 +162,13 @@ async fn content(State(memory): State<Shared>, headers: HeaderMap) -> Response {
     let body = if files.breaks > 0 {
         files.breaks -= 1;
         let some = rest.slice(..files.breaks_after.min(length));
-        let pieces = [Ok(some), Err(std::io::Error::other("the machine went away"))];
-        Body::from_stream(futures_util::stream::iter(pieces))
+        let first = futures_util::stream::once(async { Ok(some) });
+        let last = futures_util::stream::once(async {
+            // What was sent has to have left by then.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            Err(std::io::Error::other("the machine went away"))
+        });
+        Body::from_stream(first.chain(last))
     } else {
         Body::from(rest)
     };
