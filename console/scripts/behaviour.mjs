@@ -147,6 +147,35 @@ await test('live states come by themselves', async () => {
   await page.getByRole('row', { name: /shop \/ production.*degraded/ }).waitFor();
 });
 
+await test('of a thousand environments those are drawn that are seen, and each is reached', async () => {
+  const all = Array.from({ length: 1000 }, (_, index) => `env-${String(index).padStart(4, '0')}`);
+  control.environments = all;
+  await page.goto(`${server.url}/`);
+  await page.getByRole('link', { name: 'shop / env-0000' }).waitFor();
+  assert.equal(await page.locator('table').getAttribute('aria-rowcount'), '1001');
+  const drawn = () => page.locator('tbody th a').allTextContents();
+  const seen = new Set();
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  for (let top = 0; top < height + 600; top += 600) {
+    await page.evaluate((to) => {
+      scrollTo(0, to);
+      return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    }, top);
+    const names = await drawn();
+    assert.ok(names.length > 0 && names.length < 120, `${names.length} rows are drawn`);
+    names.forEach((name) => seen.add(name.replace('shop / ', '')));
+  }
+  assert.deepEqual([...seen].sort(), all, 'some were never drawn');
+  await page.getByRole('link', { name: 'shop / env-0999' }).waitFor();
+  assert.equal(await page.locator('tbody tr[aria-rowindex]').last().getAttribute('aria-rowindex'), '1001');
+  await page.getByRole('searchbox').fill('env-0500');
+  await page.getByRole('link', { name: 'shop / env-0500' }).waitFor();
+  await page.getByRole('searchbox').fill('');
+  control.environments = ['production', 'staging'];
+  publish();
+  await page.getByRole('link', { name: 'shop / staging' }).waitFor();
+});
+
 await test('a lost connection is said with the time up to which all is known, and heals', async () => {
   goDown();
   const banner = page.getByText(/Connection lost\. What you see is as of \d\d:\d\d:\d\d/);
@@ -210,35 +239,6 @@ await test('what was refused to a session that had ended comes with the next', a
   await page.getByLabel('Password').fill('correct horse battery');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByRole('rowheader', { name: 'GREETING' }).waitFor();
-});
-
-await test('of a thousand environments those are drawn that are seen, and each is reached', async () => {
-  const all = Array.from({ length: 1000 }, (_, index) => `env-${String(index).padStart(4, '0')}`);
-  control.environments = all;
-  await page.goto(`${server.url}/`);
-  await page.getByRole('link', { name: 'shop / env-0000' }).waitFor();
-  assert.equal(await page.locator('table').getAttribute('aria-rowcount'), '1001');
-  const drawn = () => page.locator('tbody th a').allTextContents();
-  const seen = new Set();
-  const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  for (let top = 0; top < height + 600; top += 600) {
-    await page.evaluate((to) => {
-      scrollTo(0, to);
-      return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-    }, top);
-    const names = await drawn();
-    assert.ok(names.length > 0 && names.length < 120, `${names.length} rows are drawn`);
-    names.forEach((name) => seen.add(name.replace('shop / ', '')));
-  }
-  assert.deepEqual([...seen].sort(), all, 'some were never drawn');
-  await page.getByRole('link', { name: 'shop / env-0999' }).waitFor();
-  assert.equal(await page.locator('tbody tr[aria-rowindex]').last().getAttribute('aria-rowindex'), '1001');
-  await page.getByRole('searchbox').fill('env-0500');
-  await page.getByRole('link', { name: 'shop / env-0500' }).waitFor();
-  await page.getByRole('searchbox').fill('');
-  control.environments = ['production', 'staging'];
-  publish();
-  await page.getByRole('link', { name: 'shop / staging' }).waitFor();
 });
 
 await test('a hidden tab holds no connection', async () => {
