@@ -10,11 +10,11 @@ const ALL = 'list_caps list_people create_project get_environment list_releases 
 const PERSON = { id: 'psn_1', name: 'Ada', email: 'ada@example.org', state: 'active', grants: [], totp: false, created: AT() };
 
 /** What control knows; the tests change it. */
-const control = { signedIn: false, csrf: 'one', health: 'running', down: false, streams: new Set(), patches: [], keys: [], dropAnswers: 0 };
+const control = { signedIn: false, csrf: 'one', health: 'running', down: false, streams: new Set(), patches: [], keys: [], dropAnswers: 0, environments: ['production', 'staging'] };
 
 const row = (environment) => ({ project: 'shop', environment, url: 'http://shop.localhost', health: control.health, detail: NASTY, release: 3, released: AT(), ready: 1, wanted: 1, requests_per_s: 1, errors_per_s: 0, money: null });
 const status = () => ({ project: 'shop', environment: { id: 'env_1', name: 'production', branch: 'main', mode: 'active', release: 3, url: 'http://shop.localhost' }, health: control.health, detail: NASTY, processes: [], domains: [] });
-const states = { overview: () => ({ environments: ['production', 'staging'].map(row), accounts: [], troubles: [] }), 'environment:shop/production': status, caps: () => [], tasks: () => [], 'releases:shop/production': () => ({ releases: [], deployments: [] }) };
+const states = { overview: () => ({ environments: control.environments.map(row), accounts: [], troubles: [] }), 'environment:shop/production': status, caps: () => [], tasks: () => [], 'releases:shop/production': () => ({ releases: [], deployments: [] }) };
 const session = () => (control.signedIn ? { state: 'signed-in', csrf: control.csrf, me: { person: PERSON, may: [{ role: 'owner', scope: 'weir' }], session: 'ses_1', totp: false, password: true }, providers: [], version: '1' } : { state: 'signed-out', providers: [], version: '1' });
 
 async function api(request, response) {
@@ -145,6 +145,35 @@ await test('live states come by themselves', async () => {
   control.health = 'degraded';
   publish();
   await page.getByRole('row', { name: /shop \/ production.*degraded/ }).waitFor();
+});
+
+await test('of a thousand environments those are drawn that are seen, and each is reached', async () => {
+  const all = Array.from({ length: 1000 }, (_, index) => `env-${String(index).padStart(4, '0')}`);
+  control.environments = all;
+  await page.goto(`${server.url}/`);
+  await page.getByRole('link', { name: 'shop / env-0000' }).waitFor();
+  assert.equal(await page.locator('table').getAttribute('aria-rowcount'), '1001');
+  const drawn = () => page.locator('tbody th a').allTextContents();
+  const seen = new Set();
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  for (let top = 0; top < height + 600; top += 600) {
+    await page.evaluate((to) => {
+      scrollTo(0, to);
+      return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    }, top);
+    const names = await drawn();
+    assert.ok(names.length > 0 && names.length < 120, `${names.length} rows are drawn`);
+    names.forEach((name) => seen.add(name.replace('shop / ', '')));
+  }
+  assert.deepEqual([...seen].sort(), all, 'some were never drawn');
+  await page.getByRole('link', { name: 'shop / env-0999' }).waitFor();
+  assert.equal(await page.locator('tbody tr[aria-rowindex]').last().getAttribute('aria-rowindex'), '1001');
+  await page.getByRole('searchbox').fill('env-0500');
+  await page.getByRole('link', { name: 'shop / env-0500' }).waitFor();
+  await page.getByRole('searchbox').fill('');
+  control.environments = ['production', 'staging'];
+  publish();
+  await page.getByRole('link', { name: 'shop / staging' }).waitFor();
 });
 
 await test('a lost connection is said with the time up to which all is known, and heals', async () => {

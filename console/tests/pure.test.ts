@@ -5,7 +5,7 @@ import { encodeName, join, nameProblem, showName, trail } from '../src/lib/paths
 import { covers } from '../src/lib/scopes';
 import { ranked } from '../src/lib/search';
 import { summary, table } from '../src/lib/series';
-import { HIGHEST, rowsAt, scrollTo } from '../src/lib/windowing';
+import { HIGHEST, rowsAt, rowsWithin, scrollTo } from '../src/lib/windowing';
 
 describe('variables as text', () => {
   it('are read back as they were written', () => {
@@ -70,6 +70,29 @@ describe('long lists', () => {
       expect(seen.first).toBeLessThanOrEqual(row);
       expect(seen.end).toBeGreaterThan(row);
     }
+  });
+});
+
+describe('rows of different heights', () => {
+  const heights = Array.from({ length: 1000 }, (_, index) => (index % 30 === 0 ? 80 : 45));
+  const sum = (rows: readonly number[]) => rows.reduce((all, height) => all + height, 0);
+
+  it('are drawn where they are seen, and nothing moves', () => {
+    const all = sum(heights);
+    for (let from = -500; from < all; from += 333) {
+      const span = rowsWithin(heights, from, from + 900);
+      expect(span.before).toBe(sum(heights.slice(0, span.first)));
+      expect(span.before + sum(heights.slice(span.first, span.end)) + span.after).toBe(all);
+      expect(span.before).toBeLessThanOrEqual(Math.max(0, from));
+      expect(all - span.after).toBeGreaterThanOrEqual(Math.min(all, from + 900));
+      expect(span.end - span.first).toBeLessThan(25);
+    }
+  });
+
+  it('are never none while there are some', () => {
+    expect(rowsWithin(heights, 1e9, 1e9 + 1)).toMatchObject({ first: 999, end: 1000, after: 0 });
+    expect(rowsWithin(heights, -1e9, -1e9 + 1)).toMatchObject({ first: 0, end: 1, before: 0 });
+    expect(rowsWithin([], 0, 900)).toEqual({ first: 0, end: 0, before: 0, after: 0 });
   });
 });
 

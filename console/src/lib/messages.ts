@@ -5,19 +5,32 @@ export type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
 
 export type Values = Record<string, string | number>;
 
+interface Rules {
+  numbers: Intl.NumberFormat;
+  plurals: Intl.PluralRules;
+}
+
+const known = new Map<string, Rules>();
+
+/** Making them takes longer than all the rest of a text, and a page has hundreds of texts. */
+function rulesOf(language: string): Rules {
+  const found = known.get(language) ?? { numbers: new Intl.NumberFormat(language), plurals: new Intl.PluralRules(language) };
+  known.set(language, found);
+  return found;
+}
+
 /** Fills in `{name}`; the plural form follows from `count`. Numbers are written in the language. */
 export function fill(message: Message, language: string, values: Values = {}): string {
-  const numbers = new Intl.NumberFormat(language);
   const text = typeof message === 'string' ? message : form(message, language, values['count']);
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
     const value = values[name];
     if (value === undefined) return whole;
-    return typeof value === 'number' ? numbers.format(value) : value;
+    return typeof value === 'number' ? rulesOf(language).numbers.format(value) : value;
   });
 }
 
 function form(message: Partial<Record<Intl.LDMLPluralRule, string>>, language: string, count: string | number | undefined): string {
-  const category = new Intl.PluralRules(language).select(Number(count ?? 0));
+  const category = rulesOf(language).plurals.select(Number(count ?? 0));
   return message[category] ?? message.other ?? '';
 }
 

@@ -36,3 +36,28 @@ export function scrollTo(row: number, count: number, rowHeight: number, viewHeig
   const fullTravel = Math.max(1, full - viewHeight);
   return Math.min(1, wanted / fullTravel) * Math.max(0, height - viewHeight);
 }
+
+export interface Span {
+  first: number;
+  /** Behind the last. */
+  end: number;
+  /** Height of the rows before the first. */
+  before: number;
+  /** Height of the rows from `end` on. */
+  after: number;
+}
+
+/** The rows that touch the stretch between two heights, of a list whose rows differ in height. */
+export function rowsWithin(heights: readonly number[], from: number, to: number): Span {
+  let first = 0;
+  let before = 0;
+  // The last one stays, so that there is something to be seen however far one has scrolled.
+  for (; first < heights.length - 1; first += 1) {
+    const height = heights[first] ?? 0;
+    if (before + height > from) break;
+    before += height;
+  }
+  let end = first;
+  for (let bottom = before; end < heights.length && (bottom < to || end === first); end += 1) bottom += heights[end] ?? 0;
+  return { first, end, before, after: heights.slice(end).reduce((sum, height) => sum + height, 0) };
+}

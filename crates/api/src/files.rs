@@ -44,7 +44,8 @@ pub struct Upload {
     pub received: u64,
     /// It is forgotten then; every part gives it another day.
     pub expires: String,
-    /// What of a `tree` was left out because it is neither a file nor a folder.
+    /// What of a `tree` was left out because it is neither a file nor a folder, or because something that
+    /// is not to be replaced came there while it was unpacked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
@@ -153,6 +154,8 @@ pub struct Volume {
     pub bytes: u64,
     /// Everything but folders.
     pub files: u64,
+    /// `bytes` and `files` are at least these: counting was broken off, or goes on.
+    pub at_least: bool,
     /// `bytes` and `files` were counted then.
     pub counted: String,
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub log_bytes_per_app: u64,
     /// Most bytes of the builder's cache.
     pub build_cache_bytes: u64,
+    /// So many bytes of the disk stay free: what is uploaded is refused before.
+    pub disk_reserve_bytes: u64,
     /// How many releases of an environment keep their images.
     pub releases_kept: i64,
     /// How long the release before stays frozen for a quick rollback, in seconds.

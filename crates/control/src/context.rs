@@ -17,6 +17,7 @@ use crate::push::Pushes;
 use crate::reconcile::Reconciler;
 use crate::secrets::Sealer;
 use crate::tasks::Tasks;
+use crate::volumes::Volumes;
 
 /// What the parts of control share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Context {
     pub logs: Logs,
     /// Pushes and uploads that are under way, and the builds that wait for their turn.
     pub pushes: Pushes,
+    /// Who waits for a turn in which volumes, and what was counted there.
+    pub volumes: Arc<Volumes>,
     /// The past of what is measured, for charts.
     pub history: Arc<History>,
     /// Seals and opens secrets.

@@ -28,7 +28,7 @@ use crate::push::{self, Pushes};
 use crate::reconcile::{self, Reconciler};
 use crate::secrets::{Sealer, hex, random_bytes};
 use crate::tasks::Tasks;
-use crate::{access_log, api, console, git, help, invoices, metrics, node_link, projects};
+use crate::{access_log, api, console, git, help, invoices, metrics, node_link, projects, volumes};
 
 /// So long may parts go on after control was told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -160,6 +160,7 @@ pub async fn open(
         clock,
         logs,
         pushes,
+        volumes: Arc::default(),
         history: Arc::default(),
         sealer,
         hashes: crate::protecting::Hashes::default(),
@@ -257,6 +258,7 @@ fn start(context: &Context, listeners: Listeners) -> Vec<Part> {
         part("invoices", invoices::automatic::run(context.clone())),
         part("outside billing", billing::run_outside(context.clone())),
         part("certificates", certificates::run(context.clone())),
+        part("uploads", volumes::go_on(context.clone())),
         part("storage", money::storage::run(context.clone())),
         part("help", help::run(context.clone())),
         part("metrics", metrics::history::run(context.clone())),

@@ -27,8 +27,6 @@ const RESTED_MS: i64 = 600_000;
 const MOST: usize = 8;
 /// Bytes that the uploads of an environment may come to.
 const MOST_BYTES: u64 = 64 << 30;
-/// This much stays free on the disk.
-const ROOM_BYTES: u64 = 1 << 30;
 /// An upload is forgotten so long after its last part.
 const LIFE_MS: i64 = 86_400_000;
 /// Largest part, in bytes.
@@ -71,6 +69,9 @@ pub(crate) struct Record {
     pub(crate) name: String,
     /// What it is to be.
     pub(crate) purpose: Purpose,
+    /// It was looked through and began to become that. If it is not done, that broke off in the middle.
+    #[serde(default)]
+    pub(crate) begun: bool,
     /// It has become that; what was left out of it then.
     pub(crate) done: Option<Vec<String>>,
 }
@@ -137,7 +138,7 @@ pub(crate) fn folder_of(config: &Config, environment: EnvironmentId) -> PathBuf 
 pub(crate) async fn create(context: &Context, at: EnvironmentId, record: Record) -> Result<Upload, UploadError> {
     let folder = folder_of(&context.config, at);
     let id = format!("upl_{:032x}", context.clock.random());
-    let now_ms = context.clock.now_ms();
+    let (now_ms, reserve) = (context.clock.now_ms(), context.config.disk_reserve_bytes);
     blocking(move || {
         std::fs::create_dir_all(&folder)?;
         let mut present = list(&folder, now_ms);
@@ -167,9 +168,8 @@ pub(crate) async fn create(context: &Context, at: EnvironmentId, record: Record)
         let left = present
             .iter()
             .map(|upload| upload.record.size.saturating_sub(upload.received().unwrap_or(0)));
-        let needed = left.sum::<u64>().saturating_add(record.size).saturating_add(ROOM_BYTES);
-        let room = Tree::open(&folder).and_then(|tree| tree.room());
-        if room.map_err(|error| io::Error::other(error.to_string()))? < needed {
+        let needed = left.sum::<u64>().saturating_add(record.size).saturating_add(reserve);
+        if room_at(&folder)? < needed {
             return Err(UploadError::NoRoom);
         }
         let upload = Upload { id, record, folder };
@@ -200,6 +200,25 @@ pub(crate) async fn find(context: &Context, at: EnvironmentId, id: &str) -> Resu
     .await
 }
 
+/// Those that broke off while they became what they were to be, and that nobody goes on with.
+pub(crate) async fn interrupted(context: &Context) -> Result<Vec<(EnvironmentId, Upload)>, UploadError> {
+    let (top, now_ms) = (context.config.data.join("uploads"), context.clock.now_ms());
+    blocking(move || {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&top).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(environment) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let uploads = list(&entry.path(), now_ms).into_iter();
+            let broken = uploads.filter(|it| it.record.begun && it.record.done.is_none() && it.lock().is_ok());
+            found.extend(broken.map(|upload| (environment, upload)));
+        }
+        Ok(found)
+    })
+    .await
+}
+
 /// Forgets what is past, and what belongs to environments that are gone.
 pub(crate) async fn sweep(context: &Context) -> Result<(), UploadError> {
     let here = context.store.environment_list_all().await;
@@ -225,6 +244,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, UploadError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| UploadError::Disk(io::Error::other(error)))?
+}
+
+/// Bytes that are free on the disk of a folder. Blocks.
+fn room_at(folder: &Path) -> io::Result<u64> {
+    let room = Tree::open(folder).and_then(|tree| tree.room());
+    room.map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// The uploads in a folder; those that are past are removed.
@@ -291,6 +316,19 @@ impl Upload {
         std::fs::rename(new, self.json())
     }
 
+    /// Reads again what is written down; others may have gone on with it. Blocks.
+    pub(crate) fn reload(&mut self) -> Result<(), UploadError> {
+        let now = read(&self.folder, &self.id).ok_or(UploadError::NotFound)?;
+        self.record = now.record;
+        Ok(())
+    }
+
+    /// It begins to become what it is to be. Blocks.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        self.record.begun = true;
+        self.write_down()
+    }
+
     /// It has become what it was to be. Blocks.
     pub(crate) fn finish(&mut self, left_out: Vec<String>) -> io::Result<()> {
         self.record.done = Some(left_out);
@@ -324,13 +362,12 @@ impl Upload {
     }
 
     /// Adds a part. What comes before it breaks off counts.
-    pub(crate) async fn append(&self, offset: u64, body: Body) -> Result<Writing, UploadError> {
-        let upload = self.clone();
+    pub(crate) async fn append(&self, context: &Context, offset: u64, body: Body) -> Result<Writing, UploadError> {
+        let (upload, reserve) = (self.clone(), context.config.disk_reserve_bytes);
         let looked = move || {
             let writing = upload.lock()?;
             // Others may have filled the disk since this one was announced.
-            let room = Tree::open(&upload.folder).and_then(|tree| tree.room());
-            if room.map_err(|error| io::Error::other(error.to_string()))? < ROOM_BYTES + PART_BYTES {
+            if room_at(&upload.folder)? < reserve.saturating_add(PART_BYTES) {
                 return Err(UploadError::NoRoom);
             }
             Ok(writing)

@@ -91,8 +91,11 @@ pub struct HelpMail {
 /// How much of something there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct HelpBound {
-    /// So many …
+    /// So many of one who asks …
     pub most: i64,
+    /// … and so many about a project, or about an account and none of its projects, whoever they are from; what
+    /// those say who run Weir does not count …
+    pub most_of_place: i64,
     /// … since then.
     pub since_ms: UnixMillis,
 }
@@ -102,8 +105,10 @@ pub struct HelpBound {
 pub enum HelpWritten {
     /// It is written.
     Done,
-    /// There are so many already.
+    /// There are so many already, of the same author or to the same question.
     TooMany,
+    /// There are so many already about the same place.
+    TooManyOfPlace,
     /// The question is gone, or was closed meanwhile.
     Gone,
 }
@@ -193,6 +198,20 @@ impl FromRow for HelpMail {
     }
 }
 
+/// What was asked since. Nothing of that was touched before; so says the index.
+const ASKED_OF_PROJECT: &str = "SELECT COUNT(*) AS number FROM help_requests
+    WHERE state IN ('open', 'answered', 'closed') AND updated_ms > $2 AND created_ms > $2 AND project_id = $1";
+const ASKED_OF_ACCOUNT: &str = "SELECT COUNT(*) AS number FROM help_requests
+    WHERE state IN ('open', 'answered', 'closed') AND updated_ms > $2 AND created_ms > $2
+        AND account_id = $1 AND project_id IS NULL";
+/// What was said since to questions about the same as one of them.
+const SAID_OF_PLACE: &str = "SELECT COUNT(*) AS number FROM help_requests own
+    JOIN help_requests asked ON asked.state IN ('open', 'answered', 'closed') AND asked.updated_ms > $2
+        AND (asked.project_id = own.project_id
+            OR (asked.account_id = own.account_id AND asked.project_id IS NULL AND own.project_id IS NULL))
+    JOIN help_messages said ON said.request_id = asked.id AND said.at_ms > $2 AND said.operator = 0
+    WHERE own.id = $1";
+
 /// Locks what bounds are counted by, until the commit.
 async fn lock_in_tx(connection: &mut sqlx::AnyConnection) -> Result<(), StoreError> {
     sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'help'")
@@ -264,6 +283,16 @@ impl Store {
         if count_in_tx(&mut transaction, asked, &request.by, bound.since_ms).await? >= bound.most {
             return Ok(HelpWritten::TooMany);
         }
+        let place = match (request.project, request.account) {
+            (Some(project), _) => Some((ASKED_OF_PROJECT, project.to_string())),
+            (None, Some(account)) => Some((ASKED_OF_ACCOUNT, account.to_string())),
+            (None, None) => None,
+        };
+        if let Some((asked, place)) = place
+            && count_in_tx(&mut transaction, asked, &place, bound.since_ms).await? >= bound.most_of_place
+        {
+            return Ok(HelpWritten::TooManyOfPlace);
+        }
         sqlx::query(
             "INSERT INTO help_requests (id, subject, scope, account_id, project_id, environment_id, state, by_id, by_name,
                 created_ms, updated_ms, context)
@@ -307,6 +336,11 @@ impl Store {
         let of_request = count_in_tx(&mut transaction, there, &request, UnixMillis::MIN).await?;
         if of_author >= bound.most || of_request >= most {
             return Ok(HelpWritten::TooMany);
+        }
+        if !message.operator
+            && count_in_tx(&mut transaction, SAID_OF_PLACE, &request, bound.since_ms).await? >= bound.most_of_place
+        {
+            return Ok(HelpWritten::TooManyOfPlace);
         }
         let changed =
             sqlx::query("UPDATE help_requests SET state = $2, updated_ms = $3 WHERE id = $1 AND state <> 'closed'")

@@ -6,7 +6,7 @@ mod session;
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,8 @@ use crate::failure::{Failure, Result};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time for one part of an upload, and for what is done with the last one.
 const PART_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest time for tidying up behind oneself.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pauses between attempts to connect. Control is back within a second when it was restarted.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -35,6 +37,11 @@ pub(crate) struct Client {
     base: String,
     token: Option<Token>,
 }
+
+/// So often something busy is asked again, after the pauses that it asks for …
+const BUSY_ATTEMPTS: u32 = 12;
+/// … if they are no longer than this.
+const BUSY_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a request carries.
 enum Body<'a> {
@@ -73,6 +80,12 @@ impl Client {
     /// Reads something.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.call(Method::GET, path, &Body::None).await
+    }
+
+    /// Reads something that may take minutes to be worked out.
+    pub(crate) async fn get_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let make = || Ok(self.request(Method::GET, path)?.timeout(PART_TIMEOUT));
+        self.read(self.send_patiently(make).await?).await
     }
 
     /// Reads something, without trying again.
@@ -173,10 +186,31 @@ impl Client {
         self.read(response).await
     }
 
+    /// Removes something at the end of other work: once, and for a short time.
+    pub(crate) async fn delete_once(&self, path: &str) -> Result<()> {
+        let request = self.request(Method::DELETE, path)?.timeout(FORGET_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
+        self.checked(response).await.map(drop)
+    }
+
     /// Begins to take something that is too large to be held.
     pub(crate) async fn download(&self, path: &str) -> Result<Response> {
-        let response = self.request(Method::GET, path)?.send().await;
-        self.checked(response.map_err(|error| self.transport(&error))?).await
+        let response = self.send_patiently(|| self.request(Method::GET, path)).await?;
+        self.checked(response).await
+    }
+
+    /// Begins to take the rest of a file that is still the one with this tag, or all of it if it is not. The
+    /// answer may also say 416: there is no rest.
+    pub(crate) async fn download_rest(&self, path: &str, from: u64, tag: &str) -> Result<Response> {
+        let make = || {
+            let request = self.request(Method::GET, path)?.header(IF_RANGE, tag);
+            Ok(request.header(RANGE, format!("bytes={from}-")))
+        };
+        let response = self.send_patiently(make).await?;
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(response);
+        }
+        self.checked(response).await
     }
 
     /// Opens a stream of events; `after` is the last that was seen.
@@ -210,10 +244,45 @@ impl Client {
         Ok(request.bearer_auth(self.token()?.expose()))
     }
 
-    /// Sends; repeats when Weir cannot be reached, under one key, so that nothing is done twice.
+    /// Sends; repeats when it is busy.
+    async fn send_patiently(&self, make: impl Fn() -> Result<RequestBuilder>) -> Result<Response> {
+        for attempt in 0.. {
+            let response = make()?.send().await.map_err(|error| self.transport(&error))?;
+            if let Some(response) = self.unless_busy(response, attempt).await? {
+                return Ok(response);
+            }
+        }
+        Err(Failure::failed("it was given up"))
+    }
+
+    /// The response, if it does not say that too much is being done; then waits as long as it says. Fails
+    /// when that was often enough.
+    async fn unless_busy(&self, response: Response, attempt: u32) -> Result<Option<Response>> {
+        if response.status() != StatusCode::TOO_MANY_REQUESTS {
+            return Ok(Some(response));
+        }
+        let seconds = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let pause = seconds.and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        match self.checked(response).await {
+            Err(error) if error.kind == BUSY && attempt < BUSY_ATTEMPTS => match pause {
+                Some(pause) if pause <= BUSY_PAUSE => {
+                    tokio::time::sleep(pause).await;
+                    Ok(None)
+                }
+                _ => Err(error),
+            },
+            other => other.map(Some),
+        }
+    }
+
+    /// Sends; repeats when Weir cannot be reached or is busy, under one key, so that nothing is done twice.
     async fn send_repeatedly(&self, method: Method, path: &str, body: &Body<'_>) -> Result<Response> {
         let key = (method != Method::GET).then(random_key);
         let mut pauses = PAUSES.iter();
+        let mut attempt = 0;
         loop {
             let mut request = self.request(method.clone(), path)?.timeout(ANSWER_TIMEOUT);
             // Where there is a list and a stream of it, the list is meant.
@@ -225,7 +294,10 @@ impl Client {
                 request = request.header(CONTENT_TYPE, "application/json").body(bytes.to_vec());
             }
             match request.send().await {
-                Ok(response) => return Ok(response),
+                Ok(response) => match self.unless_busy(response, attempt).await? {
+                    Some(response) => return Ok(response),
+                    None => attempt += 1,
+                },
                 Err(error) if error.is_timeout() || error.is_builder() => return Err(self.transport(&error)),
                 Err(error) => match pauses.next() {
                     Some(pause) => tokio::time::sleep(*pause).await,
@@ -274,6 +346,8 @@ impl Client {
     }
 }
 
+/// The problem of what is refused because too much is being done at the moment.
+pub(crate) const BUSY: &str = "busy";
 const HEALTH: &str = "/v1/health";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

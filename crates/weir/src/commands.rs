@@ -42,6 +42,7 @@ pub(crate) mod people;
 pub(crate) mod prices;
 pub(crate) mod project;
 pub(crate) mod promote;
+pub(crate) mod propose;
 pub(crate) mod redeploy;
 pub(crate) mod releases;
 pub(crate) mod restart;

@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod context;
 mod credentials;
+mod download;
 mod failure;
 mod follow;
 mod other_words;

@@ -1,12 +1,12 @@
 //! Sending something large in parts that go on where they broke off.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use weir_api::Upload;
 
-use crate::client::Client;
+use crate::client::{BUSY, Client};
 use crate::failure::{ExitCode, Failure, Result};
 use crate::output::{Spinner, Ui, size};
 
@@ -14,50 +14,82 @@ use crate::output::{Spinner, Ui, size};
 const PART_BYTES: u64 = 8 << 20;
 /// So often in a row nothing may have come through, with pauses of up to half a minute.
 const ATTEMPTS: u32 = 20;
+/// What was sent is unpacked by somebody for so long at most, or waits for its turn.
+const BUSY_PATIENCE: Duration = Duration::from_secs(3600);
+/// Between two questions meanwhile.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Begins an upload at `path` and sends the file to its end, however often the connection breaks.
-/// Gives the upload and its path.
+/// Gives the upload and its path. Where that fails, or is interrupted, the upload is forgotten.
 pub(crate) async fn send(
     client: &Client,
     ui: &Ui,
     (path, request): (&str, &impl Serialize),
-    mut file: std::fs::File,
+    file: std::fs::File,
     length: u64,
 ) -> Result<(Upload, String)> {
-    let mut upload: Upload = client.post(path, request).await?;
+    let upload: Upload = client.post(path, request).await?;
     let own = format!("{path}/{}", upload.id);
+    let sent = tokio::select! {
+        sent = send_parts(client, ui, (&own, upload), file, length) => sent,
+        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("the upload was broken off")),
+    };
+    match sent {
+        Ok(upload) => Ok((upload, own)),
+        Err(error) => {
+            forget(client, ui, &own).await;
+            Err(error)
+        }
+    }
+}
+
+/// Has an upload forgotten that is of no use any more: an environment has few of them at once.
+pub(crate) async fn forget(client: &Client, ui: &Ui, own: &str) {
+    match client.delete_once(own).await {
+        Ok(()) => {}
+        Err(error) if error.code == ExitCode::NotFound => {}
+        Err(error) => ui.note(&format!("what was uploaded is kept for a day: {error}")),
+    }
+}
+
+async fn send_parts(
+    client: &Client,
+    ui: &Ui,
+    (own, mut upload): (&str, Upload),
+    mut file: std::fs::File,
+    length: u64,
+) -> Result<Upload> {
     let mut spinner = Spinner::new(ui, "sending");
     let mut failures = 0;
+    let mut came = Instant::now();
     while upload.received < length {
         spinner.set_text(format!("sending, {} of {}", size(upload.received), size(length)));
         spinner.tick();
         let part = part_of(&mut file, upload.received)?;
-        let sent = client.append::<Upload>(&own, upload.received, part).await;
-        let sent = match sent {
-            // How much came through is known there only.
-            Err(error) if is_passing(&error) && failures < ATTEMPTS => {
-                failures += 1;
-                let pause = Duration::from_millis(500) * 2_u32.pow(failures.min(6));
-                spinner.set_text(format!("sending; waiting: {error}"));
-                spinner.tick();
-                tokio::time::sleep(pause).await;
-                client.get::<Upload>(&own).await
-            }
-            sent => sent,
-        };
-        match sent {
-            Ok(now) => {
-                if now.received > upload.received {
-                    failures = 0;
+        let mut sent = client.append::<Upload>(own, upload.received, part).await;
+        // How much came through is known there only.
+        while let Err(error) = sent {
+            let pause = match error.kind.as_str() {
+                BUSY | "upload-busy" if came.elapsed() < BUSY_PATIENCE => BUSY_PAUSE,
+                _ if is_passing(&error) && failures < ATTEMPTS => {
+                    failures += 1;
+                    Duration::from_millis(500) * 2_u32.pow(failures.min(6))
                 }
-                upload = now;
-            }
-            Err(error) if is_passing(&error) && failures < ATTEMPTS => failures += 1,
-            Err(error) => return Err(error),
+                _ => return Err(error),
+            };
+            spinner.set_text(format!("sending; waiting: {error}"));
+            spinner.tick();
+            tokio::time::sleep(pause).await;
+            sent = client.get::<Upload>(own).await;
         }
+        let now = sent?;
+        if now.received > upload.received {
+            (failures, came) = (0, Instant::now());
+        }
+        upload = now;
     }
     spinner.clear();
-    Ok((upload, own))
+    Ok(upload)
 }
 
 fn part_of(file: &mut std::fs::File, from: u64) -> Result<Vec<u8>> {
@@ -71,6 +103,6 @@ fn part_of(file: &mut std::fs::File, from: u64) -> Result<Vec<u8>> {
 }
 
 /// Whether trying again may help.
-fn is_passing(error: &Failure) -> bool {
-    error.code == ExitCode::Unreachable || matches!(error.kind.as_str(), "upload-offset" | "upload-busy" | "bad-body")
+pub(crate) fn is_passing(error: &Failure) -> bool {
+    error.code == ExitCode::Unreachable || matches!(error.kind.as_str(), "upload-offset" | "bad-body")
 }

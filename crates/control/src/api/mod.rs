@@ -68,7 +68,6 @@ use crate::console;
 use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
-use crate::volumes::Volumes;
 pub(crate) use browser::IDLE_MS;
 pub use error::ApiError;
 pub use guard::BodyKind;
@@ -110,8 +109,6 @@ pub struct Api {
     pub throttle: Arc<Throttle>,
     /// What pages show live.
     pub live: live::Live,
-    /// Who waits for a turn in which volumes, and what was counted there.
-    pub volumes: Arc<Volumes>,
 }
 
 /// A route, for the tests that go through all of them.
@@ -182,7 +179,6 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         passwords: Arc::default(),
         throttle: Arc::default(),
         live: live::Live::default(),
-        volumes: Arc::default(),
     };
     let routes = Routes {
         api: api.clone(),

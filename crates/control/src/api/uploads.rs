@@ -40,6 +40,7 @@ pub(super) async fn create_upload(
         size: request.size,
         name: named(&request.name),
         purpose: Purpose::Source,
+        begun: false,
         done: None,
     };
     let upload = uploads::create(&api.context, at.environment.id, record).await?;
@@ -70,7 +71,7 @@ pub(super) async fn append_upload(
     body: Body,
 ) -> Result<Response, ApiError> {
     let upload = source_of(&api.context, &at.environment, &path.upload).await?;
-    match upload.append(offset_of(&headers)?, body).await {
+    match upload.append(&api.context, offset_of(&headers)?, body).await {
         Ok(_writing) => Ok(Json(present(&upload)?).into_response()),
         Err(error) => Ok(refusal(error)),
     }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use weir_api::{CreateFileUpload, Upload};
-use weir_engine::files::{Existing, FileError, TreePath};
+use weir_engine::files::{FileError, TreePath};
 
 use super::Api;
 use super::error::ApiError;
@@ -60,15 +60,17 @@ pub(super) async fn create_file_upload(
         size: request.size,
         name: named(&request.name),
         purpose,
+        begun: false,
         done: None,
     };
     let mut upload = uploads::create(&api.context, at.environment.id, record).await?;
     // An empty file has no parts.
-    complete(&files, &mut upload).await?;
+    files.complete(&mut upload).await?;
     Ok((StatusCode::CREATED, Json(present(&upload)?)).into_response())
 }
 
-/// How much of an upload is there. One that was whole when Weir was stopped gets its place now.
+/// How much of an upload is there. One that is whole and has no place yet gets it now; 503 `upload-busy`
+/// while it is given to it.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/volumes/{volume}/uploads/{upload}", tag = "volumes",
     params(("volume" = String, Path, description = "The volume"), ("upload" = String, Path, description = "The upload")), responses((status = 200, body = Upload)))]
 pub(super) async fn get_file_upload(
@@ -78,7 +80,7 @@ pub(super) async fn get_file_upload(
 ) -> Result<Json<Upload>, ApiError> {
     let files = Files::at(&api, &at, &place.volume).await?;
     let mut upload = find(&api, &at, &files, &place.upload).await?;
-    complete(&files, &mut upload).await?;
+    files.complete(&mut upload).await?;
     present(&upload).map(Json)
 }
 
@@ -97,12 +99,12 @@ pub(super) async fn append_file_upload(
     let files = Files::at(&api, &at, &place.volume).await?;
     let mut upload = find(&api, &at, &files, &place.upload).await?;
     if upload.record.done.is_none() {
-        match upload.append(offset_of(&headers)?, body).await {
+        match upload.append(&api.context, offset_of(&headers)?, body).await {
             // The lock goes with it, and is taken again by what completes it.
             Ok(writing) => drop(writing),
             Err(error) => return Ok(refusal(error)),
         }
-        complete(&files, &mut upload).await?;
+        files.complete(&mut upload).await?;
     }
     Ok(Json(present(&upload)?).into_response())
 }
@@ -143,47 +145,6 @@ async fn ensure_free(files: &Files<'_>, path: TreePath, replace: bool) -> Result
     match found.await? {
         Some(weir_engine::files::FileKind::Folder) => Err(FileError::NotAFile(path.shown()).into()),
         Some(_) if !replace => Err(FileError::Exists(path.shown()).into()),
-        _ => Ok(()),
-    }
-}
-
-/// Gives an upload that is whole its place in the volume. Fine if it is not, or has it.
-async fn complete(files: &Files<'_>, upload: &mut uploads::Upload) -> Result<(), ApiError> {
-    let whole = upload.received().map_err(UploadError::from)? == upload.record.size;
-    if upload.record.done.is_some() || !whole {
-        return Ok(());
-    }
-    if matches!(upload.record.purpose, Purpose::File { .. }) && !upload.part().exists() {
-        // It was moved there, and Weir was stopped before that was written down.
-        upload.finish(Vec::new()).map_err(UploadError::from)?;
-        return Ok(());
-    }
-    let writing = upload.lock()?;
-    let (part, purpose) = (upload.part(), upload.record.purpose.clone());
-    let left_out = files
-        .run(move |tree| {
-            let _writing = writing;
-            let how = |replace| if replace { Existing::Replace } else { Existing::Keep };
-            match purpose {
-                Purpose::File { path, replace, .. } => {
-                    tree.take_in(&TreePath::parse(&path)?, &part, how(replace))?;
-                    Ok(Vec::new())
-                }
-                Purpose::Tree { path, replace, .. } => {
-                    let file = std::fs::File::open(&part).map_err(|cause| FileError::Failed {
-                        what: "the upload cannot be read".to_owned(),
-                        cause,
-                    })?;
-                    Ok(tree.unpack(&TreePath::parse(&path)?, &file, how(replace))?.left_out)
-                }
-                Purpose::Source => Err(FileError::Refused("this upload is a source".to_owned())),
-            }
-        })
-        .await?;
-    upload.finish(left_out).map_err(UploadError::from)?;
-    // An unpacked tar is of no use any more.
-    match std::fs::remove_file(upload.part()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(UploadError::from(error).into()),
         _ => Ok(()),
     }
 }

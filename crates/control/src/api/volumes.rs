@@ -17,6 +17,7 @@ use tokio_util::io::ReaderStream;
 use weir_api::{Accepted, CreateFolder, FileEntry, Folder, MoveFile};
 use weir_engine::EngineError;
 use weir_engine::files::{ArchiveFormat, Condition, FileError, FileFacts, FileKind, Tree, TreePath};
+use weir_model::AccountId;
 
 use super::Api;
 use super::error::ApiError;
@@ -24,6 +25,7 @@ use super::extract::{InEnvironment, JsonBody, PathOf, QueryOf};
 use super::present::instant;
 use crate::audit::Notes;
 use crate::projects;
+use crate::uploads::Upload;
 use crate::volumes::{self, Volume, VolumeError};
 
 /// Most entries of one answer.
@@ -34,6 +36,8 @@ const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 /// A client that takes nothing of an archive for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
+/// What is not counted by then is told as it was before, or so far.
+const COUNTING: Duration = Duration::from_secs(5);
 
 /// The volume in a path.
 #[derive(Debug, Deserialize)]
@@ -92,22 +96,28 @@ pub(super) async fn list_volumes(
     State(api): State<Api>,
     at: InEnvironment,
 ) -> Result<Json<Vec<weir_api::Volume>>, ApiError> {
-    let specs = volumes::specs(&api.context, at.environment.id).await?;
-    let mut shown = Vec::new();
-    for volume in volumes::list(&api.context, at.environment.id).await? {
-        let (counted_ms, amount) = api.volumes.amount(&api.context, &volume).await?;
+    let (context, account) = (&api.context, at.project.account);
+    let specs = volumes::specs(context, at.environment.id).await?;
+    let volumes = volumes::list(context, at.environment.id).await?;
+    let until = tokio::time::Instant::now() + COUNTING;
+    let counts = volumes
+        .iter()
+        .map(|volume| context.volumes.amount(context, (account, volume), until));
+    let counts = futures_util::future::join_all(counts).await;
+    let shown = volumes.iter().zip(counts).map(|(volume, counted)| {
         let spec = specs.get(&(volume.app.clone(), volume.volume.clone()));
-        shown.push(weir_api::Volume {
-            name: volume.name,
+        weir_api::Volume {
+            name: volume.name.clone(),
             app: volume.app.to_string(),
             path: spec.map(|spec| spec.path.clone()).unwrap_or_default(),
             writers: spec.map_or("one", |spec| volumes::word(spec.writers)).to_owned(),
-            bytes: amount.bytes,
-            files: amount.files,
-            counted: instant(counted_ms),
-        });
-    }
-    Ok(Json(shown))
+            bytes: counted.amount.bytes,
+            files: counted.amount.files,
+            at_least: !counted.whole,
+            counted: instant(counted.at_ms),
+        }
+    });
+    Ok(Json(shown.collect()))
 }
 
 /// A folder of a volume, by name.
@@ -240,12 +250,13 @@ pub(super) async fn archive_files(
     if facts.kind != FileKind::Folder {
         return Err(FileError::NotAFolder(path.shown()).into());
     }
-    let permit = api.volumes.turn(at.environment.id).await?;
-    let folder = api.volumes.folder(&api.context, &files.volume).await?;
+    let volumes = &api.context.volumes;
+    let turn = volumes.long_turn(at.project.account, &files.volume).await?;
+    let folder = volumes.folder(&api.context, &files.volume).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _turn = turn;
         let mut out = Pieces::new(sender, runtime);
         let written = Tree::open(&folder).and_then(|tree| tree.archive(&path, format, &mut out));
         out.end(written);
@@ -328,7 +339,7 @@ pub(super) async fn delete_files(
             facts.name()
         )));
     }
-    files.run(move |tree| tree.remove(&path)).await?;
+    files.run_long(move |tree| tree.remove(&path)).await?;
     Ok(Json(Accepted {
         task: None,
         message: format!("{} is removed", facts.path.shown()),
@@ -338,6 +349,7 @@ pub(super) async fn delete_files(
 /// The files of the volume that a request is about.
 pub(super) struct Files<'a> {
     api: &'a Api,
+    account: AccountId,
     pub(super) volume: Volume,
 }
 
@@ -345,7 +357,11 @@ impl<'a> Files<'a> {
     pub(super) async fn at(api: &'a Api, at: &InEnvironment, name: &str) -> Result<Self, ApiError> {
         projects::ensure_alive(&at.project, Some(&at.environment))?;
         let volume = volumes::find(&api.context, at.environment.id, name).await?;
-        Ok(Self { api, volume })
+        Ok(Self {
+            api,
+            account: at.project.account,
+            volume,
+        })
     }
 
     /// Reads a path, and has the audit log name it.
@@ -359,7 +375,24 @@ impl<'a> Files<'a> {
         &self,
         work: impl FnOnce(&Tree) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        Ok(self.api.volumes.run(&self.api.context, &self.volume, work).await?)
+        let context = &self.api.context;
+        Ok(context.volumes.run(context, &self.volume, work).await?)
+    }
+
+    /// The same for what may take long because much is there.
+    pub(super) async fn run_long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tree) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let context = &self.api.context;
+        let of = (self.account, &self.volume);
+        Ok(context.volumes.run_long(context, of, work).await?)
+    }
+
+    /// Gives an upload that is whole its place. Fine if it is not, or has it.
+    pub(super) async fn complete(&self, upload: &mut Upload) -> Result<(), ApiError> {
+        let of = (self.account, &self.volume);
+        Ok(volumes::complete(&self.api.context, of, upload).await?)
     }
 }
 
@@ -544,12 +577,13 @@ impl From<VolumeError> for ApiError {
         match error {
             VolumeError::NotFound(_) => Self::not_found("volume-not-found", title)
                 .with_hint("volumes are made when an instance of a release that has them starts; see `weir volume`"),
-            VolumeError::Busy => {
+            VolumeError::Busy(_) => {
                 let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", title);
                 error.retry_after_s = Some(5);
                 error.with_hint("try again when one of them is through")
             }
             VolumeError::File(error) => error.into(),
+            VolumeError::Upload(error) => error.into(),
             VolumeError::Engine(EngineError::Unreachable(reason)) => {
                 let mut error = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

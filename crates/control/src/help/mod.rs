@@ -2,7 +2,8 @@
 //!
 //! A request is seen by who asked, by those who look after people where it is about, and by those who
 //! look after people of the whole Weir. Each message is mailed to the other side, if there is a mail
-//! server. Everything is bounded: requests and messages of a person a day, messages of a request, sizes.
+//! server. Everything is bounded: requests and messages of a person, and about a place, in a day, messages of
+//! a request, sizes.
 
 mod mail;
 mod standing;
@@ -13,7 +14,7 @@ use weir_model::{HelpMessageId, HelpRequestId, UnixMillis};
 use weir_store::{HelpBound, HelpMessage, HelpRequest, HelpSearch, HelpState, HelpWritten};
 
 use crate::api::ApiError;
-use crate::api::auth::Caller;
+use crate::api::auth::{Caller, Who};
 use crate::context::Context;
 use crate::people::Scopes;
 use crate::people::scope::ALL;
@@ -23,6 +24,9 @@ pub use mail::run;
 const DAY_MS: i64 = 86_400_000;
 const REQUESTS_A_DAY: i64 = 20;
 const MESSAGES_A_DAY: i64 = 100;
+/// What may come in a day about one project, or about an account, however many tokens are made for it.
+const REQUESTS_OF_PLACE_A_DAY: i64 = 60;
+const MESSAGES_OF_PLACE_A_DAY: i64 = 500;
 /// Messages of one request, the first one included.
 const MESSAGES: i64 = 200;
 const SUBJECT_CHARACTERS: usize = 200;
@@ -48,7 +52,7 @@ pub(crate) async fn create(context: &Context, caller: &Caller, wanted: &CreateHe
     let subject = check_subject(&wanted.subject)?;
     let text = check_text(&wanted.text)?;
     let about = match wanted.scope.as_deref() {
-        None | Some(ALL) => None,
+        None | Some(ALL) => about_what_it_is_for(context, caller).await?,
         Some(scope) => Some(about(context, caller, scope).await?),
     };
     let attached = match (&about, wanted.attach) {
@@ -76,10 +80,14 @@ pub(crate) async fn create(context: &Context, caller: &Caller, wanted: &CreateHe
     let mails = mail::to_other_side(context, &request, &message).await?;
     let bound = HelpBound {
         most: REQUESTS_A_DAY,
+        most_of_place: REQUESTS_OF_PLACE_A_DAY,
         since_ms: now_ms - DAY_MS,
     };
     match context.store.help_insert(&request, &message, &mails, bound).await? {
         HelpWritten::TooMany => Err(too_many(format!("you have asked {REQUESTS_A_DAY} times within a day"))),
+        HelpWritten::TooManyOfPlace => Err(too_many(format!(
+            "{REQUESTS_OF_PLACE_A_DAY} requests within a day are about the same project or account"
+        ))),
         HelpWritten::Done | HelpWritten::Gone => Ok(Conversation {
             request,
             messages: vec![message],
@@ -139,6 +147,7 @@ pub(crate) async fn answer(
     };
     let bound = HelpBound {
         most: MESSAGES_A_DAY,
+        most_of_place: MESSAGES_OF_PLACE_A_DAY,
         since_ms: now_ms - DAY_MS,
     };
     let written = context.store.help_say(&message, &mails, state, bound, MESSAGES).await?;
@@ -146,6 +155,9 @@ pub(crate) async fn answer(
         HelpWritten::Done => get(context, caller, id).await,
         HelpWritten::TooMany => Err(too_many(format!(
             "one says {MESSAGES_A_DAY} things a day at most, and a request has {MESSAGES} messages at most"
+        ))),
+        HelpWritten::TooManyOfPlace => Err(too_many(format!(
+            "{MESSAGES_OF_PLACE_A_DAY} things were said within a day to requests about the same project or account"
         ))),
         HelpWritten::Gone => Err(ApiError::conflict("help-closed", "the request is closed")
             .with_hint(format!("open it again first: `weir help-request reopen {id}`"))),
@@ -167,6 +179,20 @@ pub(crate) async fn set_state(
     };
     context.store.help_set_state(id, state, context.clock.now_ms()).await?;
     get(context, caller, id).await
+}
+
+/// What a token names no place for is about the place that it is for: so what is asked there has one bound,
+/// however many tokens are made. People ask for themselves.
+async fn about_what_it_is_for(context: &Context, caller: &Caller) -> Result<Option<About>, ApiError> {
+    let reach = match caller.who {
+        Who::Person(..) => None,
+        _ => caller.rights.grants().first().map(|grant| grant.reach),
+    };
+    let Some(reach) = reach.filter(|reach| *reach != Reach::Platform) else {
+        return Ok(None);
+    };
+    let found = Scopes::of(context).await?.find(reach);
+    Ok(found.map(|(place, scope)| About { scope, place }))
 }
 
 async fn about(context: &Context, caller: &Caller, scope: &str) -> Result<About, ApiError> {

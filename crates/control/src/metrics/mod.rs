@@ -131,31 +131,31 @@ impl View {
                 self.sees_money(Place::Environment(project.account, project.id, seen.environment.id))
             })
         };
-        type Figure = fn(&history::Used) -> String;
+        type Figure = fn(&history::Used) -> Option<String>;
         let figures: [(&str, Kind, &str, Figure); 4] = [
             (
                 "weir_cpu_seconds_total",
                 Kind::Counter,
                 "CPU time of instances, in seconds of a core.",
-                |it| it.cpu_s.to_string(),
+                |it| Some(it.cpu_s.to_string()),
             ),
             (
                 "weir_memory_bytes",
                 Kind::Gauge,
-                "Memory that instances have in use.",
-                |it| it.memory_bytes.to_string(),
+                "Memory that instances have in use; absent where it cannot be read.",
+                |it| it.memory_bytes.map(|bytes| bytes.to_string()),
             ),
             (
                 "weir_egress_bytes_total",
                 Kind::Counter,
                 "Bytes sent to the world, as they are paid.",
-                |it| it.egress_bytes.to_string(),
+                |it| Some(it.egress_bytes.to_string()),
             ),
             (
                 "weir_spent_total",
                 Kind::Counter,
                 "What it has cost, in the currency; for showing only.",
-                |it| it.cost.to_string(),
+                |it| Some(it.cost.to_string()),
             ),
         ];
         for (name, kind, help, figure) in figures {
@@ -165,7 +165,9 @@ impl View {
                 let mut labels = seen.labels().to_vec();
                 labels.extend([("app", used.app.as_str()), ("process", &used.process)]);
                 labels.extend(is_money.then_some(("currency", currency.as_str())));
-                text.sample(name, &labels, figure(used));
+                if let Some(figure) = figure(used) {
+                    text.sample(name, &labels, figure);
+                }
             }
         }
     }

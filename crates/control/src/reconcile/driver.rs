@@ -521,21 +521,17 @@ impl Worker {
     }
 
     fn view(&self, wanted: &Wanted, observed: &Observed, plan: &Plan) {
-        let views = observed
-            .instances
-            .iter()
-            .filter(|fact| fact.labels.role == InstanceRole::Instance)
-            .map(|fact| {
-                let crashes = self.crashes_of(wanted, fact);
-                let (state, reason) = describe(wanted, fact, plan);
-                InstanceView {
-                    labels: fact.labels.clone(),
-                    state,
-                    reason,
-                    started_ms: fact.started_ms,
-                    crashes,
-                }
-            });
+        let views = observed.instances.iter().map(|fact| {
+            let crashes = self.crashes_of(wanted, fact);
+            let (state, reason) = describe(wanted, fact, plan);
+            InstanceView {
+                labels: fact.labels.clone(),
+                state,
+                reason,
+                started_ms: fact.started_ms,
+                crashes,
+            }
+        });
         let views = views.collect();
         lock(&self.context.reconciler.shared.views).insert(self.environment, views);
     }

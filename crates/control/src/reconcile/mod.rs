@@ -173,7 +173,7 @@ impl Reconciler {
         self.shared.woken.notify_one();
     }
 
-    /// What really runs of an environment, as last observed.
+    /// What really runs of an environment, as last observed; one-off containers, too.
     pub fn instances(&self, environment: EnvironmentId) -> Vec<InstanceView> {
         let mut views = lock(&self.shared.views).get(&environment).cloned().unwrap_or_default();
         // Whether a first check was made is nobody's business outside.

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use weir_control::metrics::history::Recorder;
 use weir_engine::sim::Behaviour;
 use weir_engine::{Engine, InstanceRole};
 
@@ -89,6 +90,47 @@ async fn a_one_off_command_runs_and_leaves_nothing() {
     let (_, _, last) = read(&mut socket).await;
     assert_eq!(last, r#"{"type":"exit","status":3}"#);
     until(async || one_off_containers(&control).await == 0).await;
+}
+
+#[tokio::test]
+async fn what_a_one_off_command_uses_is_in_the_charts_and_it_is_no_instance() {
+    let control = Control::start().await;
+    let shop = control.project("shop").await;
+    control.live(&shop).await;
+    control.engine.behaviour(&image(), Behaviour::default());
+    control
+        .engine
+        .behaviour_of(&image(), InstanceRole::Run, Behaviour::default());
+    let reconciler = tokio::spawn(weir_control::reconcile::run(control.context.clone()));
+    let _socket = open(&control, &format!("{PRODUCTION}/run?command=sleep%201000")).await;
+    let mut recorder = Recorder::new(control.context.clone());
+    let began = std::time::Instant::now();
+    let mut charts = serde_json::Value::Null;
+    until(async || {
+        recorder.look(began.elapsed()).await.unwrap();
+        let path = format!("{PRODUCTION}/metrics?by=process&series=memory,instances&from=1m");
+        charts = control.call(Method::GET, &path, None).await.1;
+        let series = charts["series"].as_array().unwrap().iter();
+        let mut memory = series.filter(|one| one["process"] == "run" && one["name"] == "memory");
+        memory.any(|one| {
+            let values = one["values"].as_array().unwrap();
+            values
+                .iter()
+                .any(|value| value.as_f64().is_some_and(|bytes| bytes > 0.0))
+        })
+    })
+    .await;
+    let series = charts["series"].as_array().unwrap().iter();
+    let mut ready = series.filter(|one| one["process"] == "run" && one["name"] == "instances");
+    let values = ready.next().unwrap()["values"].as_array().unwrap();
+    assert!(
+        values.iter().all(|value| value.as_f64().unwrap_or(0.0) == 0.0),
+        "{values:?}"
+    );
+    let (_, status) = control.call(Method::GET, PRODUCTION, None).await;
+    assert!(!status["processes"].to_string().contains("\"run\""), "{status}");
+    control.context.stop.cancel();
+    reconciler.await.unwrap();
 }
 
 #[tokio::test]

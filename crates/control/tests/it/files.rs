@@ -1,8 +1,9 @@
 //! Files of volumes, and uploads that go on where they broke off.
 
 use std::io::Read as _;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -357,13 +358,13 @@ async fn an_upload_that_is_whole_is_built() {
         .await;
     assert_eq!(status, StatusCode::ACCEPTED, "{body}");
     let task = format!("/v1/tasks/{}", body["task"].as_str().unwrap());
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+    let ended = tokio::time::timeout(Duration::from_secs(30), async {
         loop {
             let (_, task) = control.call(Method::GET, &task, None).await;
             if task["state"] == "failed" {
                 break task;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
     let ended = ended.await.unwrap();
@@ -393,27 +394,185 @@ async fn a_tar_is_unpacked_and_links_in_it_are_named() {
     assert!(!folder.join("in/here/evil").exists());
 }
 
-/// Written by hand: a file and a link.
+/// The beginning of an entry, written by hand.
+fn tar_header(name: &str, size: usize, kind: u8, target: &str) -> Vec<u8> {
+    let mut block = vec![0_u8; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[100..107].copy_from_slice(b"0000644");
+    block[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+    block[136..147].copy_from_slice(b"00000000001");
+    block[148..156].copy_from_slice(b"        ");
+    block[156] = kind;
+    block[157..157 + target.len()].copy_from_slice(target.as_bytes());
+    block[257..263].copy_from_slice(b"ustar\0");
+    block[263..265].copy_from_slice(b"00");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    block
+}
+
+/// A file and a link.
 fn tar_with_link() -> Vec<u8> {
-    let header = |name: &str, size: usize, kind: u8, target: &str| {
-        let mut block = vec![0_u8; 512];
-        block[..name.len()].copy_from_slice(name.as_bytes());
-        block[100..107].copy_from_slice(b"0000644");
-        block[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
-        block[136..147].copy_from_slice(b"00000000001");
-        block[148..156].copy_from_slice(b"        ");
-        block[156] = kind;
-        block[157..157 + target.len()].copy_from_slice(target.as_bytes());
-        block[257..263].copy_from_slice(b"ustar\0");
-        block[263..265].copy_from_slice(b"00");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        block
-    };
-    let mut tar = header("file", 5, b'0', "");
+    let mut tar = tar_header("file", 5, b'0', "");
     tar.extend_from_slice(b"hello");
     tar.resize(1024, 0);
-    tar.extend(header("evil", 0, b'2', "/etc/passwd"));
+    tar.extend(tar_header("evil", 0, b'2', "/etc/passwd"));
     tar.resize(tar.len() + 1024, 0);
     tar
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "{what} did not happen");
+}
+
+/// What control keeps of an upload: what is written down of it, and what is there.
+fn kept(control: &Control, id: &str) -> (PathBuf, PathBuf) {
+    let uploads = control.folder.path().join("uploads");
+    let folder = std::fs::read_dir(uploads).unwrap().next().unwrap().unwrap().path();
+    (folder.join(format!("{id}.json")), folder.join(format!("{id}.part")))
+}
+
+/// An upload of a tar as it is when control was killed while it unpacked. Its path in the API.
+async fn broken_off(control: &Control, folder: &Path, name: &str) -> (String, PathBuf) {
+    let tar = tar_with_link();
+    let request =
+        json!({"path": format!("/{name}"), "kind": "tree", "size": tar.len(), "name": "tree", "replace": false});
+    let (_, upload) = control.call(Method::POST, &volume("/uploads"), Some(request)).await;
+    let id = upload["id"].as_str().unwrap();
+    let path = volume(&format!("/uploads/{id}"));
+    append(control, &path, 0, tar[..tar.len() - 1].to_vec()).await;
+    let (record, part) = kept(control, id);
+    std::fs::write(part, &tar).unwrap();
+    let mut written: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    written["begun"] = json!(true);
+    std::fs::write(&record, written.to_string()).unwrap();
+    std::fs::create_dir(folder.join(name)).unwrap();
+    let torn = std::fs::File::create(folder.join(name).join("file")).unwrap();
+    torn.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    (path, record)
+}
+
+#[tokio::test]
+async fn a_tree_that_broke_off_goes_on_to_its_end() {
+    let (control, folder) = with_volume().await;
+    let (path, _) = broken_off(&control, &folder, "asked").await;
+    for _ in 0..2 {
+        let (status, body) = control.call(Method::GET, &path, None).await;
+        assert_eq!(
+            (status, &body["left_out"]),
+            (StatusCode::OK, &json!(["/evil"])),
+            "{body}"
+        );
+    }
+    assert_eq!(std::fs::read(folder.join("asked/file")).unwrap(), b"hello");
+
+    // Nobody asks: control goes on by itself when it is started.
+    let (_, record) = broken_off(&control, &folder, "left").await;
+    let going_on = tokio::spawn(weir_control::volumes::go_on(control.context.clone()));
+    let text = || std::fs::read_to_string(&record).unwrap_or_default();
+    until("the end of the upload", || text().contains(r#""done":["/evil"]"#)).await;
+    assert_eq!(std::fs::read(folder.join("left/file")).unwrap(), b"hello");
+    control.context.stop.cancel();
+    going_on.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tree_is_unpacked_to_its_end_and_once_although_the_client_hangs_up() {
+    const FILES: usize = 10_000;
+    let (control, folder) = with_volume().await;
+    let mut tar = Vec::new();
+    for number in 0..FILES {
+        tar.extend(tar_header(&format!("f{number}"), 1, b'0', ""));
+        tar.resize(tar.len() + 512, b'x');
+    }
+    tar.resize(tar.len() + 1024, 0);
+    let request = json!({"path": "/in", "kind": "tree", "size": tar.len(), "name": "tree", "replace": false});
+    let (_, upload) = control.call(Method::POST, &volume("/uploads"), Some(request)).await;
+    let id = upload["id"].as_str().unwrap();
+    let path = volume(&format!("/uploads/{id}"));
+    let request = control
+        .as_admin(Method::PATCH, &path)
+        .header("upload-offset", 0)
+        .body(tar);
+    let sending = tokio::spawn(request.send());
+    let first = folder.join("in/f0");
+    until("the first file", || first.exists()).await;
+    sending.abort();
+    let (record, _) = kept(&control, id);
+    let text = || std::fs::read_to_string(&record).unwrap_or_default();
+    until("the end of the upload", || text().contains(r#""done":[]"#)).await;
+    assert_eq!(std::fs::read_dir(folder.join("in")).unwrap().count(), FILES);
+    let made = std::fs::metadata(&first).unwrap().ino();
+    let (status, body) = control.call(Method::GET, &path, None).await;
+    assert_eq!((status, &body["received"]), (StatusCode::OK, &body["size"]), "{body}");
+    assert_eq!(std::fs::metadata(&first).unwrap().ino(), made, "it was unpacked again");
+}
+
+#[tokio::test]
+async fn uploads_that_rest_make_room_but_for_those_that_are_written() {
+    let (control, _) = with_volume().await;
+    let uploads = format!("{AT}/uploads");
+    let begin = async || {
+        let begin = json!({"size": 5, "name": "shop"});
+        control.call(Method::POST, &uploads, Some(begin)).await
+    };
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(begin().await.1["id"].as_str().unwrap().to_owned());
+    }
+    let is_there =
+        async |id: &String| control.call(Method::GET, &format!("{uploads}/{id}"), None).await.0 == StatusCode::OK;
+    let rest = |id: &str, minutes: u64| {
+        let (record, part) = kept(&control, id);
+        for path in [record, part] {
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60))
+                .unwrap();
+        }
+    };
+    rest(&ids[3], 9);
+    assert_eq!(
+        begin().await.0,
+        StatusCode::TOO_MANY_REQUESTS,
+        "nine minutes are no rest"
+    );
+    rest(&ids[3], 11);
+    let written = std::fs::File::open(kept(&control, &ids[3]).1).unwrap();
+    written.lock().unwrap();
+    assert_eq!(begin().await.0, StatusCode::TOO_MANY_REQUESTS, "somebody writes it");
+    drop(written);
+    assert_eq!(begin().await.0, StatusCode::CREATED);
+    assert!(!is_there(&ids[3]).await && is_there(&ids[0]).await && is_there(&ids[7]).await);
+    assert_eq!(begin().await.0, StatusCode::TOO_MANY_REQUESTS, "only one rested");
+}
+
+#[tokio::test]
+async fn the_disk_is_looked_at_before_each_part() {
+    let (mut control, _) = with_volume().await;
+    let (_, upload) = control
+        .call(
+            Method::POST,
+            &format!("{AT}/uploads"),
+            Some(json!({"size": 5, "name": "shop"})),
+        )
+        .await;
+    let path = format!("{AT}/uploads/{}", upload["id"].as_str().unwrap());
+    assert_eq!(append(&control, &path, 0, b"01".to_vec()).await.0, StatusCode::OK);
+    // Meanwhile others have filled it: there is less than is to stay free.
+    control.restrict(|config| config.disk_reserve_bytes = u64::MAX).await;
+    let (status, _, body) = append(&control, &path, 2, b"234".to_vec()).await;
+    assert_eq!(
+        (status, &body["type"]),
+        (StatusCode::INSUFFICIENT_STORAGE, &json!("disk-full")),
+        "{body}"
+    );
+    assert_eq!(control.call(Method::GET, &path, None).await.1["received"], 2);
+    control.restrict(|config| config.disk_reserve_bytes = 0).await;
+    assert_eq!(append(&control, &path, 2, b"234".to_vec()).await.0, StatusCode::OK);
 }

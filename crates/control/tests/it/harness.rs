@@ -38,6 +38,7 @@ pub(crate) fn config(data: PathBuf) -> Config {
         concurrent_builds: 1,
         log_bytes_per_app: 1 << 20,
         build_cache_bytes: 1 << 30,
+        disk_reserve_bytes: 1 << 30,
         releases_kept: 10,
         keep_previous_s: 600,
         smtp: None,
@@ -96,6 +97,17 @@ impl Control {
             engine,
             client: reqwest::Client::new(),
         }
+    }
+
+    /// Serves with another configuration from now on.
+    pub(crate) async fn restrict(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = (*self.context.config).clone();
+        change(&mut config);
+        self.context.config = Arc::new(config);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = format!("http://{}", listener.local_addr().unwrap());
+        let router = api::router(self.context.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, router).await });
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -227,6 +227,40 @@ async fn twenty_a_day_are_enough_and_odd_texts_are_explained() {
 }
 
 #[tokio::test]
+async fn many_tokens_ask_no_more_than_their_project_may() {
+    let control = Control::start().await;
+    for project in ["shop", "other"] {
+        control.project(project).await;
+    }
+    let ask = async |token: &str| {
+        let request = control.request(Method::POST, "/v1/help").bearer_auth(token);
+        answer(request.json(&json!({"subject": "x", "text": "x"}))).await
+    };
+    for _ in 0..3 {
+        let token = control.token("read", Some("shop")).await;
+        for _ in 0..20 {
+            let (status, asked) = ask(&token).await;
+            assert_eq!(
+                (status, &asked["scope"]),
+                (StatusCode::CREATED, &json!("shop")),
+                "{asked}"
+            );
+        }
+    }
+    let (status, refused) = ask(&control.token("read", Some("shop")).await).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{refused}");
+    assert!(
+        refused["title"].as_str().unwrap().contains("the same project"),
+        "{refused}"
+    );
+    assert_eq!(
+        ask(&control.token("read", Some("other")).await).await.0,
+        StatusCode::CREATED
+    );
+    assert_eq!(ask(&control.admin).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn names_of_variables_go_along_and_values_never() {
     let control = Control::start().await;
     let shop = control.project("shop").await;

@@ -20,6 +20,7 @@ mod unpack;
 use std::collections::BinaryHeap;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
@@ -51,6 +52,8 @@ const WAITING_BYTES: usize = 64 << 20;
 /// Permissions of a new file and of a new folder.
 const NEW_FILE: u32 = 0o644;
 const NEW_FOLDER: u32 = 0o755;
+/// After so many entries of a folder it is told how much was counted.
+const TOLD_EACH: usize = 1000;
 
 /// The files of a volume.
 #[derive(Debug)]
@@ -110,6 +113,10 @@ pub struct FileFacts {
     pub modified_ms: UnixMillis,
     /// Permissions, the nine bits of them and the three before.
     pub mode: u32,
+    /// The number of its user.
+    pub user: u32,
+    /// The number of its group.
+    pub group: u32,
     /// Where a link leads to.
     pub target: Option<Vec<u8>>,
     /// Another one after every change: hexadecimal digits and `-`.
@@ -128,6 +135,8 @@ impl FileFacts {
                 .saturating_mul(1000)
                 .saturating_add(facts.mtime_nsec() / 1_000_000),
             mode: facts.mode() & 0o7777,
+            user: facts.uid(),
+            group: facts.gid(),
             target,
             // The time of the inode's change cannot be set by the app, as that of its content can.
             tag: format!(
@@ -173,8 +182,25 @@ pub enum Condition {
 pub enum Existing {
     /// It stays, and what was to be written is refused.
     Keep,
-    /// A file or a link gives way to a file; a folder never does.
+    /// A file or a link gives way to a file; a folder never does. A file that takes the place of another
+    /// has its owner and its permissions.
     Replace,
+    /// The very same was begun before and broke off: what that has put there gives way, and what came or
+    /// was changed since stays. It is known by the time of its last change, which is that of the original.
+    Resume,
+}
+
+impl Existing {
+    /// What it comes to for one file, whose original was changed last at this time, if that is known.
+    fn settled(self, present: Option<&FileFacts>, modified_ms: Option<UnixMillis>) -> Self {
+        let is_own =
+            |it: &FileFacts| it.kind == FileKind::File && modified_ms.is_some_and(|at_ms| at_ms == it.modified_ms);
+        match self {
+            Self::Resume if present.is_some_and(is_own) => Self::Replace,
+            Self::Resume => Self::Keep,
+            other => other,
+        }
+    }
 }
 
 /// How much is in a volume.
@@ -239,22 +265,20 @@ impl Tree {
     /// Writes a small file as a whole, and returns what it is then.
     pub fn write(&self, path: &TreePath, content: &[u8], condition: &Condition) -> Result<FileFacts, FileError> {
         let (folder, name) = self.parent(path)?;
-        let mode = match facts_in(folder.as_fd(), &TreePath::root(), name) {
-            Ok((_, found)) => {
+        let present = present_in(folder.as_fd(), name)?;
+        match &present {
+            Some(found) => {
                 let unchanged = matches!(condition, Condition::Unchanged(tag) if *tag == found.tag);
                 match found.kind {
-                    FileKind::File if unchanged || *condition == Condition::Always => found.mode & 0o777,
+                    FileKind::File if unchanged || *condition == Condition::Always => {}
                     FileKind::File => return Err(FileError::Changed(path.shown())),
                     FileKind::Link => return Err(FileError::Link(path.shown())),
                     FileKind::Folder | FileKind::Other => return Err(FileError::NotAFile(path.shown())),
                 }
             }
-            Err(FileError::NotFound(_)) if matches!(condition, Condition::Unchanged(_)) => {
-                return Err(FileError::Changed(path.shown()));
-            }
-            Err(FileError::NotFound(_)) => NEW_FILE,
-            Err(error) => return Err(error),
-        };
+            None if matches!(condition, Condition::Unchanged(_)) => return Err(FileError::Changed(path.shown())),
+            None => {}
+        }
         let existing = match condition {
             Condition::Absent => Existing::Keep,
             _ => Existing::Replace,
@@ -263,17 +287,24 @@ impl Tree {
         new.file
             .write_all(content)
             .map_err(|error| FileError::from_io(path, error))?;
-        new.finish(path, name, (mode, existing, Durability::Synced))?;
+        let belonging = Belonging::in_place_of(present.as_ref(), folder.as_fd(), NEW_FILE);
+        new.finish(path, name, (belonging, existing, Durability::Synced))?;
         self.look(path)
     }
 
     /// Gives a file of this machine, with all its content, a place in the volume. It is moved where
-    /// that is possible, and copied and removed otherwise.
+    /// that is possible, and copied and removed otherwise, with the time of its last change.
     pub fn take_in(&self, path: &TreePath, staged: &Path, existing: Existing) -> Result<FileFacts, FileError> {
         let failed = |error| FileError::from_io(path, error);
         let (folder, name) = self.parent(path)?;
         let file = File::options().read(true).write(true).open(staged).map_err(failed)?;
-        own(&file, folder.as_fd(), NEW_FILE).map_err(failed)?;
+        let (present, facts) = (
+            present_in(folder.as_fd(), name)?,
+            FileFacts::of(path.clone(), &file.metadata().map_err(failed)?, None),
+        );
+        let existing = existing.settled(present.as_ref(), Some(facts.modified_ms));
+        let belonging = Belonging::in_place_of(present.as_ref(), folder.as_fd(), NEW_FILE);
+        belonging.and_then(|it| it.give(&file)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         match rename(
             CWD,
@@ -285,7 +316,10 @@ impl Tree {
             Err(Errno::XDEV) => {
                 let mut new = NewFile::make(folder.as_fd(), path)?;
                 io::copy(&mut &file, &mut new.file).map_err(failed)?;
-                new.finish(path, name, (NEW_FILE, existing, Durability::Synced))?;
+                let modified = file.metadata().and_then(|facts| facts.modified());
+                modified.and_then(|at| new.file.set_modified(at)).map_err(failed)?;
+                let belonging = Belonging::in_place_of(present.as_ref(), folder.as_fd(), NEW_FILE);
+                new.finish(path, name, (belonging, existing, Durability::Synced))?;
                 std::fs::remove_file(staged).map_err(failed)?;
             }
             renamed => renamed.map_err(|errno| FileError::from_kernel(path, errno))?,
@@ -318,14 +352,22 @@ impl Tree {
     }
 
     /// How much is in it. What vanishes meanwhile is nothing; files of several names count as often.
-    pub fn amount(&self) -> Result<Amount, FileError> {
+    /// `told` hears how much was found so far, after each folder and each thousand of entries; where it
+    /// says that it is enough, that is the answer.
+    pub fn amount(&self, mut told: impl FnMut(Amount) -> ControlFlow<()>) -> Result<Amount, FileError> {
         let mut amount = Amount::default();
         let mut folders = vec![TreePath::root()];
         let mut waiting_bytes = 0;
         while let Some(path) = folders.pop() {
             waiting_bytes -= path.length().min(waiting_bytes);
+            if told(amount).is_break() {
+                break;
+            }
             let Ok(folder) = self.folder(&path) else { continue };
-            for name in names_in(&folder, &path)?.flatten() {
+            for (number, name) in names_in(&folder, &path)?.flatten().enumerate() {
+                if number % TOLD_EACH == TOLD_EACH - 1 && told(amount).is_break() {
+                    return Ok(amount);
+                }
                 let Ok(looked) = look_in(folder.as_fd(), &name) else {
                     continue;
                 };
@@ -422,9 +464,10 @@ impl<'a> NewFile<'a> {
         self,
         path: &TreePath,
         name: &[u8],
-        (mode, existing, durability): (u32, Existing, Durability),
+        (belonging, existing, durability): (io::Result<Belonging>, Existing, Durability),
     ) -> Result<(), FileError> {
-        own(&self.file, self.folder, mode).map_err(|error| FileError::from_io(path, error))?;
+        let given = belonging.and_then(|belonging| belonging.give(&self.file));
+        given.map_err(|error| FileError::from_io(path, error))?;
         if durability == Durability::Synced {
             self.file.sync_all().map_err(|error| FileError::from_io(path, error))?;
         }
@@ -445,18 +488,52 @@ fn hidden_name(kind: &str) -> Vec<u8> {
     format!(".weir-{:032x}.{kind}", fastrand::u128(..)).into_bytes()
 }
 
-/// Gives a file to whom the folder belongs to.
-fn own(file: &File, folder: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-    let owner = File::from(folder.try_clone_to_owned()?).metadata()?;
-    fchown(file, Some(owner.uid()), Some(owner.gid()))?;
-    // After the owner: a change of that takes bits away.
-    file.set_permissions(Permissions::from_mode(mode))
+/// To whom something belongs, and who may do what with it.
+#[derive(Debug, Clone, Copy)]
+struct Belonging {
+    user: u32,
+    group: u32,
+    mode: u32,
+}
+
+impl Belonging {
+    /// That of the folder, with these permissions.
+    fn of_folder(folder: BorrowedFd<'_>, mode: u32) -> io::Result<Self> {
+        let owner = File::from(folder.try_clone_to_owned()?).metadata()?;
+        Ok(Self {
+            user: owner.uid(),
+            group: owner.gid(),
+            mode,
+        })
+    }
+
+    /// That of the file which gives way, so that its program can go on with it; that of the folder where
+    /// there is none. The bits by which a file lends the rights of its owner are not passed on: the
+    /// content is somebody else's.
+    fn in_place_of(present: Option<&FileFacts>, folder: BorrowedFd<'_>, mode: u32) -> io::Result<Self> {
+        match present.filter(|present| present.kind == FileKind::File) {
+            Some(present) => Ok(Self {
+                user: present.user,
+                group: present.group,
+                mode: present.mode & 0o777,
+            }),
+            None => Self::of_folder(folder, mode),
+        }
+    }
+
+    fn give(self, file: &File) -> io::Result<()> {
+        fchown(file, Some(self.user), Some(self.group))?;
+        // After the owner: a change of that takes bits away.
+        file.set_permissions(Permissions::from_mode(self.mode))
+    }
 }
 
 fn make_folder_in(folder: BorrowedFd<'_>, path: &TreePath, name: &[u8]) -> Result<(), FileError> {
     fs::mkdirat(folder, name, Mode::from_raw_mode(NEW_FOLDER)).map_err(|errno| FileError::from_kernel(path, errno))?;
     let made = open_below(folder, name, FOLDER).map_err(|errno| FileError::from_kernel(path, errno))?;
-    own(&File::from(made), folder, NEW_FOLDER).map_err(|error| FileError::from_io(path, error))
+    let belonging = Belonging::of_folder(folder, NEW_FOLDER);
+    let given = belonging.and_then(|belonging| belonging.give(&File::from(made)));
+    given.map_err(|error| FileError::from_io(path, error))
 }
 
 fn rename(
@@ -467,7 +544,7 @@ fn rename(
     existing: Existing,
 ) -> Result<(), Errno> {
     let flags = match existing {
-        Existing::Keep => RenameFlags::NOREPLACE,
+        Existing::Keep | Existing::Resume => RenameFlags::NOREPLACE,
         Existing::Replace => RenameFlags::empty(),
     };
     fs::renameat_with(source, old, target, new, flags)
@@ -493,6 +570,15 @@ fn facts_in(folder: BorrowedFd<'_>, path: &TreePath, name: &[u8]) -> Result<(Own
     let path = path.join(name)?;
     let looked = look_in(folder, name).map_err(|errno| FileError::from_kernel(&path, errno))?;
     facts_of(looked, path)
+}
+
+/// What is there under a name, if anything is.
+fn present_in(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileFacts>, FileError> {
+    match facts_in(folder, &TreePath::root(), name) {
+        Ok((_, facts)) => Ok(Some(facts)),
+        Err(FileError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn facts_of(looked: OwnedFd, path: TreePath) -> Result<(OwnedFd, FileFacts), FileError> {

@@ -237,7 +237,9 @@ fn an_archive_holds_everything_and_comes_back_the_same() {
     tree.archive(&at("/a"), ArchiveFormat::TarGz, &mut packed).unwrap();
     let mut archive = tempfile::tempfile().unwrap();
     archive.write_all(&packed).unwrap();
-    let unpacked = tree.unpack(&at("/copy/here"), &archive, Existing::Keep).unwrap();
+    let unpacked = tree
+        .unpack(&at("/copy/here"), &archive, Existing::Keep, || Ok(()))
+        .unwrap();
     assert_eq!((unpacked.files, unpacked.bytes), (2, 7));
     assert_eq!(unpacked.left_out, ["/link"]);
     assert_eq!(content(&tree, &format!("/copy/here/b/{long}/deep")), b"deep");
@@ -264,10 +266,10 @@ fn five_thousand_small_files_go_in_and_come_out() {
         .map(|name| (name.as_bytes(), tar::EntryType::Regular, name.as_bytes()))
         .collect();
     let unpacked = tree
-        .unpack(&TreePath::root(), &tar_of(&entries), Existing::Keep)
+        .unpack(&TreePath::root(), &tar_of(&entries), Existing::Keep, || Ok(()))
         .unwrap();
     assert_eq!(unpacked.files, 5000);
-    assert_eq!(tree.amount().unwrap().files, 5000);
+    assert_eq!(tree.amount(|_| ControlFlow::Continue(())).unwrap().files, 5000);
     let mut out = Vec::new();
     tree.archive(&TreePath::root(), ArchiveFormat::Tar, &mut out).unwrap();
     let found = entries_of_tar(&out);
@@ -275,7 +277,7 @@ fn five_thousand_small_files_go_in_and_come_out() {
     for number in 0..50 {
         tree.remove(&at(&format!("/d{number}"))).unwrap();
     }
-    assert_eq!(tree.amount().unwrap().files, 0);
+    assert_eq!(tree.amount(|_| ControlFlow::Continue(())).unwrap().files, 0);
 }
 
 #[test]
@@ -293,12 +295,13 @@ fn a_hostile_archive_writes_nothing() {
     let hostile: [&[u8]; 5] = [b"../secret", b"/etc/weir", b"out/secret", b"a/../../secret", b"there"];
     for name in hostile {
         let archive = tar_of(&[(b"first", file, b"1"), (name, file, b"2")]);
-        let unpacked = tree.unpack(&TreePath::root(), &archive, Existing::Keep);
+        let unpacked = tree.unpack(&TreePath::root(), &archive, Existing::Keep, || Ok(()));
         assert!(unpacked.is_err(), "{name:?}");
         assert!(!root.join("first").exists(), "{name:?}");
     }
     let replaced = tar_of(&[(b"there", file, b"new")]);
-    tree.unpack(&TreePath::root(), &replaced, Existing::Replace).unwrap();
+    tree.unpack(&TreePath::root(), &replaced, Existing::Replace, || Ok(()))
+        .unwrap();
     assert_eq!(content(&tree, "/there"), b"new");
     assert_eq!(std::fs::read(outside.join("secret")).unwrap(), b"SECRET of the machine");
     // A name of gigabytes would have to be kept in memory.
@@ -307,7 +310,7 @@ fn a_hostile_archive_writes_nothing() {
         (b"././@LongLink", tar::EntryType::GNULongName, &long),
         (b"x", file, b"1"),
     ]);
-    let refused = tree.unpack(&TreePath::root(), &archive, Existing::Keep);
+    let refused = tree.unpack(&TreePath::root(), &archive, Existing::Keep, || Ok(()));
     assert!(matches!(refused, Err(FileError::BadArchive(_))), "{refused:?}");
 }
 
@@ -360,7 +363,141 @@ fn a_file_is_taken_in_by_name_with_its_owner() {
         tree.take_in(&at("/far"), &staged, Existing::Keep).unwrap();
         assert_eq!(content(&tree, "/far"), b"far");
         assert!(!staged.exists());
+        // It was copied and not removed yet when that broke off: it is known by its time.
+        let staged_at = |text: &str, seconds| {
+            std::fs::write(&staged, text).unwrap();
+            let file = File::options().write(true).open(&staged).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+                .unwrap();
+        };
+        staged_at("once", 1_700_000_000);
+        tree.take_in(&at("/again"), &staged, Existing::Keep).unwrap();
+        staged_at("once", 1_700_000_000);
+        tree.take_in(&at("/again"), &staged, Existing::Resume).unwrap();
+        staged_at("another", 1_700_000_001);
+        let refused = tree.take_in(&at("/again"), &staged, Existing::Resume);
+        assert!(matches!(refused, Err(FileError::Exists(_))), "{refused:?}");
+        assert_eq!(content(&tree, "/again"), b"once");
     }
+}
+
+/// Gives a file away, where the test may do that; what it is then.
+fn given_to_its_program(path: &Path) -> (u32, u32, u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(0o4640)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, Some(4321), Some(1234)).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o4640)).unwrap();
+    }
+    let facts = std::fs::metadata(path).unwrap();
+    (facts.uid(), facts.gid(), 0o640)
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_owner_and_permissions_but_lends_no_rights() {
+    let Place {
+        tree,
+        root,
+        outside,
+        _folder: _kept,
+        ..
+    } = place();
+    let path = root.join("app.db");
+    let now = || {
+        let facts = std::fs::metadata(&path).unwrap();
+        (facts.uid(), facts.gid(), facts.mode() & 0o7777)
+    };
+    std::fs::write(&path, "old").unwrap();
+    let own = given_to_its_program(&path);
+    tree.write(&at("/app.db"), b"written", &Condition::Always).unwrap();
+    assert_eq!(now(), own, "written");
+
+    given_to_its_program(&path);
+    let staged = outside.join("staged");
+    std::fs::write(&staged, "moved").unwrap();
+    tree.take_in(&at("/app.db"), &staged, Existing::Replace).unwrap();
+    assert_eq!((now(), content(&tree, "/app.db")), (own, b"moved".to_vec()), "taken in");
+
+    given_to_its_program(&path);
+    let tar = tar_of(&[(b"app.db", tar::EntryType::Regular, b"unpacked")]);
+    tree.unpack(&TreePath::root(), &tar, Existing::Replace, || Ok(()))
+        .unwrap();
+    assert_eq!(
+        (now(), content(&tree, "/app.db")),
+        (own, b"unpacked".to_vec()),
+        "unpacked"
+    );
+}
+
+#[test]
+fn what_broke_off_is_unpacked_to_its_end_and_what_was_changed_since_stays() {
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
+    let mut builder = tar::Builder::new(tempfile::tempfile().unwrap());
+    for name in ["changed", "torn", "missing"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o644);
+        header.set_mtime(1_700_000_000);
+        builder.append_data(&mut header, name, &b"whole"[..]).unwrap();
+    }
+    let archive = builder.into_inner().unwrap();
+    let root_path = TreePath::root();
+    let refused = tree.unpack(&root_path, &archive, Existing::Keep, || {
+        Err(FileError::Refused("not today".to_owned()))
+    });
+    assert!(matches!(refused, Err(FileError::Refused(_))), "{refused:?}");
+    assert_eq!(
+        std::fs::read_dir(&root).unwrap().count(),
+        0,
+        "it is asked before anything is written"
+    );
+
+    tree.unpack(&root_path, &archive, Existing::Keep, || Ok(())).unwrap();
+    // A machine that lost its power leaves a file without its content, with the time that was set.
+    let torn = File::create(root.join("torn")).unwrap();
+    torn.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000))
+        .unwrap();
+    std::fs::write(root.join("changed"), "by the app").unwrap();
+    std::fs::remove_file(root.join("missing")).unwrap();
+    let again = tree.unpack(&root_path, &archive, Existing::Keep, || Ok(()));
+    assert!(matches!(again, Err(FileError::Exists(_))), "{again:?}");
+    let unpacked = tree.unpack(&root_path, &archive, Existing::Resume, || Ok(())).unwrap();
+    assert_eq!(
+        (unpacked.files, &unpacked.left_out[..]),
+        (2, &["/changed".to_owned()][..])
+    );
+    for (name, text) in [("changed", "by the app"), ("torn", "whole"), ("missing", "whole")] {
+        assert_eq!(content(&tree, &format!("/{name}")), text.as_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn counting_tells_how_far_it_is_and_ends_when_it_is_enough() {
+    let Place {
+        tree,
+        root,
+        _folder: _kept,
+        ..
+    } = place();
+    for number in 0..2500 {
+        std::fs::write(root.join(format!("{number}")), "").unwrap();
+    }
+    let mut told = Vec::new();
+    let counted = tree.amount(|so_far| {
+        told.push(so_far.files);
+        if so_far.files < 1500 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    let counted = counted.unwrap().files;
+    assert_eq!(told, [0, 999, 1999]);
+    assert_eq!(counted, 1999);
 }
 
 /// An app that runs swaps a folder for a link out of its volume, as fast as it can.
@@ -404,7 +541,7 @@ fn an_app_that_swaps_folders_for_links_leads_nobody_out() {
             let _ = tree.make_folder(&at("/inner/made"));
             let _ = tree.remove(&at("/inner/made"));
             let _ = tree.rename(&at("/inner/written"), &at("/inner/renamed"));
-            let _ = tree.unpack(&TreePath::root(), &archive, Existing::Replace);
+            let _ = tree.unpack(&TreePath::root(), &archive, Existing::Replace, || Ok(()));
             let mut out = Vec::new();
             let _ = tree.archive(&TreePath::root(), ArchiveFormat::Tar, &mut out);
             assert!(!out.windows(6).any(|bytes| bytes == b"SECRET"));

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use super::{
-    Durability, Existing, FOLDER, FileError, FileKind, NewFile, Tree, TreePath, make_folder_in, open_below, path,
+    Belonging, Durability, Existing, FOLDER, FileError, FileKind, NewFile, Tree, TreePath, make_folder_in, open_below,
+    path, present_in,
 };
 
 /// Most entries of an archive.
@@ -34,15 +35,33 @@ pub struct Unpacked {
     pub files: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// What is neither a file nor a folder, for people; the first hundred of them.
+    /// What is neither a file nor a folder, and what was there already and not to be replaced, for people;
+    /// the first hundred of them.
     pub left_out: Vec<String>,
+}
+
+impl Unpacked {
+    fn leave_out(&mut self, path: &TreePath) {
+        if self.left_out.len() < TOLD {
+            self.left_out.push(path.shown());
+        }
+    }
 }
 
 impl Tree {
     /// Unpacks a tar, plain or gzip, into a folder that is made if it is missing. Nothing is written
-    /// if a name in it is none, or if a file is there that is to be kept.
-    pub fn unpack(&self, into: &TreePath, archive: &File, existing: Existing) -> Result<Unpacked, FileError> {
+    /// if a name in it is none, or if a file is there that is to be kept. `begins` is called when nothing
+    /// speaks against it, before anything is written; what breaks off then is done again with
+    /// [`Existing::Resume`]. Whatever was written is on disk at the end.
+    pub fn unpack(
+        &self,
+        into: &TreePath,
+        archive: &File,
+        existing: Existing,
+        begins: impl FnOnce() -> Result<(), FileError>,
+    ) -> Result<Unpacked, FileError> {
         self.check(into, archive, existing)?;
+        begins()?;
         self.make_folders(into)?;
         let mut unpacked = Unpacked::default();
         // The folder of the entry before, because most come folder by folder.
@@ -58,20 +77,24 @@ impl Tree {
                         self.ensure_room()?;
                         written = 0;
                     }
-                    let bytes = self.unpack_file(entry, &target, existing, &mut last)?;
-                    unpacked.files += 1;
-                    unpacked.bytes += bytes;
-                    written += bytes;
+                    match self.unpack_file(entry, &target, existing, &mut last)? {
+                        Some(bytes) => {
+                            unpacked.files += 1;
+                            unpacked.bytes += bytes;
+                            written += bytes;
+                        }
+                        None => unpacked.leave_out(path),
+                    }
                     Ok(())
                 }
                 _ => {
-                    if unpacked.left_out.len() < TOLD {
-                        unpacked.left_out.push(path.shown());
-                    }
+                    unpacked.leave_out(path);
                     Ok(())
                 }
             }
         })?;
+        // Once for thousands of small files.
+        rustix::fs::syncfs(&self.root).map_err(|errno| FileError::from_kernel(into, errno))?;
         Ok(unpacked)
     }
 
@@ -108,13 +131,14 @@ impl Tree {
         })
     }
 
+    /// Gives how many bytes it has; none if something was there that stays.
     fn unpack_file(
         &self,
         entry: &mut tar::Entry<'_, impl Read>,
         target: &TreePath,
         existing: Existing,
         last: &mut Option<(TreePath, OwnedFd)>,
-    ) -> Result<u64, FileError> {
+    ) -> Result<Option<u64>, FileError> {
         let Some((above, name)) = target.split() else {
             return Err(FileError::BadArchive("it has a file without a name".to_owned()));
         };
@@ -125,6 +149,13 @@ impl Tree {
         let Some((_, folder)) = last else {
             return Err(FileError::NotFound(above.shown()));
         };
+        let modified = entry.header().mtime().ok().filter(|at| (1..1 << 40).contains(at));
+        let modified_ms = modified.and_then(|at| i64::try_from(at).ok()?.checked_mul(1000));
+        let present = present_in(folder.as_fd(), name)?;
+        let settled = existing.settled(present.as_ref(), modified_ms);
+        if existing == Existing::Resume && settled == Existing::Keep && present.is_some() {
+            return Ok(None);
+        }
         let mut new = NewFile::make(folder.as_fd(), target)?;
         let bytes = io::copy(entry, &mut new.file).map_err(|error| match error.raw_os_error() {
             Some(_) => FileError::from_io(target, error),
@@ -135,14 +166,16 @@ impl Tree {
         } else {
             0o644
         };
-        if let Some(modified) = entry.header().mtime().ok().filter(|at| (1..1 << 40).contains(at)) {
+        if let Some(modified) = modified {
             // One that cannot be set is none that matters.
             let _ = new.file.set_modified(UNIX_EPOCH + Duration::from_secs(modified));
         }
-        // Thousands of small files are not waited for one by one; the archive is still there with
-        // whoever sent it.
-        new.finish(target, name, (mode, existing, Durability::Lazy))?;
-        Ok(bytes)
+        let belonging = Belonging::in_place_of(present.as_ref(), folder.as_fd(), mode);
+        // Thousands of small files are not waited for one by one.
+        match new.finish(target, name, (belonging, settled, Durability::Lazy)) {
+            Err(FileError::Exists(_)) if existing == Existing::Resume => Ok(None),
+            finished => finished.map(|()| Some(bytes)),
+        }
     }
 
     /// Makes a folder and those that it is in, as far as they are missing.

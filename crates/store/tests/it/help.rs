@@ -7,6 +7,7 @@ use crate::database::on_each_database;
 
 const FREE: HelpBound = HelpBound {
     most: 1_000,
+    most_of_place: 1_000,
     since_ms: 0,
 };
 
@@ -113,7 +114,11 @@ async fn questions_are_found_by_who_asked_and_who_looks_after_what_they_are_abou
 async fn bounds_hold_and_mail_waits_until_it_is_sent() {
     on_each_database(|database| async move {
         let store = database.store;
-        let bound = HelpBound { most: 2, since_ms: 999 };
+        let bound = HelpBound {
+            most: 2,
+            since_ms: 999,
+            ..FREE
+        };
         for number in 1..=2 {
             assert_eq!(
                 ask(&store, &request(number, "usr_anna"), bound).await,
@@ -125,6 +130,7 @@ async fn bounds_hold_and_mail_waits_until_it_is_sent() {
         let later = HelpBound {
             most: 2,
             since_ms: 1_000,
+            ..FREE
         };
         assert_eq!(ask(&store, &request(5, "usr_anna"), later).await, HelpWritten::Done);
 
@@ -147,6 +153,7 @@ async fn bounds_hold_and_mail_waits_until_it_is_sent() {
         let narrow = HelpBound {
             most: 1,
             since_ms: 1_999,
+            ..FREE
         };
         assert_eq!(
             say(&message(&first, 12, 2_001), &[], narrow, 9).await,
@@ -170,6 +177,72 @@ async fn bounds_hold_and_mail_waits_until_it_is_sent() {
         store.help_prune(3_001).await.unwrap();
         assert_eq!(store.help_messages(first.id).await.unwrap(), []);
         assert_eq!(store.help_mail_due(i64::MAX, 9).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn so_much_is_asked_and_said_about_a_place_whoever_does() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let bound = HelpBound {
+            most_of_place: 2,
+            since_ms: 999,
+            ..FREE
+        };
+        let about = |number: u128, project: Option<u128>| HelpRequest {
+            project: project.map(|project| ProjectId::from_parts(1, project)),
+            ..request(number, &format!("tok_{number}"))
+        };
+        for number in 1..=2 {
+            assert_eq!(ask(&store, &about(number, Some(7)), bound).await, HelpWritten::Done);
+            assert_eq!(ask(&store, &about(number + 10, None), bound).await, HelpWritten::Done);
+        }
+        assert_eq!(
+            ask(&store, &about(3, Some(7)), bound).await,
+            HelpWritten::TooManyOfPlace
+        );
+        assert_eq!(ask(&store, &about(13, None), bound).await, HelpWritten::TooManyOfPlace);
+        assert_eq!(
+            ask(&store, &about(4, Some(8)), bound).await,
+            HelpWritten::Done,
+            "another project"
+        );
+        let later = HelpBound {
+            since_ms: 1_000,
+            ..bound
+        };
+        assert_eq!(
+            ask(&store, &about(3, Some(7)), later).await,
+            HelpWritten::Done,
+            "another day"
+        );
+        let nowhere = |number| HelpRequest {
+            account: None,
+            ..about(number, None)
+        };
+        for number in 80..=83 {
+            assert_eq!(ask(&store, &nowhere(number), bound).await, HelpWritten::Done);
+        }
+
+        let say = async |to: u128, number: u128| {
+            let message = message(&about(to, Some(7)), number, 2_000);
+            let bound = HelpBound {
+                since_ms: 1_999,
+                ..bound
+            };
+            let said = store.help_say(&message, &[], HelpState::Open, bound, 99).await;
+            said.unwrap()
+        };
+        // Even numbers are of those who ask, odd ones of those who run it.
+        assert_eq!(say(1, 100).await, HelpWritten::Done);
+        assert_eq!(say(1, 101).await, HelpWritten::Done);
+        assert_eq!(say(2, 102).await, HelpWritten::Done);
+        assert_eq!(say(1, 104).await, HelpWritten::TooManyOfPlace);
+        assert_eq!(say(1, 105).await, HelpWritten::Done, "it can be answered");
+        let elsewhere = message(&about(4, Some(8)), 106, 2_000);
+        let said = store.help_say(&elsewhere, &[], HelpState::Open, bound, 99).await;
+        assert_eq!(said.unwrap(), HelpWritten::Done);
     })
     .await;
 }

@@ -10,7 +10,7 @@ use crate::client::{Client, with_query};
 use crate::context::{Place, PlaceChoice};
 use crate::failure::{Failure, Result};
 use crate::follow::{self, Waiting};
-use crate::output::{Look, Spinner, size};
+use crate::output::{Look, Spinner, Ui, size};
 use crate::session::Session;
 use crate::upload;
 
@@ -98,15 +98,7 @@ async fn send(
     // Before minutes of packing and sending: does the place exist, and may we?
     let _: EnvironmentStatus = client.get(&place.path("")).await?;
     let ui = &session.ui;
-    let mut spinner = Spinner::new(ui, format!("packing {}", folder.display()));
-    let mut packing = tokio::task::spawn_blocking(move || archive::pack(&folder));
-    let archive = loop {
-        tokio::select! {
-            packed = &mut packing => break packed.map_err(|error| Failure::failed("packing stopped").detail(error.to_string()))??,
-            () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
-        }
-    };
-    spinner.clear();
+    let archive = pack(ui, folder).await?;
     let arrow = ui.err(Look::Link, "----->");
     ui.note(&format!(
         "{arrow} Sending {}, {} ({} packed)",
@@ -132,6 +124,20 @@ async fn send(
             () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
         }
     }
+}
+
+/// Packs a folder as it is deployed.
+pub(crate) async fn pack(ui: &Ui, folder: PathBuf) -> Result<archive::Archive> {
+    let mut spinner = Spinner::new(ui, format!("packing {}", folder.display()));
+    let mut packing = tokio::task::spawn_blocking(move || archive::pack(&folder));
+    let packed = loop {
+        tokio::select! {
+            packed = &mut packing => break packed,
+            () = tokio::time::sleep(Spinner::PERIOD) => spinner.tick(),
+        }
+    };
+    spinner.clear();
+    packed.map_err(|error| Failure::failed("packing stopped").detail(error.to_string()))?
 }
 
 /// Sends what is large in parts, which go on where the connection broke.
@@ -167,12 +173,10 @@ async fn in_parts(
         canary: value("canary"),
         canary_header: value("canary_header"),
     };
-    let accepted = client.post(&format!("{own}/deployment"), &deployment).await?;
-    // It has another name for the build by now; who cannot remove it has it forgotten in a day.
-    if let Err(error) = client.delete_quietly(&own).await {
-        session.ui.note(&format!("the upload is kept for a day: {error}"));
-    }
-    Ok(accepted)
+    let accepted = client.post(&format!("{own}/deployment"), &deployment).await;
+    // It has another name for the build by now, or is of no use.
+    upload::forget(client, &session.ui, &own).await;
+    accepted
 }
 
 fn count(files: u64) -> String {

@@ -10,6 +10,7 @@ use crate::client::{Client, with_query};
 use crate::commands::destroy::confirm_name;
 use crate::commands::people::segment;
 use crate::context::PlaceChoice;
+use crate::download;
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Ui, ago, printable, size};
 use crate::session::Session;
@@ -42,7 +43,7 @@ enum Action {
         #[command(flatten)]
         place: PlaceChoice,
     },
-    /// Take a file, or a folder as an archive.
+    /// Take a file, or a folder as an archive. A file that broke off goes on where it ended.
     Get {
         /// VOLUME or VOLUME:PATH.
         at: String,
@@ -223,13 +224,14 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 
 fn show_volumes(ui: &Ui, volumes: &[Volume]) -> Result<()> {
     let row = |one: &Volume| -> Vec<Cell> {
+        let least = if one.at_least { "\u{2265} " } else { "" };
         vec![
             one.name.as_str().into(),
             one.app.as_str().into(),
             one.path.as_str().into(),
             one.writers.as_str().into(),
-            size(one.bytes).into(),
-            one.files.to_string().into(),
+            format!("{least}{}", size(one.bytes)).into(),
+            format!("{least}{}", one.files).into(),
         ]
     };
     let rows: Vec<Vec<Cell>> = volumes.iter().map(row).collect();
@@ -303,15 +305,22 @@ async fn get(ui: &Ui, client: &Client, spot: &Spot, to: Option<&Path>, format: &
         || PathBuf::from(&name),
         |to| if to.is_dir() { to.join(&name) } else { to.to_owned() },
     );
-    let part = to.with_file_name(format!("{}.part", to.file_name().unwrap_or_default().to_string_lossy()));
-    let path = match is_folder {
-        true => with_query(
-            &spot.path("/archive"),
-            &[("path", spot.file.clone()), ("format", format.to_owned())],
-        ),
-        false => spot.with_path("/content"),
+    let bytes = if is_folder {
+        let query = [("path", spot.file.clone()), ("format", format.to_owned())];
+        take_archive(client, &with_query(&spot.path("/archive"), &query), &to).await?
+    } else {
+        download::take(client, ui, &spot.with_path("/content"), &to).await?
     };
-    let response = client.download(&path).await?;
+    let shown = to.display().to_string();
+    ui.result(&serde_json::json!({ "file": shown, "bytes": bytes }), || {
+        ui.data(&shown)
+    })
+}
+
+/// Takes what is packed while it is sent, and so is never twice the same: it comes whole or anew.
+async fn take_archive(client: &Client, path: &str, to: &Path) -> Result<u64> {
+    let part = to.with_file_name(format!("{}.part", to.file_name().unwrap_or_default().to_string_lossy()));
+    let response = client.download(path).await?;
     let cannot = |error: std::io::Error| Failure::file("write", &part, &error);
     let mut file = tokio::fs::File::create(&part).await.map_err(cannot)?;
     let mut pieces = response.bytes_stream();
@@ -325,11 +334,8 @@ async fn get(ui: &Ui, client: &Client, spot: &Spot, to: Option<&Path>, format: &
         bytes += piece.len() as u64;
     }
     file.flush().await.map_err(cannot)?;
-    std::fs::rename(&part, &to).map_err(|error| Failure::file("write", &to, &error))?;
-    let shown = to.display().to_string();
-    ui.result(&serde_json::json!({ "file": shown, "bytes": bytes }), || {
-        ui.data(&shown)
-    })
+    std::fs::rename(&part, to).map_err(|error| Failure::file("write", to, &error))?;
+    Ok(bytes)
 }
 
 async fn put(ui: &Ui, client: &Client, from: &Path, spot: &Spot, replace: bool) -> Result<()> {
@@ -353,7 +359,7 @@ async fn put(ui: &Ui, client: &Client, from: &Path, spot: &Spot, replace: bool) 
     let (upload, _) = upload::send(client, ui, (path.as_str(), &request), file, length).await?;
     for name in &upload.left_out {
         ui.note(&format!(
-            "left out, because it is neither a file nor a folder: {}",
+            "left out, because it is neither a file nor a folder, or came there meanwhile: {}",
             printable(name)
         ));
     }

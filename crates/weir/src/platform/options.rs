@@ -20,6 +20,8 @@ pub(crate) const DATABASE_VARIABLE: &str = "WEIR_DATABASE";
 pub(crate) const SMTP_VARIABLE: &str = "WEIR_SMTP";
 
 /// Ports where browsers look unless they are told another.
+/// So much of the disk stays free for what runs, whatever is uploaded.
+const DISK_RESERVE_BYTES: u64 = 1 << 30;
 const USUAL_HTTP: u16 = 80;
 const USUAL_HTTPS: u16 = 443;
 
@@ -304,6 +306,7 @@ impl PlatformOptions {
             concurrent_builds: bounds.concurrent_builds.map_or((cores / 2).max(1), usize::from),
             log_bytes_per_app: u64::from(bounds.log_mib) << 20,
             build_cache_bytes: u64::from(bounds.build_cache_mib) << 20,
+            disk_reserve_bytes: DISK_RESERVE_BYTES,
             releases_kept: i64::from(bounds.releases_kept),
             keep_previous_s: bounds.keep_previous_s,
             dns_hook: self.dns_hook()?,

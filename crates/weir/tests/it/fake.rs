@@ -38,10 +38,12 @@ pub(crate) struct Memory {
     pub(crate) asked: Vec<Asked>,
     /// Paths in the archive that was uploaded, with their kinds and contents.
     pub(crate) archive: BTreeMap<String, String>,
+    /// What is done about uploads and files.
+    pub(crate) files: crate::fake_files::Files,
     url: String,
 }
 
-type Shared = Arc<Mutex<Memory>>;
+pub(crate) type Shared = Arc<Mutex<Memory>>;
 
 /// A running server; ends with the test.
 #[derive(Debug)]
@@ -134,6 +136,7 @@ fn router(memory: Shared) -> Router {
         .route(&at("/logs"), get(logs))
         .route(&at("/run"), get(session))
         .route(&at("/exec"), get(session))
+        .merge(crate::fake_files::router())
         .merge(crate::fake_money::router())
         .merge(crate::fake_billing::router())
         .merge(crate::fake_invoices::router())

@@ -87,6 +87,7 @@ impl Memory {
         for (key, point) in points {
             newest.entry(self.told_apart(key)).or_default().merge(&point);
         }
+        newest.values_mut().for_each(Point::settle_memory);
         for (key, point) in &newest {
             for (tier, slots) in TIERS.iter().zip(&mut self.slots) {
                 let place = (key.environment, tier.chunk_of(at_ms), key.clone());
@@ -264,6 +265,23 @@ mod tests {
         memory.close(AT_MS, &HashSet::new());
         assert!(memory.take_dirty().is_empty());
         assert_eq!(memory.used().count(), 0);
+    }
+
+    #[test]
+    fn memory_that_was_not_read_makes_that_of_the_look_unknown_and_no_less() {
+        let mut memory = Memory::default();
+        open(&mut memory, AT_MS, &[]);
+        let web = key(1, "shop");
+        for unread in [0, 1] {
+            let mut point = Point::default();
+            point.add(Figure::MemoryBytes, 700);
+            point.add(Figure::MemoryUnread, unread);
+            memory.add(AT_MS, BTreeMap::from([(web.clone(), point)]));
+        }
+        let (_, total, newest) = memory.used().next().unwrap();
+        let found = [Figure::MemoryBytes, Figure::MemoryUnread];
+        assert_eq!(found.map(|figure| total.get(figure)), [700, 1]);
+        assert_eq!(found.map(|figure| newest.unwrap().get(figure)), [0, 1]);
     }
 
     #[test]

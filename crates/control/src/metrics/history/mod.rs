@@ -65,8 +65,8 @@ pub(super) struct Used {
     pub(super) app: String,
     pub(super) process: String,
     pub(super) cpu_s: f64,
-    /// At the newest look.
-    pub(super) memory_bytes: u64,
+    /// At the newest look; none if it could not be read.
+    pub(super) memory_bytes: Option<u64>,
     pub(super) egress_bytes: u64,
     pub(super) cost: f64,
 }
@@ -115,7 +115,10 @@ impl History {
             app: key.app.clone(),
             process: key.process.clone(),
             cpu_s: as_f64(total.get(Figure::CpuUs)) / 1e6,
-            memory_bytes: newest.map_or(0, |point| point.get(Figure::MemoryBytes)),
+            memory_bytes: match newest {
+                Some(point) if point.get(Figure::MemoryUnread) > 0 => None,
+                newest => Some(newest.map_or(0, |point| point.get(Figure::MemoryBytes))),
+            },
             egress_bytes: total.get(Figure::EgressBytes),
             cost: as_f64(total.get(Figure::CostNano)) / 1e9,
         });
@@ -142,7 +145,14 @@ fn lines(
     if apart == Apart::Nothing {
         let mut all = nothing.clone();
         steps.values().for_each(|steps| all.merge(steps));
-        return wanted.iter().map(|series| line(*series, None, &all)).collect();
+        let whole = wanted.into_iter().map(|series| match series {
+            Series::Memory => Line {
+                values: sums(steps.values().map(|steps| steps.values(series, clock)), clock),
+                ..line(series, None, &nothing)
+            },
+            series => line(series, None, &all),
+        });
+        return whole.collect();
     }
     let processes = steps.iter().filter(|(key, _)| !key.is_whole());
     let mut lines: Vec<Line> = Vec::new();
@@ -156,4 +166,16 @@ fn lines(
         lines.extend(of_no_process.then(|| line(series, None, clock)));
     }
     lines
+}
+
+/// The sums of several lines; none where one of them is not known, or nothing was looked at.
+fn sums(lines: impl Iterator<Item = Vec<Option<f64>>>, clock: &Steps) -> Vec<Option<f64>> {
+    let mut sums = Steps::values(clock, Series::Memory, clock);
+    sums.iter_mut().flatten().for_each(|sum| *sum = 0.0);
+    for values in lines {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum = sum.zip(value).map(|(sum, value)| sum + value);
+        }
+    }
+    sums
 }

@@ -8,6 +8,7 @@ use weir_model::metrics::{BUCKETS, BUCKETS_US};
 
 /// What is summed up in a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub(super) enum Figure {
     /// For how long control looked, in milliseconds. Counted for an environment as a whole.
     LookedMs,
@@ -21,7 +22,7 @@ pub(super) enum Figure {
     Errors,
     /// CPU time, in millionths of a second of a core.
     CpuUs,
-    /// Bytes of memory, once for each look.
+    /// Bytes of memory, once for each look at which all of it could be read.
     MemoryBytes,
     /// Instances that were ready, once for each look.
     Instances,
@@ -29,12 +30,15 @@ pub(super) enum Figure {
     EgressBytes,
     /// What it cost, in nano-units of the currency.
     CostNano,
+    /// Looks at which the memory of an instance could not be read. Behind the histogram, so that points
+    /// that were kept before there was this figure are read as they are.
+    MemoryUnread = FIGURES + BUCKETS,
 }
 
 /// How many figures there are before the histogram of times.
 const FIGURES: usize = 10;
 /// All numbers of a point.
-const NUMBERS: usize = FIGURES + BUCKETS;
+const NUMBERS: usize = FIGURES + BUCKETS + 1;
 /// Bytes of a packed point in the worst case: a bit for each number, and ten bytes for each.
 #[cfg(test)]
 pub(super) const MOST_BYTES: usize = 4 + NUMBERS * 10;
@@ -57,7 +61,7 @@ impl Point {
 
     /// Adds times from head to head, by bucket.
     pub(super) fn add_times(&mut self, bucket: usize, more: u64) {
-        if let Some(sum) = self.numbers[FIGURES..].get_mut(bucket) {
+        if let Some(sum) = self.numbers[FIGURES..FIGURES + BUCKETS].get_mut(bucket) {
             *sum = sum.saturating_add(more);
         }
     }
@@ -69,6 +73,15 @@ impl Point {
         }
     }
 
+    /// Of one look: where the memory of one instance could not be read, that of all is not known. A sum of
+    /// the others would show as less than there was.
+    pub(super) fn settle_memory(&mut self) {
+        if self.get(Figure::MemoryUnread) > 0 {
+            self.numbers[Figure::MemoryUnread as usize] = 1;
+            self.numbers[Figure::MemoryBytes as usize] = 0;
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.numbers.iter().all(|number| *number == 0)
     }
@@ -77,7 +90,7 @@ impl Point {
     /// bucket as if they were spread evenly. None without requests. What took longer than the highest
     /// bound is told as that bound.
     pub(super) fn quantile_s(&self, quantile: f64) -> Option<f64> {
-        let buckets = &self.numbers[FIGURES..];
+        let buckets = &self.numbers[FIGURES..FIGURES + BUCKETS];
         let all = as_f64(buckets.iter().fold(0, |sum, count| sum.saturating_add(*count)));
         if all == 0.0 {
             return None;
@@ -168,7 +181,7 @@ pub(super) mod tests {
     /// Any point; most of its numbers are small or 0, as in life.
     pub(in crate::metrics::history) fn points() -> impl Strategy<Value = Point> {
         let number = prop_oneof![3 => Just(0), 3 => 0..1_000_u64, 1 => any::<u64>().prop_map(|number| number >> 14)];
-        proptest::array::uniform26(number).prop_map(|numbers| Point { numbers })
+        proptest::array::uniform27(number).prop_map(|numbers| Point { numbers })
     }
 
     fn times(counts: &[(usize, u64)]) -> Point {

@@ -98,7 +98,10 @@ impl Series {
             Self::LatencyP95 => point.quantile_s(0.95),
             Self::LatencyP99 => point.quantile_s(0.99),
             Self::Cpu => over(Figure::CpuUs, 1e-3, Figure::LookedMs),
-            Self::Memory => over(Figure::MemoryBytes, 1.0, Figure::Looks),
+            Self::Memory => {
+                let looks = clock.get(Figure::Looks).saturating_sub(point.get(Figure::MemoryUnread));
+                (looks > 0).then(|| as_f64(point.get(Figure::MemoryBytes)) / as_f64(looks))
+            }
             Self::Instances => over(Figure::Instances, 1.0, Figure::Looks),
             Self::Egress => over(Figure::EgressBytes, 1e3, Figure::LookedMs),
             // Nano-units per millisecond, as units per hour.
@@ -272,6 +275,16 @@ mod tests {
         clock.add(Figure::ServedMs, 10_000);
         assert_eq!(Series::Requests.value(&point, &clock), Some(0.0));
         assert_eq!(Series::LatencyP99.value(&point, &clock), None);
+        assert_eq!(Series::Memory.value(&point, &clock), Some(0.0), "nothing runs");
+        point.add(Figure::MemoryUnread, 1);
+        assert_eq!(Series::Memory.value(&point, &clock), None, "nobody knows how much");
+        clock.add(Figure::Looks, 2);
+        point.add(Figure::MemoryBytes, 300);
+        assert_eq!(
+            Series::Memory.value(&point, &clock),
+            Some(150.0),
+            "of the two looks that know"
+        );
         point.add(Figure::Requests, 25);
         point.add(Figure::CpuUs, 5_000_000);
         point.add(Figure::CostNano, 1_000_000_000);

@@ -184,8 +184,13 @@ impl Recorder {
             let is_instance = view.labels.role == weir_engine::InstanceRole::Instance;
             let read = async {
                 let meters = &self.context.meters;
-                let usage = meters.usage(instance).await.ok().flatten();
-                (usage, meters.memory_bytes(instance).await.ok().flatten())
+                let usage = meters.usage(instance).await;
+                let memory_bytes = match usage {
+                    // It has ended, or has not begun.
+                    Ok(None) => Some(0),
+                    _ => meters.memory_bytes(instance).await.ok().flatten(),
+                };
+                (usage.ok().flatten(), memory_bytes)
             };
             let read = tokio::time::timeout_at(deadline, read).await;
             let (usage, memory_bytes) = read.unwrap_or_default();

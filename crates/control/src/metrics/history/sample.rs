@@ -61,6 +61,7 @@ pub(super) struct InstanceLook {
     pub(super) is_new: bool,
     /// CPU time since its start; none if it cannot be read.
     pub(super) cpu_us: Option<u64>,
+    /// None if it cannot be read.
     pub(super) memory_bytes: Option<u64>,
 }
 
@@ -173,7 +174,10 @@ impl Sampler {
         for seen in &look.instances {
             let point = points.entry(seen.key.clone()).or_default();
             point.add(Figure::Instances, u64::from(seen.ready));
-            point.add(Figure::MemoryBytes, seen.memory_bytes.unwrap_or(0));
+            match seen.memory_bytes {
+                Some(bytes) => point.add(Figure::MemoryBytes, bytes),
+                None => point.add(Figure::MemoryUnread, 1),
+            }
             let before = old.get(&seen.instance).copied();
             // One that was not read before may have run for a month: only of one that has just begun is
             // all that it used something of this look.

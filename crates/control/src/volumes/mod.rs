@@ -1,29 +1,28 @@
 //! Volumes of an environment: which there are, and the way to their files. What is done in them is
-//! done by [`weir_engine::files`], on threads of their own, a few at once for each environment, so that
+//! done by [`weir_engine::files`], on threads of their own, and only so much at once ([`turns`]), so that
 //! nobody's thousands of files keep others waiting.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod counting;
+mod taking_in;
+mod turns;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::time::Instant;
 use weir_engine::EngineError;
-use weir_engine::files::{Amount, FileError, Tree};
+use weir_engine::files::{FileError, Tree};
 use weir_model::spec::{VolumeSpec, Writers};
-use weir_model::{AppName, EnvironmentId, UnixMillis, VolumeName};
+use weir_model::{AccountId, AppName, EnvironmentId, VolumeName};
 use weir_store::StoreError;
 
 use crate::context::Context;
-
-/// What an environment may have done at once in its volumes.
-const AT_ONCE: usize = 4;
-/// Longest wait for a turn.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What was counted is not counted again for so long.
-const COUNT_AGAIN_MS: i64 = 30_000;
-/// Most volumes whose amounts are remembered.
-const REMEMBERED: usize = 4096;
+use crate::uploads::UploadError;
+use counting::{Counted, Counts};
+pub(crate) use taking_in::complete;
+pub use taking_in::go_on;
+use turns::{Turn, Turns};
 
 /// Why something with volumes did not work.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +30,12 @@ pub(crate) enum VolumeError {
     /// There is none of that name.
     #[error("there is no volume `{0}`")]
     NotFound(String),
-    /// Too much is being done in the volumes of the environment.
-    #[error("{} things are being done in the volumes of this environment already", AT_ONCE)]
-    Busy,
+    /// Too much is being done already.
+    #[error("{0}")]
+    Busy(String),
+    /// Something with an upload.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     /// Something with the files.
     #[error(transparent)]
     File(#[from] FileError),
@@ -63,8 +65,8 @@ pub(crate) struct Volume {
 /// What is remembered of volumes, and who waits for his turn in them.
 #[derive(Debug, Default)]
 pub struct Volumes {
-    gates: Mutex<HashMap<EnvironmentId, Arc<Semaphore>>>,
-    amounts: Mutex<HashMap<(EnvironmentId, String), (UnixMillis, Amount)>>,
+    turns: Turns,
+    counts: Arc<Counts>,
 }
 
 /// The volumes of an environment that exist, by name.
@@ -131,24 +133,7 @@ pub(crate) fn word(writers: Writers) -> &'static str {
 }
 
 impl Volumes {
-    /// Waits for a turn in the volumes of an environment.
-    pub(crate) async fn turn(&self, environment: EnvironmentId) -> Result<OwnedSemaphorePermit, VolumeError> {
-        let gate = {
-            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those that nobody uses are as good as new ones.
-            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-            gates
-                .entry(environment)
-                .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)))
-                .clone()
-        };
-        match tokio::time::timeout(PATIENCE, gate.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(VolumeError::Busy),
-        }
-    }
-
-    /// Does something with the files of a volume, on a thread of its own and to its end, whoever
+    /// Does something short with the files of a volume, on a thread of its own and to its end, whoever
     /// hangs up meanwhile.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -156,14 +141,26 @@ impl Volumes {
         volume: &Volume,
         work: impl FnOnce(&Tree) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, VolumeError> {
-        let permit = self.turn(volume.environment).await?;
+        let turn = self.turns.short(volume.environment).await?;
         let folder = self.folder(context, volume).await?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work(&Tree::open(&folder)?)
-        });
-        let done = done.await.map_err(|error| VolumeError::Stopped(error.to_string()))?;
-        Ok(done?)
+        on_a_thread(turn, folder, work).await
+    }
+
+    /// The same for what may take long because much is there.
+    pub(crate) async fn run_long<T: Send + 'static>(
+        &self,
+        context: &Context,
+        (account, volume): (AccountId, &Volume),
+        work: impl FnOnce(&Tree) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, VolumeError> {
+        let turn = self.turns.long(volume.environment, account).await?;
+        let folder = self.folder(context, volume).await?;
+        on_a_thread(turn, folder, work).await
+    }
+
+    /// A turn for something long that is to be done elsewhere; it ends when dropped.
+    pub(crate) async fn long_turn(&self, account: AccountId, volume: &Volume) -> Result<Turn, VolumeError> {
+        self.turns.long(volume.environment, account).await
     }
 
     /// Where the files of a volume are.
@@ -175,27 +172,37 @@ impl Volumes {
         folder.ok_or_else(|| VolumeError::NotFound(volume.name.clone()))
     }
 
-    /// How much is in a volume, and when that was counted.
-    pub(crate) async fn amount(&self, context: &Context, volume: &Volume) -> Result<(UnixMillis, Amount), VolumeError> {
+    /// How much is in a volume. Counting goes on behind `until`; what is told then is what was counted
+    /// before, or so far.
+    pub(crate) async fn amount(
+        &self,
+        context: &Context,
+        (account, volume): (AccountId, &Volume),
+        until: Instant,
+    ) -> Counted {
         let key = (volume.environment, volume.name.clone());
-        let now_ms = context.clock.now_ms();
-        let known = self
-            .amounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .copied();
-        if let Some((at_ms, amount)) = known
-            && now_ms.abs_diff(at_ms) < COUNT_AGAIN_MS.unsigned_abs()
-        {
-            return Ok((at_ms, amount));
-        }
-        let amount = self.run(context, volume, Tree::amount).await?;
-        let mut amounts = self.amounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if amounts.len() >= REMEMBERED {
-            amounts.clear();
-        }
-        amounts.insert(key, (now_ms, amount));
-        Ok((now_ms, amount))
+        let counting = {
+            let (context, volume) = (context.clone(), volume.clone());
+            |so_far: counting::SoFar| async move {
+                let volumes = &context.volumes;
+                let turn = volumes.turns.counting(volume.environment, account).await?;
+                let folder = volumes.folder(&context, &volume).await?;
+                on_a_thread(turn, folder, move |tree| so_far.count(tree)).await
+            }
+        };
+        self.counts.get(key, &context.clock, until, counting).await
     }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    turn: Turn,
+    folder: PathBuf,
+    work: impl FnOnce(&Tree) -> Result<T, FileError> + Send + 'static,
+) -> Result<T, VolumeError> {
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work(&Tree::open(&folder)?)
+    });
+    let done = done.await.map_err(|error| VolumeError::Stopped(error.to_string()))?;
+    Ok(done?)
 }
