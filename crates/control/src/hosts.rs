@@ -1,6 +1,6 @@
 //! Host names: those that Weir gives, and those that people bring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_model::certificate::HttpsPolicy;
 use weir_model::project::Domain;
@@ -8,6 +8,7 @@ use weir_model::{AppName, DomainId, EnvironmentName, ProjectName, TcpServiceName
 
 use crate::api::ApiError;
 use crate::config::Config;
+use crate::console_hosts;
 use crate::context::Context;
 use crate::reconcile::Presence;
 use crate::tcp;
@@ -34,36 +35,53 @@ pub fn platform_host(config: &Config, project: &ProjectName, environment: &Envir
 
 /// Fails with words if a host is taken, saying by whom.
 pub async fn ensure_free(context: &Context, host: &str) -> Result<(), ApiError> {
-    let Some(taken) = context
-        .store
-        .domain_list_all()
-        .await?
-        .into_iter()
-        .find(|domain| domain.host == host)
-    else {
-        return Ok(());
-    };
-    Err(taken_error(host, owner_of(context, &taken).await?))
+    if let Some(owner) = owner_of_host(context, host).await? {
+        return Err(taken_error(host, &owner));
+    }
+    match console_hosts::all(context).await?.contains(host) {
+        true => Err(of_the_console(host)),
+        false => Ok(()),
+    }
 }
 
-fn taken_error(host: &str, owner: Option<String>) -> ApiError {
-    let owner = owner.unwrap_or_else(|| "something that is being removed".to_owned());
+/// To whom a host belongs, in words; `None` if it is free.
+pub(crate) async fn owner_of_host(context: &Context, host: &str) -> Result<Option<String>, ApiError> {
+    let domains = context.store.domain_list_all().await?;
+    match domains.iter().find(|domain| domain.host == host) {
+        Some(taken) => owner_of(context, taken).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn of_the_console(host: &str) -> ApiError {
+    ApiError::conflict(
+        "host-of-console",
+        format!("`{host}` is where people sign in to this Weir"),
+    )
+    .with_hint("choose another name; one by which nobody has signed in for 90 days is free again")
+}
+
+fn taken_error(host: &str, owner: &str) -> ApiError {
     ApiError::conflict("host-taken", format!("the host `{host}` already belongs to {owner}"))
         .with_hint("choose another name")
 }
 
-async fn owner_of(context: &Context, domain: &Domain) -> Result<Option<String>, ApiError> {
-    let Some(environment) = context.store.environment_by_id(domain.environment).await? else {
-        return Ok(None);
+async fn owner_of(context: &Context, domain: &Domain) -> Result<String, ApiError> {
+    let environment = context.store.environment_by_id(domain.environment).await?;
+    let project = match &environment {
+        Some(environment) => context.store.project_by_id(environment.project).await?,
+        None => None,
     };
-    let project = context.store.project_by_id(environment.project).await?;
-    Ok(project.map(|project| match environment.name.is_production() {
-        true => format!("the project `{}`", project.name),
-        false => format!(
+    Ok(match (environment, project) {
+        (Some(environment), Some(project)) if environment.name.is_production() => {
+            format!("the project `{}`", project.name)
+        }
+        (Some(environment), Some(project)) => format!(
             "the environment `{}` of the project `{}`",
             environment.name, project.name
         ),
-    }))
+        _ => "something that is being removed".to_owned(),
+    })
 }
 
 /// Checks a host name that somebody brings: RFC 1123, lower-cased, no address. Gives it in the
@@ -153,11 +171,13 @@ pub async fn put_domains(
     };
     let known = context.store.domain_list_all().await?;
     let known: BTreeMap<&str, &Domain> = known.iter().map(|domain| (domain.host.as_str(), domain)).collect();
+    let consoles = console_hosts::all(context).await?;
     let mut added = Vec::new();
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
     let mut problems = Vec::new();
     for (at, given) in request.hosts.iter().enumerate() {
-        let checked = check_addition(context, project, environment, given, redirect_to.as_deref(), &known).await;
+        let target = redirect_to.as_deref();
+        let checked = check_addition(context, project, environment, given, target, &known, &consoles).await;
         let host = match checked {
             Ok(host) => host,
             Err(error) => {
@@ -220,16 +240,20 @@ async fn check_addition(
     given: &str,
     redirect_to: Option<&str>,
     known: &BTreeMap<&str, &Domain>,
+    consoles: &BTreeSet<String>,
 ) -> Result<String, ApiError> {
     let host = check_host(given)?;
     if let Some(domain) = known.get(host.as_str())
         && domain.environment != environment.id
     {
-        return Err(taken_error(&host, owner_of(context, domain).await?));
+        return Err(taken_error(&host, &owner_of(context, domain).await?));
     }
     let own = platform_host(&context.config, &project.name, &environment.name);
     let below = host.ends_with(&format!(".{}", context.config.domain));
     let is_known = known.contains_key(host.as_str());
+    if !is_known && consoles.contains(&host) {
+        return Err(of_the_console(&host));
+    }
     if host == context.config.domain || (below && !is_known && !host.ends_with(&format!(".{own}"))) {
         let title = format!(
             "`{host}` cannot be added: names below `{}` are given by Weir itself",

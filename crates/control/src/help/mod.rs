@@ -170,14 +170,14 @@ pub(crate) async fn set_state(
 }
 
 async fn about(context: &Context, caller: &Caller, scope: &str) -> Result<About, ApiError> {
-    let place = Scopes::of(context).await?.parse(scope);
-    match place {
+    let scopes = Scopes::of(context).await?;
+    match scopes.parse(scope) {
         Ok(place) if caller.rights.knows(place) => Ok(About {
             scope: scope.to_owned(),
             place,
         }),
         // What one may not know of looks like what is not there.
-        _ => Err(Scopes::missing(scope)),
+        _ => Err(scopes.missing(&caller.rights, scope)),
     }
 }
 
