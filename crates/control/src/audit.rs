@@ -204,6 +204,16 @@ impl Notes {
         });
     }
 
+    /// The same is worth knowing in all places.
+    pub(crate) fn everywhere(&self, detail: &str) {
+        self.with(|note| {
+            detail.clone_into(&mut note.detail);
+            for spot in &mut note.spots {
+                spot.detail = None;
+            }
+        });
+    }
+
     /// What is worth knowing besides.
     pub(crate) fn detail(&self, detail: &str) {
         self.with(|note| detail.clone_into(&mut note.detail));

@@ -50,7 +50,12 @@ pub(crate) async fn learn(context: &Context, headers: &HeaderMap, user: &User) -
     }
     let setting = format!("{SETTING}{host}");
     context.store.setting_set(&setting, &now_ms.to_string()).await?;
-    if let Some(taken) = hosts::owner_of_host(context, &host).await? {
+    let domains = context.store.domain_list_all().await?;
+    let taken = match domains.iter().find(|domain| domain.host == host) {
+        Some(domain) => hosts::owner_of(context, domain).await?,
+        None => None,
+    };
+    if let Some((_, taken)) = taken {
         tracing::warn!(
             host,
             "somebody signed in to the console by a host name that belongs to {taken}: give the console another name, or take this one away with `weir domain remove`"

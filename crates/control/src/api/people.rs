@@ -112,7 +112,7 @@ pub(super) async fn note_grants(api: &Api, notes: &Notes, grants: &[RoleGrant]) 
 /// Notes what has come of it in place of what was asked for.
 pub(super) fn note_changed(notes: &Notes, changed: &[Changed]) {
     if changed.is_empty() {
-        return notes.detail("nothing was to change");
+        return notes.everywhere("nothing was to change");
     }
     notes.nowhere();
     for one in changed {

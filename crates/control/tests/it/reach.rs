@@ -99,6 +99,29 @@ async fn an_environment_that_is_not_theirs_looks_like_one_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn whose_a_host_name_is_is_told_to_those_who_know_of_it() {
+    let control = Control::start().await;
+    control.project("shop").await;
+    control.project("secret").await;
+    let add = async |token: &str, project: &str| {
+        let path = format!("/v1/projects/{project}/environments/production/domains");
+        let body = json!({"host": "www.example.org"});
+        let request = control.request(Method::POST, &path).bearer_auth(token).json(&body);
+        let (status, body) = answer(request).await;
+        (status.as_u16(), body["title"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(add(&control.admin, "secret").await.0, 201);
+    let token = program(&control, "ci", "admin", "shop").await;
+    let (status, title) = add(&token, "shop").await;
+    assert_eq!(
+        (status, title.as_str()),
+        (409, "the host `www.example.org` is taken already")
+    );
+    let (_, title) = add(&control.admin, "shop").await;
+    assert!(title.contains("`secret`"), "{title}");
+}
+
+#[tokio::test]
 async fn money_above_an_environment_is_for_those_who_see_money_there() {
     let control = Control::start().await;
     with_staging(&control).await;
