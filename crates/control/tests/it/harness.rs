@@ -87,9 +87,9 @@ impl Control {
     }
 
     /// With a proxy on this machine that is believed: `x-forwarded-for` says who asks.
-    pub(crate) async fn start_behind_a_proxy() -> Self {
+    pub(crate) async fn start_behind_a_proxy(clock: Arc<dyn Clock>) -> Self {
         let trust = |config: &mut Config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
-        Self::start_with(Arc::new(SystemClock), trust).await
+        Self::start_with(clock, trust).await
     }
 
     async fn start_with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> Self {

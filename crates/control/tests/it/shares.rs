@@ -27,6 +27,24 @@ impl Clock for Ahead {
     }
 }
 
+/// A clock that stands still: nobody's pause ends while a busy machine works out hashes.
+#[derive(Debug)]
+struct Still(UnixMillis);
+
+impl Clock for Still {
+    fn now_ms(&self) -> UnixMillis {
+        self.0
+    }
+
+    fn random(&self) -> u128 {
+        SystemClock.random()
+    }
+}
+
+fn still() -> Arc<dyn Clock> {
+    Arc::new(Still(SystemClock.now_ms()))
+}
+
 fn sign_in(control: &Control, email: &str, password: &str) -> RequestBuilder {
     let body = json!({"email": email, "password": password});
     control.request(Method::POST, "/v1/session").json(&body)
@@ -34,7 +52,7 @@ fn sign_in(control: &Control, email: &str, password: &str) -> RequestBuilder {
 
 #[tokio::test]
 async fn behind_a_proxy_that_is_believed_each_client_counts_for_itself() {
-    let control = Control::start_behind_a_proxy().await;
+    let control = Control::start_behind_a_proxy(still()).await;
     owner(&control).await;
     let try_from = async |address: &str, password: &str| {
         let request = sign_in(&control, "anna@example.org", password);
@@ -65,7 +83,7 @@ async fn behind_a_proxy_that_is_believed_each_client_counts_for_itself() {
     assert_eq!(kind(answer(both).await), (400, "ambiguous-client".to_owned()));
 
     // Where nobody is believed, all come from where their connections come from.
-    let control = Control::start().await;
+    let control = Control::start_by(still()).await;
     owner(&control).await;
     for number in 0..6 {
         let request = sign_in(&control, "anna@example.org", "wrong wrong wrong");
@@ -76,7 +94,7 @@ async fn behind_a_proxy_that_is_believed_each_client_counts_for_itself() {
 
 #[tokio::test]
 async fn who_has_an_invitation_is_not_kept_out_by_those_who_guess() {
-    let control = Control::start().await;
+    let control = Control::start_by(still()).await;
     owner(&control).await;
     let body = json!({"grants": [{"role": "viewer", "scope": "weir"}]});
     let (_, made) = control.call(Method::POST, "/v1/invitations", Some(body)).await;
@@ -94,7 +112,7 @@ async fn who_has_an_invitation_is_not_kept_out_by_those_who_guess() {
 
 #[tokio::test]
 async fn one_source_does_not_take_all_places_where_passwords_are_checked() {
-    let control = Control::start_behind_a_proxy().await;
+    let control = Control::start_behind_a_proxy(Arc::new(SystemClock)).await;
     let mut anna = owner(&control).await;
     somebody(&control, "dora@example.org", "viewer", "weir").await;
     let (_, link) = anna

@@ -23,7 +23,7 @@ const TASKS: i64 = 50;
 #[derive(Debug)]
 pub(super) enum Content {
     Overview(Box<Everything>),
-    Environment(Box<EnvironmentStatus>, Option<MoneyOfEnvironment>),
+    Environment(Box<EnvironmentStatus>, Option<Box<MoneyOfEnvironment>>),
     Caps(Vec<(Place, CapStanding)>),
     /// The same for all who may see it.
     Same(String),
@@ -47,7 +47,7 @@ impl Content {
                 let (project, environment) = environment(context, *id).await?;
                 let status = status::of_environment(context, &project, &environment).await?;
                 let money = MoneyOfEnvironment::of(context, &project, &environment).await?;
-                Self::Environment(Box::new(status), money)
+                Self::Environment(Box::new(status), money.map(Box::new))
             }
             Topic::Releases(id) => {
                 let (_, environment) = environment(context, *id).await?;
