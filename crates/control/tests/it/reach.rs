@@ -152,9 +152,9 @@ async fn money_above_an_environment_is_for_those_who_see_money_there() {
         ] {
             assert_eq!(!amount.is_null(), is_above, "{scope}: {what} {money} {of_overview}");
         }
-        let live = format!("/v1/live?topic=environment:shop/production");
+        let live = "/v1/live?topic=environment:shop/production";
         let mut response = control
-            .request(Method::GET, &live)
+            .request(Method::GET, live)
             .bearer_auth(&token)
             .send()
             .await

@@ -403,7 +403,7 @@ async fn found(store: &weir_store::Store, change: impl FnOnce(&mut AuditSearch))
 #[tokio::test]
 async fn what_was_done_is_found() {
     on_each_database(|database| async move {
-        let store = database.store;
+        let store = database.store.clone();
         const NONE: [i64; 0] = [];
         let project = three(&store).await;
         let text = |text: &str| Some(text.to_owned());
