@@ -49,7 +49,7 @@ pub struct OverviewEnvironment {
     pub money: Option<OverviewMoney>,
 }
 
-/// What an environment costs, and the cap that is nearest above it.
+/// What an environment costs, and the cap that is nearest above it, of those that one may see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OverviewMoney {
     /// Three capital letters (ISO 4217).

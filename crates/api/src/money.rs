@@ -540,12 +540,14 @@ pub struct EnvironmentMoney {
     pub currency: String,
     /// Spent by the environment in this period.
     pub spent: String,
-    /// The cap that leaves it the least.
-    pub cap: Cap,
-    /// Whose cap that is, as `weir cap set` takes it.
+    /// The cap that leaves it the least, of those that one may see; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Cap>,
+    /// Whose cap that is, as `weir cap set` takes it; without one the environment itself.
     pub scope: String,
     /// What is left of it.
-    pub left: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
     /// Why nothing more is spent at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,

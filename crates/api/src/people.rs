@@ -208,7 +208,8 @@ pub struct RecoveryCodes {
     pub codes: Vec<String>,
 }
 
-/// `PUT /v1/people/{person}/grants`: takes the place of all roles that the one who asks may see.
+/// `PUT /v1/people/{person}/grants`, `PUT /v1/service-accounts/{account}/grants`: takes the place of all
+/// roles that the one who asks looks after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetGrants {

@@ -13,12 +13,15 @@ use weir_store::{AuditEntry, AuditPlace};
 
 use crate::api::auth::{Caller, Who};
 use crate::context::Context;
+use crate::people::scope::ALL;
 use crate::secrets::{hex, random_bytes};
 
 /// Refusals of those who are not known that are written down in [`WINDOW_MS`]; more are only counted,
 /// so that nobody fills the disk by asking.
 const REFUSALS: u32 = 300;
 const WINDOW_MS: i64 = 3_600_000;
+/// Most places with an entry of their own for one request; of more it is said how many there are.
+const SPOTS: usize = 20;
 
 /// What is being done.
 #[derive(Debug, Clone)]
@@ -96,9 +99,17 @@ impl Entry {
         self.place = place;
     }
 
-    /// As it is kept.
-    fn kept(self, at_ms: UnixMillis, status: StatusCode, note: Note) -> AuditEntry {
-        let place = note.place.unwrap_or(self.place);
+    /// As it is kept, at one of the places that it is about.
+    fn kept(self, at_ms: UnixMillis, status: StatusCode, note: Note, at: Option<Spot>) -> AuditEntry {
+        let at = at.unwrap_or(Spot {
+            scope: match self.scope.is_empty() {
+                true => ALL.to_owned(),
+                false => self.scope,
+            },
+            place: self.place,
+            detail: None,
+        });
+        let place = at.place;
         let role = self.caller.as_ref().map(|caller| caller.rights.words_in(place));
         let (kind, id, name) = match (self.who, note.who) {
             (Some((kind, id, name)), _) => (kind, Some(id), name),
@@ -117,10 +128,7 @@ impl Entry {
             agent: self.agent,
             method: self.method.to_string(),
             route: self.route.to_owned(),
-            scope: note.scope.unwrap_or(match self.scope.is_empty() {
-                true => "weir".to_owned(),
-                false => self.scope,
-            }),
+            scope: at.scope,
             place: AuditPlace::from(place),
             target: if note.target.is_empty() {
                 self.target
@@ -129,7 +137,7 @@ impl Entry {
             },
             status: i64::from(status.as_u16()),
             request: self.request,
-            detail: note.detail,
+            detail: at.detail.unwrap_or(note.detail),
         }
     }
 }
@@ -139,8 +147,16 @@ struct Note {
     who: Option<(Option<String>, String)>,
     target: String,
     detail: String,
-    scope: Option<String>,
-    place: Option<Place>,
+    spots: Vec<Spot>,
+}
+
+/// One of the places that something is about, with what is worth knowing there: what it is elsewhere is
+/// not for those who look after only this one.
+#[derive(Debug, Clone)]
+struct Spot {
+    scope: String,
+    place: Place,
+    detail: Option<String>,
 }
 
 /// What a handler has to add. Never a secret.
@@ -162,11 +178,39 @@ impl Notes {
         self.with(|note| target.clone_into(&mut note.target));
     }
 
-    /// Where it is, when the body says so.
+    /// Where it is, when the path does not say so.
     pub(crate) fn at(&self, scope: &str, place: Place) {
+        self.spot(scope, place, None);
+    }
+
+    /// Where it is, one of several places: each gets an entry of its own, with what is worth knowing there.
+    pub(crate) fn also_at(&self, scope: &str, place: Place, detail: &str) {
+        self.spot(scope, place, Some(detail.to_owned()));
+    }
+
+    /// What was said of places holds no more.
+    pub(crate) fn nowhere(&self) {
+        self.with(|note| note.spots.clear());
+    }
+
+    fn spot(&self, scope: &str, place: Place, detail: Option<String>) {
+        let scope = scope.to_owned();
+        self.with(|note| match note.spots.iter_mut().find(|spot| spot.place == place) {
+            Some(known) => match (&mut known.detail, detail) {
+                (Some(known), Some(more)) => *known = format!("{known}, {more}"),
+                (known, more) => *known = known.take().or(more),
+            },
+            None => note.spots.push(Spot { scope, place, detail }),
+        });
+    }
+
+    /// The same is worth knowing in all places.
+    pub(crate) fn everywhere(&self, detail: &str) {
         self.with(|note| {
-            note.scope = Some(scope.to_owned());
-            note.place = Some(place);
+            detail.clone_into(&mut note.detail);
+            for spot in &mut note.spots {
+                spot.detail = None;
+            }
         });
     }
 
@@ -202,7 +246,23 @@ impl Audit {
                 }
             }
         }
-        write(context, entry.kept(now_ms, status, note)).await;
+        let mut spots = std::mem::take(&mut note.spots);
+        if spots.len() > SPOTS {
+            let more = spots.len() - SPOTS;
+            spots.truncate(SPOTS);
+            spots.push(Spot {
+                scope: ALL.to_owned(),
+                place: Place::Platform,
+                detail: Some(format!("and {more} more places")),
+            });
+        }
+        if spots.is_empty() {
+            return write(context, entry.kept(now_ms, status, note, None)).await;
+        }
+        for spot in spots {
+            let kept = entry.clone().kept(now_ms, status, note.clone(), Some(spot));
+            write(context, kept).await;
+        }
     }
 
     /// Whether one more refusal is written down; if so, how many were not, since the last one was.
@@ -238,7 +298,7 @@ pub(crate) async fn pushed(
     );
     entry.by(caller);
     entry.at(project.name.as_str(), Place::Project(project.account, project.id));
-    let kept = entry.kept(context.clock.now_ms(), StatusCode::OK, Note::default());
+    let kept = entry.kept(context.clock.now_ms(), StatusCode::OK, Note::default(), None);
     write(context, kept).await;
 }
 

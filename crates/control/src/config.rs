@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use weir_model::protection::Network;
+use weir_model::proxy::ProxyHeader;
+
 use crate::certificates::Certificates;
 use crate::secrets::Secret;
 
@@ -45,6 +48,10 @@ pub struct Config {
     pub dns_hook: Option<PathBuf>,
     /// Ports of the machine that are given to services that speak TCP; none where there are none.
     pub tcp_ports: Option<RangeInclusive<u16>>,
+    /// Networks of proxies that are believed about for whom they speak.
+    pub trusted_proxies: Vec<Network>,
+    /// In which headers they say it.
+    pub proxy_header: ProxyHeader,
 }
 
 impl Config {

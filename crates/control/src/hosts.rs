@@ -1,13 +1,15 @@
 //! Host names: those that Weir gives, and those that people bring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_model::certificate::HttpsPolicy;
+use weir_model::policy::{Place, Rights};
 use weir_model::project::Domain;
 use weir_model::{AppName, DomainId, EnvironmentName, ProjectName, TcpServiceName};
 
 use crate::api::ApiError;
 use crate::config::Config;
+use crate::console_hosts;
 use crate::context::Context;
 use crate::reconcile::Presence;
 use crate::tcp;
@@ -32,37 +34,50 @@ pub fn platform_host(config: &Config, project: &ProjectName, environment: &Envir
     }
 }
 
-/// Fails with words if a host is taken, saying by whom.
-pub async fn ensure_free(context: &Context, host: &str) -> Result<(), ApiError> {
-    let Some(taken) = context
-        .store
-        .domain_list_all()
-        .await?
-        .into_iter()
-        .find(|domain| domain.host == host)
-    else {
-        return Ok(());
+/// Fails with words if a host is taken; by whom is said to those who may know of that.
+pub async fn ensure_free(context: &Context, rights: Option<&Rights>, host: &str) -> Result<(), ApiError> {
+    let domains = context.store.domain_list_all().await?;
+    if let Some(taken) = domains.iter().find(|domain| domain.host == host) {
+        return Err(taken_error(rights, host, owner_of(context, taken).await?));
+    }
+    match console_hosts::all(context).await?.contains(host) {
+        true => Err(of_the_console(host)),
+        false => Ok(()),
+    }
+}
+
+fn of_the_console(host: &str) -> ApiError {
+    ApiError::conflict(
+        "host-of-console",
+        format!("`{host}` is where people sign in to this Weir"),
+    )
+    .with_hint("choose another name; one by which nobody has signed in for 90 days is free again")
+}
+
+fn taken_error(rights: Option<&Rights>, host: &str, owner: Option<(Place, String)>) -> ApiError {
+    let told = owner.filter(|(place, _)| rights.is_some_and(|rights| rights.knows(*place)));
+    let words = match told {
+        Some((_, owner)) => format!("the host `{host}` already belongs to {owner}"),
+        None => format!("the host `{host}` is taken already"),
     };
-    Err(taken_error(host, owner_of(context, &taken).await?))
+    ApiError::conflict("host-taken", words).with_hint("choose another name")
 }
 
-fn taken_error(host: &str, owner: Option<String>) -> ApiError {
-    let owner = owner.unwrap_or_else(|| "something that is being removed".to_owned());
-    ApiError::conflict("host-taken", format!("the host `{host}` already belongs to {owner}"))
-        .with_hint("choose another name")
-}
-
-async fn owner_of(context: &Context, domain: &Domain) -> Result<Option<String>, ApiError> {
+/// Whose a host is, in words; `None` if that is being removed.
+pub(crate) async fn owner_of(context: &Context, domain: &Domain) -> Result<Option<(Place, String)>, ApiError> {
     let Some(environment) = context.store.environment_by_id(domain.environment).await? else {
         return Ok(None);
     };
     let project = context.store.project_by_id(environment.project).await?;
-    Ok(project.map(|project| match environment.name.is_production() {
-        true => format!("the project `{}`", project.name),
-        false => format!(
-            "the environment `{}` of the project `{}`",
-            environment.name, project.name
-        ),
+    Ok(project.map(|project| {
+        let words = match environment.name.is_production() {
+            true => format!("the project `{}`", project.name),
+            false => format!(
+                "the environment `{}` of the project `{}`",
+                environment.name, project.name
+            ),
+        };
+        (Place::Environment(project.account, project.id, environment.id), words)
     }))
 }
 
@@ -107,18 +122,19 @@ pub fn check_host(given: &str) -> Result<String, ApiError> {
 /// Adds a host to an environment. Fails if the environment has it already.
 pub async fn add_domain(
     context: &Context,
+    rights: &Rights,
     project: &Project,
     environment: &Environment,
     request: &weir_api::AddDomain,
 ) -> Result<Domain, ApiError> {
     let host = check_host(&request.host)?;
-    ensure_free(context, &host).await?;
+    ensure_free(context, Some(rights), &host).await?;
     let request = weir_api::PutDomains {
         hosts: vec![host],
         app: request.app.clone(),
         ..weir_api::PutDomains::default()
     };
-    let (domains, _) = put_domains(context, project, environment, &request).await?;
+    let (domains, _) = put_domains(context, rights, project, environment, &request).await?;
     domains
         .into_iter()
         .next()
@@ -129,6 +145,7 @@ pub async fn add_domain(
 /// Gives them all, and which are new.
 pub async fn put_domains(
     context: &Context,
+    rights: &Rights,
     project: &Project,
     environment: &Environment,
     request: &weir_api::PutDomains,
@@ -153,11 +170,20 @@ pub async fn put_domains(
     };
     let known = context.store.domain_list_all().await?;
     let known: BTreeMap<&str, &Domain> = known.iter().map(|domain| (domain.host.as_str(), domain)).collect();
+    let addition = Addition {
+        context,
+        rights,
+        environment,
+        own: platform_host(&context.config, &project.name, &environment.name),
+        redirect_to: redirect_to.as_deref(),
+        known: &known,
+        consoles: console_hosts::all(context).await?,
+    };
     let mut added = Vec::new();
     let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
     let mut problems = Vec::new();
     for (at, given) in request.hosts.iter().enumerate() {
-        let checked = check_addition(context, project, environment, given, redirect_to.as_deref(), &known).await;
+        let checked = addition.check(given).await;
         let host = match checked {
             Ok(host) => host,
             Err(error) => {
@@ -211,42 +237,50 @@ fn together(mut problems: Vec<(usize, ApiError)>, given: usize) -> ApiError {
     error
 }
 
-/// Whether a host can be added: names below Weir's own domain are given by Weir, except those below
-/// the environment's own host. Gives it in the form in which it is kept.
-async fn check_addition(
-    context: &Context,
-    project: &Project,
-    environment: &Environment,
-    given: &str,
-    redirect_to: Option<&str>,
-    known: &BTreeMap<&str, &Domain>,
-) -> Result<String, ApiError> {
-    let host = check_host(given)?;
-    if let Some(domain) = known.get(host.as_str())
-        && domain.environment != environment.id
-    {
-        return Err(taken_error(&host, owner_of(context, domain).await?));
+/// Host names that are to be added to an environment.
+struct Addition<'a> {
+    context: &'a Context,
+    rights: &'a Rights,
+    environment: &'a Environment,
+    /// The host that Weir has given to the environment.
+    own: String,
+    redirect_to: Option<&'a str>,
+    known: &'a BTreeMap<&'a str, &'a Domain>,
+    consoles: BTreeSet<String>,
+}
+
+impl Addition<'_> {
+    /// Whether one can be added: names below Weir's own domain are given by Weir, except those below the
+    /// environment's own host. Gives it in the form in which it is kept.
+    async fn check(&self, given: &str) -> Result<String, ApiError> {
+        let host = check_host(given)?;
+        let (known, own, of_weir) = (self.known, &self.own, &self.context.config.domain);
+        if let Some(domain) = known.get(host.as_str())
+            && domain.environment != self.environment.id
+        {
+            let owner = owner_of(self.context, domain).await?;
+            return Err(taken_error(Some(self.rights), &host, owner));
+        }
+        let below = host.ends_with(&format!(".{of_weir}"));
+        let is_known = known.contains_key(host.as_str());
+        if !is_known && self.consoles.contains(&host) {
+            return Err(of_the_console(&host));
+        }
+        if host == *of_weir || (below && !is_known && !host.ends_with(&format!(".{own}"))) {
+            let title = format!("`{host}` cannot be added: names below `{of_weir}` are given by Weir itself");
+            return Err(ApiError::invalid(title).with_hint(format!("use a name of your own, or one below `{own}`")));
+        }
+        if self.redirect_to == Some(host.as_str()) {
+            return Err(ApiError::invalid(format!("`{host}` cannot be sent to itself")));
+        }
+        let back = self.redirect_to.and_then(|target| known.get(target));
+        if back.is_some_and(|target| target.redirect_to.as_deref() == Some(host.as_str())) {
+            return Err(ApiError::invalid(format!(
+                "`{host}` cannot be sent to a host that is sent to it"
+            )));
+        }
+        Ok(host)
     }
-    let own = platform_host(&context.config, &project.name, &environment.name);
-    let below = host.ends_with(&format!(".{}", context.config.domain));
-    let is_known = known.contains_key(host.as_str());
-    if host == context.config.domain || (below && !is_known && !host.ends_with(&format!(".{own}"))) {
-        let title = format!(
-            "`{host}` cannot be added: names below `{}` are given by Weir itself",
-            context.config.domain
-        );
-        return Err(ApiError::invalid(title).with_hint(format!("use a name of your own, or one below `{own}`")));
-    }
-    if redirect_to == Some(host.as_str()) {
-        return Err(ApiError::invalid(format!("`{host}` cannot be sent to itself")));
-    }
-    let back = redirect_to.and_then(|target| known.get(target));
-    if back.is_some_and(|target| target.redirect_to.as_deref() == Some(host.as_str())) {
-        return Err(ApiError::invalid(format!(
-            "`{host}` cannot be sent to a host that is sent to it"
-        )));
-    }
-    Ok(host)
 }
 
 /// A host as it is to be: what was not asked for stays as it is, or is as usual.

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod configuration;
 pub mod console;
+mod console_hosts;
 pub mod context;
 pub mod deploy;
 pub mod git;

@@ -186,7 +186,7 @@ fn new_environment(context: &Context, project: &Project, name: EnvironmentName, 
 
 async fn new_domain(context: &Context, project: &Project, environment: &Environment) -> Result<Domain, ApiError> {
     let host = hosts::platform_host(&context.config, &project.name, &environment.name);
-    hosts::ensure_free(context, &host).await?;
+    hosts::ensure_free(context, None, &host).await?;
     let now_ms = environment.created_ms;
     let id = DomainId::from_parts(now_ms, context.clock.random());
     Ok(Domain {

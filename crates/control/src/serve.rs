@@ -321,6 +321,7 @@ async fn prune(context: Context) {
             store.sign_in_prune(now_ms, now_ms - KEEP_IDLE_MS).await,
             store.audit_prune(now_ms - KEEP_AUDIT_MS).await,
             store.help_prune(now_ms - KEEP_AUDIT_MS).await,
+            store.invitation_prune(now_ms).await,
         ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "old rows were not pruned; trying again in an hour");

@@ -46,7 +46,7 @@ pub fn main_app(project: &Project, release: &Release) -> Option<AppName> {
     weir_model::files::main_app(release.apps.values().map(|app| &app.spec), project.name.as_str())
 }
 
-/// What runs in an environment.
+/// What runs in an environment, without its money: what of that is told depends on who asks.
 pub async fn of_environment(
     context: &Context,
     project: &Project,
@@ -105,7 +105,7 @@ pub async fn of_environment(
         processes,
         domains: domains.iter().map(|domain| present::domain(context, domain)).collect(),
         deployment,
-        money: crate::api::caps::of_environment(context, project, environment).await?,
+        money: None,
         maintenance: crate::api::protection::maintenance(context, environment).await?,
         refused: crate::api::protection::refused(context, environment),
     })

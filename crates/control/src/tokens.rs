@@ -4,7 +4,7 @@
 use weir_api::CreateToken;
 use weir_model::policy::{Permission, Place, Power};
 use weir_model::project::{Scope, Token};
-use weir_model::{ProjectName, TokenId, UnixMillis};
+use weir_model::{ProjectId, ProjectName, TokenId, UnixMillis};
 
 use crate::api::ApiError;
 use crate::api::auth::{Caller, hash_of, is_admin_file_token, new_secret};
@@ -17,7 +17,9 @@ use crate::secrets::Secret;
 const NAME_CHARACTERS: usize = 80;
 /// Longest life of a token, in days: ten years.
 const DAYS: u32 = 3650;
-const TOKENS: usize = 1000;
+/// Most tokens that belong to nobody: for everything, and of one project.
+const TOKENS: i64 = 1_000;
+const TOKENS_OF_PROJECT: i64 = 100;
 const DAY_MS: i64 = 86_400_000;
 
 /// The answer for a token that does not exist, or of which the one who asks may not know.
@@ -46,13 +48,18 @@ pub(crate) fn expiry(days: Option<u32>, now_ms: UnixMillis) -> Result<Option<Uni
     Ok(days.map(|days| now_ms + i64::from(days) * DAY_MS))
 }
 
-/// Fails if there are as many tokens as there may be.
-pub(crate) async fn check_number(context: &Context) -> Result<(), ApiError> {
-    if context.store.token_list().await?.len() < TOKENS {
+/// Fails if there are as many tokens as there may be: each project has a bound of its own, so that nobody
+/// uses up those of others.
+async fn check_number(context: &Context, project: Option<ProjectId>) -> Result<(), ApiError> {
+    let (most, of) = match project {
+        Some(_) => (TOKENS_OF_PROJECT, "a project"),
+        None => (TOKENS, "the whole Weir"),
+    };
+    if context.store.token_count(project).await? < most {
         return Ok(());
     }
     Err(
-        ApiError::conflict("too-many", format!("one Weir has {TOKENS} tokens at most"))
+        ApiError::conflict("too-many", format!("{of} has {most} tokens at most"))
             .with_hint("remove some: `weir token list`"),
     )
 }
@@ -98,7 +105,7 @@ pub async fn create(context: &Context, caller: &Caller, request: &CreateToken) -
     }
     let now_ms = context.clock.now_ms();
     let expires_ms = expiry(request.expires_days, now_ms)?;
-    check_number(context).await?;
+    check_number(context, project).await?;
     let secret = new_secret();
     let token = Token {
         id: TokenId::from_parts(now_ms, context.clock.random()),

@@ -19,6 +19,7 @@ pub mod names;
 pub mod policy;
 pub mod project;
 pub mod protection;
+pub mod proxy;
 pub mod release;
 pub mod route;
 pub mod route_feed;

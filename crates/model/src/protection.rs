@@ -74,6 +74,13 @@ pub enum RatePer {
 #[serde(try_from = "String", into = "String")]
 pub struct Network(pub IpNet);
 
+impl Network {
+    /// Whether an address is in it; one of IPv4 also where it is written as one of IPv6.
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
 impl FromStr for Network {
     type Err = String;
 

@@ -122,10 +122,18 @@ fn short(text: &str) -> String {
     storable(&text.chars().take(LONGEST).collect::<String>())
 }
 
-/// A pattern for LIKE that matches what contains the text, in lower case.
+/// In lower case, each character by itself, so that a part of a text folds as it does within the whole.
+/// Databases fold ASCII only, or as the machine's language has it.
+fn folded(text: &str) -> String {
+    // Over upper case, so that letters with two small forms (ς, σ) are one.
+    let upper = storable(text).to_uppercase();
+    upper.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// A pattern for LIKE that matches what contains the text, folded.
 fn containing(text: &str) -> String {
     let mut pattern = "%".to_owned();
-    for character in storable(text).to_lowercase().chars().take(LONGEST) {
+    for character in folded(text).chars().take(LONGEST) {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -158,8 +166,20 @@ fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
     }
     let mut like =
         |what: &str, pattern: String| format!("LOWER({what}) LIKE {} ESCAPE '\\'", place(Value::Text(pattern)));
+    // Entries of before nothing was folded are folded by the database, as well as it can.
+    let mut like_folded = |column: &str, what: &str, text: &str| {
+        like(
+            &format!("CASE {column} WHEN '' THEN {what} ELSE {column} END"),
+            containing(text),
+        )
+    };
     if let Some(who) = &search.who {
-        conditions.push(like("COALESCE(who_id, '') || ' ' || who", containing(who)));
+        conditions.push(like_folded("who_folded", "COALESCE(who_id, '') || ' ' || who", who));
+    }
+    if let Some(text) = &search.text {
+        let everything = "who || ' ' || address || ' ' || method || ' ' || route || ' ' || scope || ' ' || target
+            || ' ' || request || ' ' || detail";
+        conditions.push(like_folded("text_folded", everything, text));
     }
     if let Some(route) = &search.route {
         conditions.push(like("method || ' ' || route", containing(route)));
@@ -168,11 +188,6 @@ fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
         // What is in it begins with its name and a slash.
         let inside = containing(&format!("{scope}/"));
         conditions.push(like("scope || '/'", inside[1..].to_owned()));
-    }
-    if let Some(text) = &search.text {
-        let everything = "who || ' ' || address || ' ' || method || ' ' || route || ' ' || scope || ' ' || target
-            || ' ' || request || ' ' || detail";
-        conditions.push(like(everything, containing(text)));
     }
     if let Some(within) = &search.within {
         let keys: Vec<String> = within.iter().map(|key| place(Value::Text(key.clone()))).collect();
@@ -193,6 +208,21 @@ fn statement_of(search: &AuditSearch) -> (String, Vec<Value>) {
     (statement, values)
 }
 
+/// All texts of an entry in which is looked for a part.
+fn everything_of(entry: &AuditEntry) -> String {
+    let texts = [
+        &entry.who,
+        &entry.address,
+        &entry.method,
+        &entry.route,
+        &entry.scope,
+        &entry.target,
+        &entry.request,
+        &entry.detail,
+    ];
+    texts.map(|text| short(text)).join(" ")
+}
+
 impl Store {
     /// Adds an entry; its sequence is given here. The answer is the sequence.
     pub async fn audit_insert(&self, entry: &AuditEntry) -> Result<i64, StoreError> {
@@ -206,8 +236,8 @@ impl Store {
         let sequence = Fields(&row).integer("value")?;
         sqlx::query(
             "INSERT INTO audit_entries (sequence, at_ms, who_kind, who_id, who, role, address, agent, method, route,
-                scope, account_id, project_id, environment_id, target, status, request, detail)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                scope, account_id, project_id, environment_id, target, status, request, detail, who_folded, text_folded)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         )
         .bind(sequence)
         .bind(entry.at_ms)
@@ -227,6 +257,12 @@ impl Store {
         .bind(entry.status)
         .bind(short(&entry.request))
         .bind(short(&entry.detail))
+        .bind(folded(&format!(
+            "{} {}",
+            entry.who_id.as_deref().unwrap_or_default(),
+            short(&entry.who)
+        )))
+        .bind(folded(&everything_of(entry)))
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

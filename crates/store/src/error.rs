@@ -92,8 +92,8 @@ const UNIQUE: &[Unique] = &[
     },
     Unique {
         constraint: "service_accounts_name_unique",
-        columns: "service_accounts.name",
-        words: "there is a service account of this name already",
+        columns: "service_accounts.unique_name",
+        words: "there is a service account of this name in the same place already",
     },
     Unique {
         constraint: "memberships_user_unique",

@@ -142,6 +142,8 @@ pub struct Invitation {
     pub roles: Vec<(Role, Reach)>,
     /// Who invited, by name.
     pub created_by: String,
+    /// Their identity; `None` where it was not kept yet.
+    pub created_by_id: Option<String>,
     /// When.
     pub created_ms: UnixMillis,
     /// After this instant it is refused.
@@ -166,6 +168,7 @@ impl FromRow for Invitation {
             email: row.text_optional("email")?,
             roles: roles.into_iter().map(|kept| (kept.role, kept.reach)).collect(),
             created_by: row.text("created_by")?,
+            created_by_id: row.text_optional("created_by_id")?,
             created_ms: row.integer("created_ms")?,
             expires_ms: row.integer("expires_ms")?,
             used_ms: row.integer_optional("used_ms")?,
@@ -202,8 +205,8 @@ impl Store {
         let before = owners(&mut transaction).await?;
         for id in remove {
             sqlx::query(
-                "DELETE FROM invitations WHERE used_ms IS NULL AND created_by IN
-                 (SELECT u.email FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.id = $1)",
+                "DELETE FROM invitations WHERE used_ms IS NULL AND created_by_id IN
+                 (SELECT COALESCE(m.user_id, m.service_account_id) FROM memberships m WHERE m.id = $1)",
             )
             .bind(id.to_string())
             .execute(&mut *transaction)
@@ -240,14 +243,16 @@ impl Store {
             })
             .collect();
         sqlx::query(
-            "INSERT INTO invitations (id, secret_sha256, email, roles, created_by, created_ms, expires_ms, used_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)",
+            "INSERT INTO invitations (id, secret_sha256, email, roles, created_by, created_by_id, created_ms,
+                expires_ms, used_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL)",
         )
         .bind(invitation.id.to_string())
         .bind(&invitation.secret_sha256)
         .bind(invitation.email.as_deref())
         .bind(to_json(&kept)?)
         .bind(storable(&invitation.created_by))
+        .bind(invitation.created_by_id.as_deref())
         .bind(invitation.created_ms)
         .bind(invitation.expires_ms)
         .execute(self.write())
@@ -259,6 +264,25 @@ impl Store {
     pub async fn invitation_list(&self) -> Result<Vec<Invitation>, StoreError> {
         let statement = "SELECT * FROM invitations WHERE used_ms IS NULL ORDER BY created_ms DESC, id DESC";
         all(&sqlx::query(statement).fetch_all(self.read()).await?)
+    }
+
+    /// How many invitations of somebody, by identity, hold now.
+    pub async fn invitation_count_of(&self, created_by_id: &str, now_ms: UnixMillis) -> Result<i64, StoreError> {
+        let query = sqlx::query(
+            "SELECT COUNT(*) AS found FROM invitations
+             WHERE created_by_id = $1 AND used_ms IS NULL AND expires_ms > $2",
+        );
+        let row = query.bind(created_by_id).bind(now_ms).fetch_one(self.read()).await?;
+        Fields(&row).integer("found")
+    }
+
+    /// Removes invitations that ended before an instant, accepted or not.
+    pub async fn invitation_prune(&self, before_ms: UnixMillis) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM invitations WHERE expires_ms < $1")
+            .bind(before_ms)
+            .execute(self.write())
+            .await?;
+        Ok(())
     }
 
     /// The invitation of a secret that holds now.

@@ -91,6 +91,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "help",
         sql: include_str!("../migrations/0015_help.sql"),
     },
+    Migration {
+        version: 16,
+        name: "shares",
+        sql: include_str!("../migrations/0016_shares.sql"),
+    },
 ];
 
 /// What a migration needs besides in the words of one database: triggers are written in other words on each.

@@ -5,7 +5,7 @@ use weir_model::{ServiceAccountId, UnixMillis};
 
 use crate::member::{Membership, columns_of, insert_membership, reach_of};
 use crate::row::{Fields, FromRow, all, optional, storable};
-use crate::user::begin_change;
+use crate::user::{begin_change, take_back_invitations};
 use crate::{Store, StoreError};
 
 /// A program that acts by itself.
@@ -13,7 +13,7 @@ use crate::{Store, StoreError};
 pub struct ServiceAccount {
     /// Identity.
     pub id: ServiceAccountId,
-    /// Unique on this Weir.
+    /// Unique among those that belong to the same place.
     pub name: String,
     /// Where it belongs: who looks after people there looks after it.
     pub home: Reach,
@@ -45,10 +45,12 @@ impl Store {
         let [account_id, project_id, environment_id] = columns_of(account.home);
         let mut transaction = begin_change(self).await?;
         sqlx::query(
-            "INSERT INTO service_accounts (id, name, place, account_id, project_id, environment_id, created_by, created_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO service_accounts (id, unique_name, name, place, account_id, project_id, environment_id,
+                created_by, created_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(account.id.to_string())
+        .bind(storable(&format!("{} {}", account.home.key(), account.name)))
         .bind(storable(&account.name))
         .bind(account.home.key())
         .bind(account_id)
@@ -78,12 +80,29 @@ impl Store {
         optional(query.fetch_optional(self.read()).await?)
     }
 
-    /// Removes one, with its roles and tokens. Says whether it was there.
+    /// How many belong to a project with its environments, to an account, or to the whole: all that share
+    /// the bound of one of them.
+    pub async fn service_account_count(&self, home: Reach) -> Result<i64, StoreError> {
+        let place = match home {
+            Reach::Environment(project, _) => Reach::Project(project).key(),
+            home => home.key(),
+        };
+        let query = sqlx::query(
+            "SELECT COUNT(*) AS found FROM service_accounts s LEFT JOIN environments e ON e.id = s.environment_id
+             WHERE COALESCE(e.project_id, s.place) = $1",
+        );
+        Fields(&query.bind(place).fetch_one(self.read()).await?).integer("found")
+    }
+
+    /// Removes one, with its roles, tokens and open invitations. Says whether it was there.
     pub async fn service_account_delete(&self, id: ServiceAccountId) -> Result<bool, StoreError> {
+        let mut transaction = begin_change(self).await?;
+        take_back_invitations(&mut transaction, &id.to_string()).await?;
         let deleted = sqlx::query("DELETE FROM service_accounts WHERE id = $1")
             .bind(id.to_string())
-            .execute(self.write())
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)
     }
 }

@@ -1,5 +1,7 @@
 //! Browsers in which somebody is signed in.
 
+use std::collections::HashMap;
+
 use weir_model::{SignInId, UnixMillis, UserId};
 
 use crate::row::{Fields, FromRow, all, optional, storable};
@@ -98,6 +100,17 @@ impl Store {
     pub async fn sign_in_list(&self, user: UserId) -> Result<Vec<SignIn>, StoreError> {
         let query = sqlx::query("SELECT * FROM sign_ins WHERE user_id = $1 ORDER BY used_ms DESC, id DESC");
         all(&query.bind(user.to_string()).fetch_all(self.read()).await?)
+    }
+
+    /// When each person who has any was last seen.
+    pub async fn sign_in_last_used(&self) -> Result<HashMap<UserId, UnixMillis>, StoreError> {
+        let statement = "SELECT user_id, MAX(used_ms) AS used_ms FROM sign_ins GROUP BY user_id";
+        let rows = sqlx::query(statement).fetch_all(self.read()).await?;
+        let used = rows.iter().map(|row| {
+            let row = Fields(row);
+            Ok((row.parsed("user_id")?, row.integer("used_ms")?))
+        });
+        used.collect()
     }
 
     /// Notes that it was used.

@@ -1,9 +1,10 @@
 //! Access tokens of the API.
 
 use weir_model::project::Token;
-use weir_model::{TokenId, UnixMillis};
+use weir_model::{ProjectId, ServiceAccountId, TokenId, UnixMillis};
 
 use crate::row::{Fields, FromRow, all, optional};
+use crate::user::take_back_invitations;
 use crate::{Store, StoreError};
 
 impl FromRow for Token {
@@ -66,12 +67,31 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a token. Says whether it was there.
+    /// How many tokens there are that belong to nobody: of a project, or for everything.
+    pub async fn token_count(&self, project: Option<ProjectId>) -> Result<i64, StoreError> {
+        let query = sqlx::query(
+            "SELECT COUNT(*) AS found FROM tokens
+             WHERE service_account_id IS NULL AND COALESCE(project_id, '') = $1",
+        );
+        let project = project.map_or_else(String::new, |id| id.to_string());
+        Fields(&query.bind(project).fetch_one(self.read()).await?).integer("found")
+    }
+
+    /// How many tokens a service account has.
+    pub async fn token_count_of(&self, account: ServiceAccountId) -> Result<i64, StoreError> {
+        let query = sqlx::query("SELECT COUNT(*) AS found FROM tokens WHERE service_account_id = $1");
+        Fields(&query.bind(account.to_string()).fetch_one(self.read()).await?).integer("found")
+    }
+
+    /// Removes a token, and takes back the open invitations that were made with it. Says whether it was there.
     pub async fn token_delete(&self, id: TokenId) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        take_back_invitations(&mut transaction, &id.to_string()).await?;
         let deleted = sqlx::query("DELETE FROM tokens WHERE id = $1")
             .bind(id.to_string())
-            .execute(self.write())
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)
     }
 }

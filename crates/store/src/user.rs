@@ -174,7 +174,7 @@ impl Store {
                 .bind(id.to_string())
                 .execute(&mut *transaction)
                 .await?;
-            take_back_invitations(&mut transaction, id).await?;
+            take_back_invitations(&mut transaction, &id.to_string()).await?;
         }
         if before > 0 && owners(&mut transaction).await? == 0 {
             return Ok(false);
@@ -187,7 +187,7 @@ impl Store {
     pub async fn user_delete(&self, id: UserId) -> Result<bool, StoreError> {
         let mut transaction = begin_change(self).await?;
         let before = owners(&mut transaction).await?;
-        take_back_invitations(&mut transaction, id).await?;
+        take_back_invitations(&mut transaction, &id.to_string()).await?;
         sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id.to_string())
             .execute(&mut *transaction)
@@ -350,14 +350,15 @@ impl Store {
     }
 }
 
-/// Who is out must not come back by an invitation of their own.
-async fn take_back_invitations(transaction: &mut Transaction<'static, Any>, id: UserId) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM invitations WHERE used_ms IS NULL AND created_by IN (SELECT email FROM users WHERE id = $1)",
-    )
-    .bind(id.to_string())
-    .execute(&mut **transaction)
-    .await?;
+/// Who is out, by identity, must not come back by an invitation of their own.
+pub(crate) async fn take_back_invitations(
+    transaction: &mut Transaction<'static, Any>,
+    id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM invitations WHERE used_ms IS NULL AND created_by_id = $1")
+        .bind(id)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 

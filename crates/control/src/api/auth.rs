@@ -3,12 +3,11 @@
 //! never locks out somebody who holds a right token.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode, header, request};
@@ -379,10 +378,7 @@ impl Limiter {
 
 /// The address that a request came from.
 pub fn peer_of(parts: &request::Parts) -> IpAddr {
-    parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+    super::peer::of(&parts.extensions)
 }
 
 /// A browser that shows somebody else's page must not change anything here, whatever it has
@@ -415,6 +411,8 @@ pub fn check_origin(parts: &request::Parts) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn parts(method: Method, headers: &[(&str, &str)]) -> request::Parts {

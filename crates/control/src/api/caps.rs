@@ -7,7 +7,7 @@ use weir_ledger::book::{Cap, Command, Scope, Standing};
 use weir_ledger::forecast::{Load, worst_case};
 use weir_ledger::{Nano, Period, PriceBook};
 use weir_model::UnixMillis;
-use weir_model::policy::{Permission, Place};
+use weir_model::policy::{Permission, Place, Rights};
 use weir_model::project::{Environment, Project};
 use weir_store::Account;
 
@@ -90,11 +90,12 @@ pub(super) async fn get_cap(
 #[utoipa::path(put, path = "/v1/projects/{project}/cap", tag = "caps", request_body = SetCap, responses((status = 200, body = CapChange)))]
 pub(super) async fn set_project_cap(
     State(api): State<Api>,
+    caller: Caller,
     at: InProject,
     JsonBody(request): JsonBody<SetCap>,
 ) -> Result<Json<CapChange>, ApiError> {
     let (account, _) = scopes::path_of(&api.context, &at.project).await?;
-    let of = Of::project(&api.context, &at.project, &account).await?;
+    let of = Of::project(&api.context, &caller.rights, &at.project, &account).await?;
     of.change(&api.context, Some(&request)).await.map(Json)
 }
 
@@ -102,10 +103,11 @@ pub(super) async fn set_project_cap(
 #[utoipa::path(put, path = "/v1/projects/{project}/environments/{environment}/cap", tag = "caps", request_body = SetCap, responses((status = 200, body = CapChange)))]
 pub(super) async fn set_environment_cap(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     JsonBody(request): JsonBody<SetCap>,
 ) -> Result<Json<CapChange>, ApiError> {
-    let of = Of::environment(&api.context, &at.project, &at.environment).await?;
+    let of = Of::environment(&api.context, &caller.rights, &at.project, &at.environment).await?;
     of.change(&api.context, Some(&request)).await.map(Json)
 }
 
@@ -113,9 +115,10 @@ pub(super) async fn set_environment_cap(
 #[utoipa::path(delete, path = "/v1/projects/{project}/environments/{environment}/cap", tag = "caps", responses((status = 200, body = CapChange)))]
 pub(super) async fn unset_environment_cap(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
 ) -> Result<Json<CapChange>, ApiError> {
-    let of = Of::environment(&api.context, &at.project, &at.environment).await?;
+    let of = Of::environment(&api.context, &caller.rights, &at.project, &at.environment).await?;
     of.change(&api.context, None).await.map(Json)
 }
 
@@ -130,43 +133,92 @@ pub(super) async fn set_account_cap(
     of.change(&api.context, Some(&request)).await.map(Json)
 }
 
-/// What an environment has spent, and the cap that leaves it the least; `None` where the ledger
-/// does not know it yet.
-pub(crate) async fn of_environment(
-    context: &Context,
-    project: &Project,
-    environment: &Environment,
-) -> Result<Option<EnvironmentMoney>, ApiError> {
-    let (account, _) = scopes::path_of(context, project).await?;
-    let name = project.name.as_str();
-    let path = [
-        (
-            format!("{name}/{}", environment.name),
-            Scope::Environment(environment.id),
-        ),
-        (name.to_owned(), Scope::Project(project.id)),
-        (format!("account:{}", account.name), Scope::Account(account.id)),
-    ];
-    let Some(own) = context.money.standing(path[0].1) else {
-        return Ok(None);
-    };
-    let bounds = path.into_iter().filter_map(|(scope, of)| {
-        let standing = context.money.standing(of)?;
-        Some((left(&standing), scope, standing.cap?))
-    });
-    let tightest = bounds.min_by_key(|(left, _, _)| *left);
-    let stopped = context.money.stopped(environment.id);
-    Ok(tightest.map(|(left, scope, of)| EnvironmentMoney {
-        currency: context.money.book().currency,
-        spent: own.settled.to_string(),
-        cap: cap(&of),
-        scope,
-        left: left.to_string(),
-        stopped: stopped.map(|reason| weir_api::Stopped {
-            kept_until: context.money.kept_until(environment.id).map(instant),
-            ..scopes::stopped(reason, &account.name, name, Some(environment.name.as_str()))
-        }),
-    }))
+/// What an environment has spent, and the caps that bind it: each is only for those who see money there.
+#[derive(Debug)]
+pub(crate) struct MoneyOfEnvironment {
+    place: Place,
+    /// As it is where none of the caps may be seen.
+    unbound: EnvironmentMoney,
+    bounds: Vec<Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    place: Place,
+    scope: String,
+    left: Nano,
+    cap: Cap,
+}
+
+impl MoneyOfEnvironment {
+    /// How an environment stands; `None` where the ledger does not know it yet.
+    pub(crate) async fn of(
+        context: &Context,
+        project: &Project,
+        environment: &Environment,
+    ) -> Result<Option<Self>, ApiError> {
+        let (account, _) = scopes::path_of(context, project).await?;
+        let name = project.name.as_str();
+        let place = Place::Environment(account.id, project.id, environment.id);
+        let own_name = format!("{name}/{}", environment.name);
+        let path = [
+            (place, own_name.clone(), Scope::Environment(environment.id)),
+            (
+                Place::Project(account.id, project.id),
+                name.to_owned(),
+                Scope::Project(project.id),
+            ),
+            (
+                Place::Account(account.id),
+                format!("account:{}", account.name),
+                Scope::Account(account.id),
+            ),
+        ];
+        let Some(own) = context.money.standing(path[0].2) else {
+            return Ok(None);
+        };
+        let bounds = path.into_iter().filter_map(|(place, scope, of)| {
+            let standing = context.money.standing(of)?;
+            Some(Bound {
+                place,
+                scope,
+                left: left(&standing),
+                cap: standing.cap?,
+            })
+        });
+        let stopped = context.money.stopped(environment.id);
+        let unbound = EnvironmentMoney {
+            currency: context.money.book().currency,
+            spent: own.settled.to_string(),
+            scope: own_name,
+            cap: None,
+            left: None,
+            stopped: stopped.map(|reason| weir_api::Stopped {
+                kept_until: context.money.kept_until(environment.id).map(instant),
+                ..scopes::stopped(reason, &account.name, name, Some(environment.name.as_str()))
+            }),
+        };
+        Ok(Some(Self {
+            place,
+            unbound,
+            bounds: bounds.collect(),
+        }))
+    }
+
+    /// With the cap that leaves it the least, of those that may be seen; `None` to those who do not see
+    /// money there.
+    pub(crate) fn seen_by(&self, rights: &Rights) -> Option<EnvironmentMoney> {
+        let sees = |place| rights.may(Permission::SeeMoney, place);
+        let bounds = self.bounds.iter().filter(|bound| sees(bound.place));
+        let tightest = bounds.min_by_key(|bound| bound.left);
+        let money = tightest.map(|bound| EnvironmentMoney {
+            scope: bound.scope.clone(),
+            cap: Some(cap(&bound.cap)),
+            left: Some(bound.left.to_string()),
+            ..self.unbound.clone()
+        });
+        sees(self.place).then(|| money.unwrap_or_else(|| self.unbound.clone()))
+    }
 }
 
 /// What is left of the limit in force.
@@ -361,28 +413,42 @@ struct Of {
     scope: Scope,
     name: String,
     loads: Vec<Load>,
-    /// The scope above, by name: its cap may bind first.
+    /// The scope above, by name, for those who see money there: its cap may bind first.
     above: Option<(String, Scope)>,
 }
 
 impl Of {
-    async fn environment(context: &Context, project: &Project, environment: &Environment) -> Result<Self, ApiError> {
+    async fn environment(
+        context: &Context,
+        rights: &Rights,
+        project: &Project,
+        environment: &Environment,
+    ) -> Result<Self, ApiError> {
         crate::projects::ensure_alive(project, Some(environment))?;
+        let above = (project.name.to_string(), Scope::Project(project.id));
+        let sees = rights.may(Permission::SeeMoney, Place::Project(project.account, project.id));
         Ok(Self {
             scope: Scope::Environment(environment.id),
             name: format!("{}/{}", project.name, environment.name),
             loads: scopes::loads(context, environment).await?,
-            above: Some((project.name.to_string(), Scope::Project(project.id))),
+            above: sees.then_some(above),
         })
     }
 
-    async fn project(context: &Context, project: &Project, account: &Account) -> Result<Self, ApiError> {
+    async fn project(
+        context: &Context,
+        rights: &Rights,
+        project: &Project,
+        account: &Account,
+    ) -> Result<Self, ApiError> {
         crate::projects::ensure_alive(project, None)?;
+        let above = (format!("account:{}", account.name), Scope::Account(account.id));
+        let sees = rights.may(Permission::SeeMoney, Place::Account(account.id));
         Ok(Self {
             scope: Scope::Project(project.id),
             name: project.name.to_string(),
             loads: loads_of_project(context, project).await?,
-            above: Some((format!("account:{}", account.name), Scope::Account(account.id))),
+            above: sees.then_some(above),
         })
     }
 

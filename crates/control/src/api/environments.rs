@@ -234,11 +234,12 @@ pub(super) async fn domains(context: &Context, environment: EnvironmentId) -> Re
 #[utoipa::path(post, path = "/v1/projects/{project}/environments/{environment}/domains", tag = "domains", request_body = AddDomain, responses((status = 201, body = Domain)))]
 pub(super) async fn add_domain(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     JsonBody(request): JsonBody<AddDomain>,
 ) -> Result<(StatusCode, Json<Domain>), ApiError> {
     crate::projects::ensure_alive(&at.project, Some(&at.environment))?;
-    let domain = hosts::add_domain(&api.context, &at.project, &at.environment, &request).await?;
+    let domain = hosts::add_domain(&api.context, &caller.rights, &at.project, &at.environment, &request).await?;
     Ok((StatusCode::CREATED, Json(present::domain(&api.context, &domain))))
 }
 
@@ -247,11 +248,13 @@ pub(super) async fn add_domain(
 #[utoipa::path(put, path = "/v1/projects/{project}/environments/{environment}/domains", tag = "domains", request_body = PutDomains, responses((status = 200, body = DomainsPut)))]
 pub(super) async fn put_domains(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     JsonBody(request): JsonBody<PutDomains>,
 ) -> Result<Json<DomainsPut>, ApiError> {
     crate::projects::ensure_alive(&at.project, Some(&at.environment))?;
-    let (domains, added) = hosts::put_domains(&api.context, &at.project, &at.environment, &request).await?;
+    let (domains, added) =
+        hosts::put_domains(&api.context, &caller.rights, &at.project, &at.environment, &request).await?;
     let domains = domains
         .iter()
         .map(|domain| present::domain(&api.context, domain))

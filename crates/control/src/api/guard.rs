@@ -242,18 +242,24 @@ pub(super) fn judge(
         Verdict::Forbidden if subject.orphan => Verdict::Unseen,
         verdict => verdict,
     };
-    match verdict {
-        // The environment that is named is not there; who knows the project is told so.
-        Verdict::Allowed | Verdict::Forbidden if about == About::Environment && subject.environment.is_none() => {
-            let name = path.get("environment").map_or("", String::as_str);
-            Err(match &subject.project {
-                Some(project) => crate::projects::no_such_environment(&project.name, name),
+    // An environment that is not there, and one that is not for them, are the same to who knows the project.
+    let missing = |subject: Subject| match subject.project {
+        Some(project) if about == About::Environment => {
+            let outer = Place::Project(project.account, project.id);
+            match path.get("environment").filter(|_| caller.rights.knows(outer)) {
+                Some(name) => crate::projects::no_such_environment(&project.name, name),
                 None => subject.missing,
-            })
+            }
+        }
+        _ => subject.missing,
+    };
+    match verdict {
+        Verdict::Allowed | Verdict::Forbidden if about == About::Environment && subject.environment.is_none() => {
+            Err(missing(subject))
         }
         Verdict::Allowed => Ok(subject),
         Verdict::Forbidden => Err(caller.refusal(permission, &subject.scope)),
-        Verdict::Unseen => Err(subject.missing),
+        Verdict::Unseen => Err(missing(subject)),
     }
 }
 

@@ -15,7 +15,7 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{InEnvironment, QueryOf};
 use super::{present, tasks};
-use crate::logs::{Followed, Found, LineId, LogQuery, Range, Start};
+use crate::logs::{Followed, Found, LineId, LogQuery, Mark, Range, Start};
 
 /// Lines of one answer, unless fewer or more are asked for.
 const LINES: usize = 500;
@@ -49,7 +49,7 @@ pub(super) struct LogsQuery {
 
 /// The lines that match, oldest first: the newest, or those before, behind or around a line. With
 /// `Accept: text/event-stream` or `follow=true` as server-sent events `line` that go on, and `gap`
-/// where lines went before they could be read; `Last-Event-ID` resumes behind the last line.
+/// where lines went before they could be read; `Last-Event-ID` resumes behind the last line, in each app's log.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/logs", tag = "logs",
     params(("app" = Option<String>, Query, description = "Only of this app"), ("process" = Option<String>, Query, description = "Only of this process"),
         ("instance" = Option<String>, Query, description = "Only of this instance"), ("stream" = Option<String>, Query, description = "Only of `stdout`, `stderr` or `weir`"),
@@ -73,7 +73,7 @@ pub(super) async fn read_logs(
     }
     let mut after = match from {
         Start::End => None,
-        Start::After(id) => Some(id),
+        Start::After(id) => Some(Mark::from(id)),
         Start::Before(_) | Start::Around(_) => {
             return Err(ApiError::invalid(
                 "what goes on has no end to look before: only `after` goes with `follow`",
@@ -81,15 +81,15 @@ pub(super) async fn read_logs(
         }
     };
     if let Some(last) = headers.get("last-event-id").and_then(|value| value.to_str().ok()) {
-        match last.parse::<LineId>() {
-            Ok(id) => after = Some(id),
+        match last.parse::<Mark>() {
+            Ok(mark) => after = Some(mark),
             // Clients of before lines had identities send the instant of the last line.
             Err(_) => wanted.since_ms = parse_since(last, 0).ok().or(wanted.since_ms),
         }
     }
     let followed = api.context.logs.follow_from(wanted, after);
     let events = followed.map(|followed| match followed {
-        Followed::Line(found) => tasks::json_event("line", Some(found.id.to_string()), &present::log_line(&found)),
+        Followed::Line(found, mark) => tasks::json_event("line", Some(mark.to_string()), &present::log_line(&found)),
         Followed::Gap { app, lines, before, .. } => {
             let gap = LogGap {
                 app: app.to_string(),

@@ -100,12 +100,17 @@ pub(super) async fn revoke_sessions(State(api): State<Api>, caller: Caller) -> R
     Ok(StatusCode::NO_CONTENT)
 }
 
+fn source_of(sign_in: &SignIn) -> Source {
+    Source::Device(format!("{}.{}", sign_in.user, sign_in.id))
+}
+
 /// Fails unless it is the password of who is signed in. Tries are counted apart from those to sign in.
 async fn require_password(api: &Api, caller: &Caller, given: &Secret) -> Result<(), ApiError> {
     let (user, sign_in) = caller.person()?;
-    let source = Source::Device(sign_in.id.to_string());
+    let source = source_of(sign_in);
     api.throttle.begin(&source, None, api.context.clock.now_ms())?;
-    if !api.passwords.is_right(user.password_hash.as_deref(), given).await? {
+    let hash = user.password_hash.as_deref();
+    if !api.passwords.is_right(&source, hash, given).await? {
         return Err(
             ApiError::new(StatusCode::UNAUTHORIZED, "wrong-password", "this is not your password")
                 .with_hint("an administrator can make a link to set a new one: `weir people reset EMAIL`"),
@@ -127,7 +132,7 @@ pub(super) async fn change_password(
     require_password(&api, &caller, &Secret::new(request.current)).await?;
     let chosen = Secret::new(request.new);
     password::check(chosen.expose(), &user.email)?;
-    let hash = api.passwords.hash(&chosen).await?;
+    let hash = api.passwords.hash(&source_of(sign_in), &chosen).await?;
     let context = &api.context;
     context.store.user_set_password(user.id, &hash).await?;
     let (renewed, secret) = browser::renew(context, sign_in).await?;

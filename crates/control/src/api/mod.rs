@@ -35,6 +35,7 @@ mod metrics;
 mod notices;
 pub mod openapi;
 mod overview;
+pub(crate) mod peer;
 mod people;
 pub(crate) mod place;
 mod platform;
@@ -69,6 +70,8 @@ use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
 pub(crate) use browser::IDLE_MS;
+use crate::volumes::Volumes;
+pub(crate) use browser::{IDLE_MS, LONGEST_MS};
 pub use error::ApiError;
 pub use guard::BodyKind;
 pub use guard::{About, Need};
@@ -193,7 +196,8 @@ pub fn build(context: Context) -> (Router, Vec<Endpoint>) {
         .router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
-        .with_state(api);
+        .with_state(api.clone())
+        .layer(from_fn_with_state(api.context, peer::settle));
     (router, routes.endpoints)
 }
 
@@ -469,6 +473,7 @@ fn people_routes(routes: Routes) -> Routes {
     const ACCOUNTS: &str = "/v1/service-accounts";
     const ACCOUNT: &str = "/v1/service-accounts/{account}";
     const TOKENS: &str = "/v1/service-accounts/{account}/tokens";
+    const ROLES: &str = "/v1/service-accounts/{account}/grants";
     let somewhere = may(P::People, About::Somewhere);
     let everywhere = may(P::People, About::Platform);
     let account = may(P::People, About::ServiceAccount);
@@ -502,6 +507,7 @@ fn people_routes(routes: Routes) -> Routes {
         .add(Method::GET, ACCOUNTS, somewhere, at::list_service_accounts)
         .add(Method::POST, ACCOUNTS, somewhere, at::create_service_account)
         .add(Method::DELETE, ACCOUNT, account, at::delete_service_account)
+        .add(Method::PUT, ROLES, account, at::set_service_account_grants)
         .add(Method::POST, TOKENS, account, at::create_service_token)
         .add(
             Method::GET,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
 use weir_api::CreateContact;
 use weir_model::policy::{Permission, Place};
@@ -15,9 +15,10 @@ use super::auth::Caller;
 use super::environments::ListQuery;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf, QueryOf};
-use super::place::Places;
+use super::place::{self, Places};
 use super::present::instant;
 use super::scopes;
+use crate::audit::Notes;
 use crate::billing;
 use crate::context::Context;
 use crate::secrets::{Secret, hex, random_bytes};
@@ -41,9 +42,13 @@ pub(super) async fn list_contacts(
 pub(super) async fn create_contact(
     State(api): State<Api>,
     caller: Caller,
+    Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<CreateContact>,
 ) -> Result<(StatusCode, Json<weir_api::Contact>), ApiError> {
     let (contact, secret) = create(&api.context, &caller, &request).await?;
+    let subject = place::of_contact(&api.context, &contact).await?;
+    notes.at(&subject.scope, subject.place);
+    notes.target(&contact.id.to_string());
     let mut answer = Names::of(&api.context).await?.contact(&contact);
     answer.secret = secret.map(Secret::into_exposed);
     Ok((StatusCode::CREATED, Json(answer)))

@@ -58,6 +58,7 @@ use super::{
         service_accounts::create_service_account,
         service_accounts::delete_service_account,
         service_accounts::create_service_token,
+        service_accounts::set_service_account_grants,
         audit::list_audit,
         platform::get_whoami,
         metrics::read_metrics,

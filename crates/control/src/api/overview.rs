@@ -155,9 +155,30 @@ impl Inventory {
 /// The overview of everything, from which each gets what they may see.
 #[derive(Debug)]
 pub(super) struct Everything {
-    environments: Vec<(Place, OverviewEnvironment)>,
+    environments: Vec<Row>,
     accounts: Vec<(Place, CapStanding)>,
     troubles: Vec<Found>,
+}
+
+/// An environment, with its money under each cap above it.
+#[derive(Debug)]
+struct Row {
+    place: Place,
+    /// Without its money.
+    environment: OverviewEnvironment,
+    /// The cap nearest above it first, without any last; each with where it may be seen.
+    money: Vec<(Place, OverviewMoney)>,
+}
+
+impl Row {
+    fn seen_by(&self, rights: &Rights) -> OverviewEnvironment {
+        let sees = |place| rights.may(Permission::SeeMoney, place);
+        let mut seen = self.money.iter().filter(|(place, _)| sees(*place));
+        OverviewEnvironment {
+            money: seen.next().map(|(_, money)| money.clone()).filter(|_| sees(self.place)),
+            ..self.environment.clone()
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -201,14 +222,8 @@ impl Everything {
         let environments = self
             .environments
             .iter()
-            .filter(|(place, _)| rights.may(Permission::See, *place));
-        let environments = environments.map(|(place, environment)| OverviewEnvironment {
-            money: environment
-                .money
-                .clone()
-                .filter(|_| rights.may(Permission::SeeMoney, *place)),
-            ..environment.clone()
-        });
+            .filter(|row| rights.may(Permission::See, row.place))
+            .map(|row| row.seen_by(rights));
         let accounts = self
             .accounts
             .iter()
@@ -244,18 +259,23 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// All environments, by name.
-    fn environments(&mut self) -> Vec<(Place, OverviewEnvironment)> {
+    fn environments(&mut self) -> Vec<Row> {
         let rates = self.context.reconciler.rates(self.now_ms);
         let mut rows = Vec::new();
         for project in &self.inventory.projects {
             for environment in self.inventory.environments_of(project.id) {
                 let rate = rates.get(&environment.id).copied().unwrap_or_default();
                 let place = Place::Environment(project.account, project.id, environment.id);
-                let row = self.environment(project, environment, place, rate);
-                rows.push((place, row));
+                let stopped = self.context.money.stopped(environment.id).is_some();
+                rows.push(Row {
+                    place,
+                    environment: self.environment(project, environment, place, rate),
+                    money: self.money(project, environment, stopped),
+                });
             }
         }
-        rows.sort_by(|(_, a), (_, b)| (&a.project, &a.environment).cmp(&(&b.project, &b.environment)));
+        let name = |row: &Row| (row.environment.project.clone(), row.environment.environment.clone());
+        rows.sort_by_cached_key(name);
         rows
     }
 
@@ -334,7 +354,7 @@ impl Look<'_> {
             wanted: processes.iter().map(|process| process.wanted).sum(),
             requests_per_s: rate.requests,
             errors_per_s: rate.errors,
-            money: self.money(project, environment, stopped.is_some()),
+            money: None,
         }
     }
 
@@ -364,23 +384,23 @@ impl Look<'_> {
         processes
     }
 
-    fn money(&self, project: &Project, environment: &Environment, stopped: bool) -> Option<OverviewMoney> {
-        let own = self
-            .caps
-            .get(format!("{}/{}", project.name, environment.name).as_str())?;
-        let above = self.caps.get(project.name.as_str()).copied();
-        let account = self
-            .inventory
-            .accounts
-            .iter()
-            .find(|account| account.id == project.account);
-        let account = account.and_then(|account| self.caps.get(format!("account:{}", account.name).as_str()).copied());
-        let bound = [Some(*own), above, account]
-            .into_iter()
-            .flatten()
-            .find(|row| row.cap.is_some())
-            .unwrap_or(own);
-        Some(OverviewMoney {
+    fn money(&self, project: &Project, environment: &Environment, stopped: bool) -> Vec<(Place, OverviewMoney)> {
+        let row = |scope: &str| self.caps.get(scope).copied();
+        let Some(own) = row(&format!("{}/{}", project.name, environment.name)) else {
+            return Vec::new();
+        };
+        let mut accounts = self.inventory.accounts.iter();
+        let account = accounts.find(|account| account.id == project.account);
+        let account = account.and_then(|account| row(&format!("account:{}", account.name)));
+        let place = Place::Environment(project.account, project.id, environment.id);
+        let path = [
+            (place, Some(own)),
+            (Place::Project(project.account, project.id), row(project.name.as_str())),
+            (Place::Account(project.account), account),
+        ];
+        let bounds = path.into_iter().filter_map(|(place, row)| Some((place, row?)));
+        let bounds = bounds.filter(|(_, row)| row.cap.is_some());
+        let money = |bound: &CapStanding| OverviewMoney {
             currency: own.currency.clone(),
             scope: bound.scope.clone(),
             spent: bound.settled.clone(),
@@ -389,7 +409,9 @@ impl Look<'_> {
             burn_per_hour: own.burn_per_hour.clone(),
             reached: bound.reached.clone(),
             stopped,
-        })
+        };
+        let all = bounds.chain(std::iter::once((place, own)));
+        all.map(|(place, row)| (place, money(row))).collect()
     }
 
     /// Caps that are reached soon at the present pace.

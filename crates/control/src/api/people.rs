@@ -21,7 +21,7 @@ use super::present::instant;
 use super::{Api, browser, me, openapi, sign_in};
 use crate::audit::Notes;
 use crate::people::throttle::Source;
-use crate::people::{self, Crowd, Scopes, find_person, invite, last_owner, last_seen, require_giving};
+use crate::people::{self, Changed, Crowd, Scopes, find_person, invite, last_owner, last_seen, require_giving};
 
 /// What the roles may: from the one table that every request is decided by.
 #[utoipa::path(get, path = "/v1/roles", tag = "people", responses((status = 200, body = RoleTable)))]
@@ -64,10 +64,10 @@ pub(super) async fn list_people(State(api): State<Api>, caller: Caller) -> Resul
     let crowd = Crowd::of(&api.context).await?;
     let looks_after = |place| caller.rights.may(Permission::People, place);
     let mut answer = Vec::new();
+    let seen_ms = api.context.store.sign_in_last_used().await?;
     for user in api.context.store.user_list().await? {
         if looks_after(Place::Platform) || !crowd.roles_of(user.id, looks_after).is_empty() {
-            let seen_ms = last_seen(&api.context.store, user.id).await?;
-            answer.push(crowd.person(&user, seen_ms, looks_after));
+            answer.push(crowd.person(&user, seen_ms.get(&user.id).copied(), looks_after));
         }
     }
     Ok(Json(answer))
@@ -91,25 +91,33 @@ pub(super) async fn set_grants(
     JsonBody(request): JsonBody<SetGrants>,
 ) -> Result<Json<Person>, ApiError> {
     note_grants(&api, &notes, &request.grants).await?;
-    let user = people::set_grants(&api.context, &caller, &person, &request.grants).await?;
+    let (user, changed) = people::set_grants(&api.context, &caller, &person, &request.grants).await?;
     notes.target(&user.email);
+    note_changed(&notes, &changed);
     shown(&api, &caller, &user).await
 }
 
-/// Notes which roles it is about, and where the first one is.
-async fn note_grants(api: &Api, notes: &Notes, grants: &[RoleGrant]) -> Result<(), ApiError> {
-    let words: Vec<String> = grants
-        .iter()
-        .take(10)
-        .map(|grant| format!("{} of {}", grant.role, grant.scope))
-        .collect();
-    notes.detail(&words.join(", "));
-    if let Some(first) = grants.first()
-        && let Ok(place) = Scopes::of(&api.context).await?.parse(&first.scope)
-    {
-        notes.at(&first.scope, place);
+/// Notes which roles are asked for, each where it is.
+pub(super) async fn note_grants(api: &Api, notes: &Notes, grants: &[RoleGrant]) -> Result<(), ApiError> {
+    let scopes = Scopes::of(&api.context).await?;
+    for grant in grants {
+        match scopes.parse(&grant.scope) {
+            Ok(place) => notes.also_at(&grant.scope, place, &grant.role),
+            Err(_) => notes.detail(&format!("{} of {}", grant.role, grant.scope)),
+        }
     }
     Ok(())
+}
+
+/// Notes what has come of it in place of what was asked for.
+pub(super) fn note_changed(notes: &Notes, changed: &[Changed]) {
+    if changed.is_empty() {
+        return notes.everywhere("nothing was to change");
+    }
+    notes.nowhere();
+    for one in changed {
+        notes.also_at(&one.scope, one.place, &one.words);
+    }
 }
 
 /// Somebody, if all that they are could be given by the one who asks; so nobody takes over, or throws
@@ -280,10 +288,13 @@ pub(super) async fn delete_invitation(
     State(api): State<Api>,
     caller: Caller,
     PathOf(id): PathOf<String>,
+    Extension(notes): Extension<Notes>,
 ) -> Result<StatusCode, ApiError> {
     let open = invite::list(&api.context, &caller).await?;
     let found = open.iter().find(|invitation| invitation.id.to_string() == id);
     let found = found.ok_or_else(invite::no_such_invitation)?;
+    let scopes = Scopes::of(&api.context).await?;
+    note_grants(&api, &notes, &invite::grants(&scopes, found)).await?;
     api.context.store.invitation_delete(found.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -313,9 +324,6 @@ pub(super) async fn accept_invitation(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let (headers, peer) = (parts.headers.clone(), peer_of(&parts));
-    let now_ms = api.context.clock.now_ms();
-    let source = Source::address(peer);
-    api.throttle.begin(&source, None, now_ms)?;
     // Who is signed in is asked for all that a change needs.
     let found = browser::sign_in_of(&api.context, &headers).await?;
     let signed_in = match found.filter(|(_, sign_in)| !sign_in.waits) {
@@ -331,8 +339,16 @@ pub(super) async fn accept_invitation(
     let request = Request::from_parts(parts, body);
     let JsonBody(request) = JsonBody::<AcceptInvitation>::from_request(request, &api).await?;
     let is_new = signed_in.is_none();
-    let user = invite::accept(&api.context, &api.passwords, signed_in, request).await?;
-    api.throttle.succeeded(&source, user.id);
+    let source = Source::address(peer);
+    let invitation = match invite::look(&api.context, &request.secret).await {
+        Ok(invitation) => invitation,
+        Err(error) => {
+            // Who has the link is not kept out by those who guess from the same address.
+            api.throttle.begin(&source, None, api.context.clock.now_ms())?;
+            return Err(error);
+        }
+    };
+    let user = invite::accept(&api.context, &api.passwords, (invitation, &source), signed_in, request).await?;
     notes.who(Some(user.id.to_string()), &user.email);
     let how = if is_new { "invitation" } else { "password" };
     // Who was signed in has shown the second factor already.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use weir_model::policy::Place;
 use weir_model::project::{Environment, Project};
 use weir_model::{AccountId, EnvironmentId, EnvironmentName, ProjectId, ProjectName, TaskId, TokenId};
-use weir_store::Account;
+use weir_store::{Account, Contact};
 
 use super::error::ApiError;
 use super::guard::About;
@@ -210,27 +210,34 @@ async fn token(context: &Context, id: &str) -> Result<Subject, ApiError> {
     Ok(subject)
 }
 
+fn no_such_contact() -> ApiError {
+    ApiError::not_found("contact-not-found", "there is no such contact").with_hint("list them with `weir notify list`")
+}
+
 async fn contact(context: &Context, id: &str) -> Result<Subject, ApiError> {
-    let missing = || {
-        ApiError::not_found("contact-not-found", "there is no such contact")
-            .with_hint("list them with `weir notify list`")
-    };
     let contacts = context.store.contact_list().await?;
     let contact = contacts.into_iter().find(|contact| contact.id.to_string() == id);
-    let contact = contact.ok_or_else(missing)?;
+    of_contact(context, &contact.ok_or_else(no_such_contact)?).await
+}
+
+/// What a contact is of.
+pub(super) async fn of_contact(context: &Context, contact: &Contact) -> Result<Subject, ApiError> {
     match contact.project {
-        Some(project) => of_project(context, Some(project), None, missing()).await,
-        None => Ok(of_account(contact.account, missing())),
+        Some(project) => of_project(context, Some(project), None, no_such_contact()).await,
+        None => of_account(context, contact.account, no_such_contact()).await,
     }
 }
 
 async fn invoice(context: &Context, wanted: &str) -> Result<Subject, ApiError> {
     let invoice = invoices::find(context, wanted).await?;
-    Ok(of_account(invoice.account, invoices::no_such_invoice()))
+    of_account(context, invoice.account, invoices::no_such_invoice()).await
 }
 
-fn of_account(account: AccountId, missing: ApiError) -> Subject {
-    Subject::at(Place::Account(account), format!("account:{account}"), missing)
+async fn of_account(context: &Context, account: AccountId, missing: ApiError) -> Result<Subject, ApiError> {
+    let accounts = context.store.account_list().await?;
+    let found = accounts.into_iter().find(|found| found.id == account);
+    let name = found.map_or_else(|| account.to_string(), |account| account.name);
+    Ok(Subject::at(Place::Account(account), format!("account:{name}"), missing))
 }
 
 async fn service_account(context: &Context, id: &str) -> Result<Subject, ApiError> {

@@ -11,7 +11,7 @@ use super::Api;
 use super::auth::{Caller, Who};
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
-use super::{openapi, present};
+use super::{openapi, place, present};
 use crate::audit::Notes;
 use crate::people::Scopes;
 use crate::tokens;
@@ -112,6 +112,11 @@ pub(super) async fn create_token(
     Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<CreateToken>,
 ) -> Result<(StatusCode, Json<Token>), ApiError> {
+    if let Some(name) = &request.project
+        && let Ok(subject) = place::project(&api.context, name).await
+    {
+        notes.at(&subject.scope, subject.place);
+    }
     let (token, secret) = tokens::create(&api.context, &caller, &request).await?;
     notes.target(&token.id.to_string());
     notes.detail(&format!("{} {}", token.scope.as_str(), token.name));

@@ -225,7 +225,12 @@ pub async fn token(context: &Context, token: &Token) -> Result<weir_api::Token, 
             .map(|project| project.name.to_string()),
         None => None,
     };
-    Ok(weir_api::Token {
+    Ok(token_of(token, project))
+}
+
+/// A token, of a project by name.
+pub fn token_of(token: &Token, project: Option<String>) -> weir_api::Token {
+    weir_api::Token {
         id: token.id.to_string(),
         name: token.name.clone(),
         scope: token.scope.as_str().to_owned(),
@@ -235,7 +240,7 @@ pub async fn token(context: &Context, token: &Token) -> Result<weir_api::Token, 
         last_used: token.used_ms.map(instant),
         service_account: token.service_account.map(|id| id.to_string()),
         secret: None,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Projects and their environments.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
 use weir_api::{
     Accepted, CreateEnvironment, CreateProject, Environment, EnvironmentStatus, Project, UpdateEnvironment,
@@ -10,10 +10,12 @@ use weir_model::policy::{Permission, Place};
 
 use super::Api;
 use super::auth::Caller;
+use super::caps::MoneyOfEnvironment;
 use super::error::ApiError;
 use super::extract::{InEnvironment, InProject, JsonBody, QueryOf};
 use super::loss::ConfirmQuery;
 use super::{present, scopes};
+use crate::audit::Notes;
 use crate::{projects, status};
 
 /// Lists the projects that the token may know of.
@@ -38,10 +40,13 @@ pub(super) async fn list_projects(State(api): State<Api>, caller: Caller) -> Res
 pub(super) async fn create_project(
     State(api): State<Api>,
     caller: Caller,
+    Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<CreateProject>,
 ) -> Result<(StatusCode, Json<Project>), ApiError> {
     let account = request.account.as_deref().unwrap_or("default");
     let place = Place::Account(scopes::account(&api.context, account).await?.id);
+    notes.target(&request.name);
+    notes.at(&format!("account:{account}"), place);
     caller.require(Permission::CreateProjects, place, &format!("account:{account}"), || {
         scopes::no_such_account(account)
     })?;
@@ -130,10 +135,8 @@ pub(super) async fn get_environment(
     at: InEnvironment,
 ) -> Result<Json<EnvironmentStatus>, ApiError> {
     let mut status = status::of_environment(&api.context, &at.project, &at.environment).await?;
-    let place = Place::Environment(at.project.account, at.project.id, at.environment.id);
-    if !caller.rights.may(Permission::SeeMoney, place) {
-        status.money = None;
-    }
+    let money = MoneyOfEnvironment::of(&api.context, &at.project, &at.environment).await?;
+    status.money = money.and_then(|money| money.seen_by(&caller.rights));
     Ok(Json(status))
 }
 

@@ -3,14 +3,15 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
-use weir_api::{CreateServiceAccount, CreateServiceToken, ServiceAccount, Token};
+use weir_api::{CreateServiceAccount, CreateServiceToken, ServiceAccount, SetGrants, Token};
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathOf};
+use super::people::{note_changed, note_grants};
 use super::{Api, present};
 use crate::audit::Notes;
-use crate::people::{Scopes, service};
+use crate::people::service::{self, Programs};
 
 /// Service accounts of what the one who asks looks after, with their tokens.
 #[utoipa::path(get, path = "/v1/service-accounts", tag = "people", responses((status = 200, body = Vec<ServiceAccount>)))]
@@ -18,11 +19,7 @@ pub(super) async fn list_service_accounts(
     State(api): State<Api>,
     caller: Caller,
 ) -> Result<Json<Vec<ServiceAccount>>, ApiError> {
-    let mut answer = Vec::new();
-    for account in service::list(&api.context, &caller).await? {
-        answer.push(service::shown(&api.context, &account).await?);
-    }
-    Ok(Json(answer))
+    service::list(&api.context, &caller).await.map(Json)
 }
 
 /// Makes a service account with a role. It belongs to where its role is.
@@ -34,12 +31,29 @@ pub(super) async fn create_service_account(
     JsonBody(request): JsonBody<CreateServiceAccount>,
 ) -> Result<(StatusCode, Json<ServiceAccount>), ApiError> {
     notes.target(&request.name);
-    notes.detail(&format!("{} of {}", request.grant.role, request.grant.scope));
+    note_grants(&api, &notes, std::slice::from_ref(&request.grant)).await?;
     let account = service::create(&api.context, &caller, &request).await?;
-    if let Some((place, scope)) = Scopes::of(&api.context).await?.find(account.home) {
-        notes.at(&scope, place);
-    }
-    Ok((StatusCode::CREATED, Json(service::shown(&api.context, &account).await?)))
+    let programs = Programs::of(&api.context).await?;
+    Ok((StatusCode::CREATED, Json(programs.shown(&caller, &account))))
+}
+
+/// Sets the roles of a service account, in place of those that the one who asks looks after. Its tokens may
+/// from then on what these roles allow.
+#[utoipa::path(put, path = "/v1/service-accounts/{account}/grants", tag = "people", params(("account" = String, Path, description = "Identity")), request_body = SetGrants, responses((status = 200, body = ServiceAccount)))]
+pub(super) async fn set_service_account_grants(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(id): PathOf<String>,
+    Extension(notes): Extension<Notes>,
+    JsonBody(request): JsonBody<SetGrants>,
+) -> Result<Json<ServiceAccount>, ApiError> {
+    let account = service::find(&api.context, &id).await?;
+    notes.target(&account.name);
+    note_grants(&api, &notes, &request.grants).await?;
+    let changed = service::set_grants(&api.context, &caller, &account, &request.grants).await?;
+    note_changed(&notes, &changed);
+    let programs = Programs::of(&api.context).await?;
+    Ok(Json(programs.shown(&caller, &account)))
 }
 
 /// Removes a service account with its roles and tokens.

@@ -1,32 +1,38 @@
 //! Signing in and out.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
+
 use axum::Extension;
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use http::{HeaderMap, StatusCode, request};
 use weir_api::{CreateSession, Me, SecondFactor, SessionState, Setup, UseReset};
 use weir_model::policy::{Place, Role};
 use weir_store::{Member, SignIn, User};
 
 use super::Api;
-use super::auth::{Caller, hash_of, is_admin_file_token, token_by_secret};
+use super::auth::{Caller, hash_of, is_admin_file_token, peer_of, token_by_secret};
 use super::browser;
 use super::error::ApiError;
 use super::extract::JsonBody;
 use crate::audit::Notes;
+use crate::console_hosts;
 use crate::people::throttle::Source;
 use crate::people::{Asked, Crowd, check_email, check_name, invite, membership, password, scope, totp};
 use crate::secrets::{Sealer, Secret};
 
-/// The address of a request, where it is known.
-pub(super) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
-
 /// The address of a request.
-pub(super) fn address(peer: &Peer) -> IpAddr {
-    peer.as_ref()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(info)| info.0.ip())
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(peer_of(parts)))
+    }
 }
 
 /// How far the one who asks is in signing in. Needs nothing, and is always answered.
@@ -92,6 +98,9 @@ pub(super) async fn enter(
 ) -> Result<Response, ApiError> {
     let waits = user.totp_secret.is_some() && matches!(how, "password" | "reset");
     let (sign_in, secret) = browser::begin(&api.context, headers, peer, user, how, waits).await?;
+    if !waits && let Err(error) = console_hosts::learn(&api.context, headers, user).await {
+        tracing::warn!(?error, "the host name of the console was not noted");
+    }
     let state = state_of(api, user, &sign_in).await?;
     let mut response = (status, Json(state)).into_response();
     browser::set_cookies(&mut response, &api.context, headers, &sign_in, &secret);
@@ -103,13 +112,12 @@ pub(super) async fn enter(
 #[utoipa::path(post, path = "/v1/setup", tag = "session", request_body = Setup, responses((status = 201, body = SessionState)))]
 pub(super) async fn set_up(
     State(api): State<Api>,
-    peer: Peer,
+    Peer(address): Peer,
     headers: HeaderMap,
     Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<Setup>,
 ) -> Result<Response, ApiError> {
     let context = &api.context;
-    let address = address(&peer);
     let secret = Secret::new(request.admin_token);
     let token = token_by_secret(&context.store, &secret).await?;
     let is_admin = match token {
@@ -129,7 +137,8 @@ pub(super) async fn set_up(
     let name = check_name(&request.name)?;
     let chosen = Secret::new(request.password);
     password::check(chosen.expose(), &email)?;
-    let user = invite::person(context, email, name, api.passwords.hash(&chosen).await?)?;
+    let hash = api.passwords.hash(&Source::address(address), &chosen).await?;
+    let user = invite::person(context, email, name, hash)?;
     let owner = Asked {
         role: Role::Owner,
         place: Place::Platform,
@@ -167,13 +176,12 @@ pub(super) fn source_of(sealer: &Sealer, headers: &HeaderMap, peer: IpAddr, user
 #[utoipa::path(post, path = "/v1/session", tag = "session", request_body = CreateSession, responses((status = 200, body = SessionState)))]
 pub(super) async fn create_session(
     State(api): State<Api>,
-    peer: Peer,
+    Peer(address): Peer,
     headers: HeaderMap,
     Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<CreateSession>,
 ) -> Result<Response, ApiError> {
     let context = &api.context;
-    let address = address(&peer);
     let email: String = request.email.trim().to_lowercase().chars().take(254).collect();
     // What is no address may be a password in the wrong field.
     notes.who(None, if email.contains('@') { &email } else { "no mail address" });
@@ -183,7 +191,10 @@ pub(super) async fn create_session(
     api.throttle.begin(&source, id, context.clock.now_ms())?;
     let hash = user.as_ref().filter(|user| !user.disabled);
     let hash = hash.and_then(|user| user.password_hash.as_deref());
-    let right = api.passwords.is_right(hash, &Secret::new(request.password)).await?;
+    let right = api
+        .passwords
+        .is_right(&source, hash, &Secret::new(request.password))
+        .await?;
     let Some(user) = user.filter(|_| right) else {
         return Err(wrong());
     };
@@ -200,12 +211,11 @@ pub(super) async fn create_session(
 #[utoipa::path(post, path = "/v1/session/second-factor", tag = "session", request_body = SecondFactor, responses((status = 200, body = SessionState)))]
 pub(super) async fn confirm_session(
     State(api): State<Api>,
-    peer: Peer,
+    Peer(address): Peer,
     headers: HeaderMap,
     Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<SecondFactor>,
 ) -> Result<Response, ApiError> {
-    let address = address(&peer);
     let found = browser::sign_in_of(&api.context, &headers).await?;
     let Some((user, _)) = found.filter(|(_, sign_in)| sign_in.waits) else {
         return Err(browser::signed_out());
@@ -265,7 +275,7 @@ pub(super) async fn end_session(
 #[utoipa::path(post, path = "/v1/password-resets/use", tag = "session", request_body = UseReset, responses((status = 200, body = SessionState)))]
 pub(super) async fn use_password_reset(
     State(api): State<Api>,
-    peer: Peer,
+    Peer(address): Peer,
     headers: HeaderMap,
     Extension(notes): Extension<Notes>,
     JsonBody(request): JsonBody<UseReset>,
@@ -275,7 +285,6 @@ pub(super) async fn use_password_reset(
             .with_hint("ask an administrator for a new one: `weir people reset EMAIL`")
     };
     let context = &api.context;
-    let address = address(&peer);
     let hash = hash_of(&Secret::new(request.secret));
     let user = context.store.password_reset_user(&hash, context.clock.now_ms()).await?;
     let Some(user) = user.filter(|user| !user.disabled) else {
@@ -287,7 +296,7 @@ pub(super) async fn use_password_reset(
     notes.who(Some(user.id.to_string()), &user.email);
     let chosen = Secret::new(request.password);
     password::check(chosen.expose(), &user.email)?;
-    let new = api.passwords.hash(&chosen).await?;
+    let new = api.passwords.hash(&Source::address(address), &chosen).await?;
     let now_ms = context.clock.now_ms();
     if !context.store.password_reset_use(&hash, &new, now_ms).await? {
         return Err(missing());

@@ -90,7 +90,7 @@ impl Service {
 pub fn router(context: Context) -> Router {
     let places = || Arc::new(Semaphore::new(PROCESSES));
     let state = GitHttp {
-        context,
+        context: context.clone(),
         limiter: Arc::default(),
         fetches: places(),
         pushes: places(),
@@ -100,6 +100,7 @@ pub fn router(context: Context) -> Router {
         .route("/git/{repository}/git-upload-pack", post(upload_pack))
         .route("/git/{repository}/git-receive-pack", post(receive_pack))
         .with_state(state)
+        .layer(axum::middleware::from_fn_with_state(context, crate::api::peer::settle))
 }
 
 #[derive(Debug, Deserialize)]

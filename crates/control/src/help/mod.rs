@@ -196,14 +196,14 @@ async fn about_what_it_is_for(context: &Context, caller: &Caller) -> Result<Opti
 }
 
 async fn about(context: &Context, caller: &Caller, scope: &str) -> Result<About, ApiError> {
-    let place = Scopes::of(context).await?.parse(scope);
-    match place {
+    let scopes = Scopes::of(context).await?;
+    match scopes.parse(scope) {
         Ok(place) if caller.rights.knows(place) => Ok(About {
             scope: scope.to_owned(),
             place,
         }),
         // What one may not know of looks like what is not there.
-        _ => Err(Scopes::missing(scope)),
+        _ => Err(scopes.missing(&caller.rights, scope)),
     }
 }
 

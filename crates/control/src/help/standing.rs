@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use weir_api::{EnvironmentStatus, HelpContext, HelpContextPart};
-use weir_model::policy::{Permission, Place};
+use weir_model::policy::{Permission, Place, Rights};
 use weir_model::project::{Environment, Project, Variable};
 use weir_model::release::Release;
 
+use crate::api::ApiError;
 use crate::api::auth::Caller;
+use crate::api::caps::MoneyOfEnvironment;
 use crate::api::present::instant;
-use crate::api::{ApiError, caps};
 use crate::context::Context;
 use crate::logs::LogQuery;
 use crate::status;
@@ -51,7 +52,7 @@ pub(super) async fn of(context: &Context, caller: &Caller, scope: &str, place: P
         parts.push(("Variables (names only)", values.names()));
     }
     if caller.rights.may(Permission::SeeMoney, place) {
-        parts.push(("Money", money(context, &project, &environment).await?));
+        parts.push(("Money", money(context, &caller.rights, &project, &environment).await?));
     }
     let part = |(title, text): (&str, String)| HelpContextPart {
         title: title.to_owned(),
@@ -135,14 +136,24 @@ async fn logs(context: &Context, environment: &Environment, values: &Values) -> 
     Ok(values.conceal(&text))
 }
 
-async fn money(context: &Context, project: &Project, environment: &Environment) -> Result<String, ApiError> {
-    let Some(money) = caps::of_environment(context, project, environment).await? else {
+async fn money(
+    context: &Context,
+    rights: &Rights,
+    project: &Project,
+    environment: &Environment,
+) -> Result<String, ApiError> {
+    let money = MoneyOfEnvironment::of(context, project, environment).await?;
+    let Some(money) = money.and_then(|money| money.seen_by(rights)) else {
         return Ok("the ledger does not know it yet".to_owned());
     };
-    let mut text = format!(
-        "spent {} {}; left {} {} under the cap of {}",
-        money.spent, money.currency, money.left, money.currency, money.scope
-    );
+    let mut text = format!("spent {} {}", money.spent, money.currency);
+    if let Some(left) = &money.left {
+        let _ = write!(
+            text,
+            "; left {left} {} under the cap of {}",
+            money.currency, money.scope
+        );
+    }
     if let Some(stopped) = &money.stopped {
         let _ = write!(text, "\nnothing more is spent: {}", stopped.message);
     }

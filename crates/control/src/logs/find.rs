@@ -4,7 +4,7 @@
 //! came, in which log, at which place there. Within a log that is the order in the file, so that
 //! nothing is missed or told twice by whoever goes on from a line.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
@@ -53,6 +53,56 @@ impl FromStr for LineId {
             })
         };
         parse().ok_or_else(|| "this is not the identity of a line".to_owned())
+    }
+}
+
+/// Most logs of one mark.
+const MARKED: usize = 1_000;
+
+/// How far somebody has read who follows logs: behind which line, and, where several logs are followed,
+/// which line is next in each of the others. Lines of one log come late while another goes on, so that one
+/// line alone does not say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The last line.
+    pub(super) last: LineId,
+    /// The numbers of the next lines of the other logs; one that is not among them was not there yet. `None`:
+    /// what stands before the last line was read.
+    pub(super) next: Option<BTreeMap<AppName, u64>>,
+}
+
+impl From<LineId> for Mark {
+    fn from(last: LineId) -> Self {
+        Self { last, next: None }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.last)?;
+        let Some(next) = &self.next else { return Ok(()) };
+        if next.is_empty() {
+            return f.write_str(";");
+        }
+        next.iter().try_for_each(|(app, number)| write!(f, ";{app}:{number}"))
+    }
+}
+
+impl FromStr for Mark {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((last, rest)) = text.split_once(';') else {
+            return text.parse().map(LineId::into);
+        };
+        let last = last.parse()?;
+        let parse = |entry: &str| {
+            let (app, number) = entry.split_once(':')?;
+            Some((AppName::new(app).ok()?, number.parse().ok()?))
+        };
+        let entries = rest.split(';').filter(|entry| !entry.is_empty()).take(MARKED);
+        let next: Option<BTreeMap<AppName, u64>> = entries.map(parse).collect();
+        let next = next.ok_or_else(|| "this is not how far a log was read".to_owned())?;
+        Ok(Self { last, next: Some(next) })
     }
 }
 
@@ -202,6 +252,34 @@ fn keep_oldest(lines: &mut Vec<Found>, limit: usize) {
     lines.truncate(kept);
 }
 
+/// Where each log is read on from behind a mark. Blocking.
+pub(super) fn behind(ends: Vec<End>, mark: &Mark) -> Result<BTreeMap<AppName, Position>, LogError> {
+    let mut positions = BTreeMap::new();
+    for (app, segments, end) in ends {
+        let next = match &mark.next {
+            _ if app == mark.last.app => Some(mark.last.number + 1),
+            Some(next) => next.get(&app).copied(),
+            None => {
+                let mut next = None;
+                segments.backwards(end, None, |number, raw| match RawLine::parse(raw) {
+                    Some(raw) if id_of(&app, number, &raw) <= mark.last => {
+                        next = Some(number + 1);
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                })?;
+                next
+            }
+        };
+        let position = match next {
+            Some(line) => segments.at_line(line)?,
+            None => segments.beginning(),
+        };
+        positions.insert(app, position);
+    }
+    Ok(positions)
+}
+
 /// A line, if it is kept. Blocking.
 fn line_of(ends: &[End], id: &LineId) -> Result<Option<Found>, LogError> {
     let Some((app, segments, end)) = ends.iter().find(|(app, _, _)| *app == id.app) else {
@@ -275,6 +353,33 @@ mod tests {
             "+1,a,2",
         ] {
             assert!(wrong.parse::<LineId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn marks_are_read_as_they_are_written() {
+        let last: LineId = "001700000000000,shop,000000000000007".parse().unwrap();
+        let app = |name: &str| AppName::new(name).unwrap();
+        let none = Mark::from(last.clone());
+        assert_eq!(none.to_string(), last.to_string());
+        let mut marks = vec![none];
+        for others in [vec![], vec![(app("data"), 0), (app("worker"), 12)]] {
+            marks.push(Mark {
+                last: last.clone(),
+                next: Some(others.into_iter().collect()),
+            });
+        }
+        for mark in marks {
+            assert_eq!(mark.to_string().parse(), Ok(mark));
+        }
+        for wrong in [
+            ";",
+            "1,a;",
+            "001700000000000,shop,1;x",
+            "001700000000000,shop,1;A:1",
+            "001700000000000,shop,1;a:-1",
+        ] {
+            assert!(wrong.parse::<Mark>().is_err(), "{wrong}");
         }
     }
 }

@@ -9,15 +9,15 @@ use tokio::sync::watch;
 use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, ProcessName};
 
-use super::find::{Found, LineId, newest};
+use super::find::{Found, LineId, Mark, behind, newest};
 use super::segments::Position;
 use super::{ANSWER_LINES, EnvironmentLogs, Filter, LogError, LogQuery, Logs, blocking};
 
 /// What a follower gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
-    /// The next line.
-    Line(Found),
+    /// The next line, and how far this is.
+    Line(Found, Mark),
     /// So many lines of an app went before they could be read, by now.
     Gap {
         /// Of which app.
@@ -35,7 +35,7 @@ struct Follower {
     logs: Logs,
     query: LogQuery,
     /// Only what is behind it.
-    after: Option<LineId>,
+    after: Option<Mark>,
     filter: Filter,
     started: Option<Started>,
     ready: VecDeque<Followed>,
@@ -55,15 +55,15 @@ impl Logs {
     pub fn follow(&self, query: LogQuery) -> impl Stream<Item = LogLine> + Send + use<> {
         self.follow_from(query, None).filter_map(|followed| async move {
             match followed {
-                Followed::Line(found) => Some(found.line),
+                Followed::Line(found, _) => Some(found.line),
                 Followed::Gap { app, lines, at_ms, .. } => missed_line(&app, at_ms, lines),
             }
         })
     }
 
-    /// The same, with identities, and behind a line if one is named. What went before a slow reader
+    /// The same, with identities, and from where somebody stopped, if that is named. What went before a slow reader
     /// came to it is told as a gap.
-    pub fn follow_from(&self, query: LogQuery, after: Option<LineId>) -> impl Stream<Item = Followed> + Send + use<> {
+    pub fn follow_from(&self, query: LogQuery, after: Option<Mark>) -> impl Stream<Item = Followed> + Send + use<> {
         let filter = Filter::new(&query);
         let follower = Follower {
             logs: self.clone(),
@@ -110,37 +110,40 @@ impl Follower {
         }
     }
 
-    /// Reads the newest lines and remembers where they ended.
+    /// Reads the newest lines and remembers where they ended, or finds where to go on.
     async fn start(&mut self) -> Result<(), LogError> {
         let (shared, query, filter) = (self.logs.shared.clone(), self.query.clone(), self.filter.clone());
-        let resumed = self.after.is_some();
+        let after = self.after.take();
         let (started, lines) = blocking(move || {
             let environment = shared.environment(query.environment)?;
             let news = environment.news.subscribe();
-            // All that is kept; what is before the line that one has is passed over.
-            if query.limit == 0 || resumed {
-                let started = Started {
-                    environment,
-                    news,
-                    positions: BTreeMap::new(),
-                };
-                return Ok((started, Vec::new()));
-            }
             let ends = environment.ends(&query);
-            let lines = newest(&ends, query.since_ms, &filter, None, query.limit.min(ANSWER_LINES))?;
-            let positions = ends.into_iter().map(|(app, _, end)| (app, end)).collect();
-            Ok((
-                Started {
-                    environment,
-                    news,
-                    positions,
-                },
-                lines,
-            ))
+            let mut lines = Vec::new();
+            let positions = match &after {
+                Some(mark) => behind(ends, mark)?,
+                // All that is kept.
+                None if query.limit == 0 => BTreeMap::new(),
+                None => {
+                    lines = newest(&ends, query.since_ms, &filter, None, query.limit.min(ANSWER_LINES))?;
+                    ends.into_iter().map(|(app, _, end)| (app, end)).collect()
+                }
+            };
+            let mut next = numbers(&positions);
+            for found in lines.iter().rev() {
+                next.insert(found.id.app.clone(), found.id.number);
+            }
+            let lines = lines.into_iter().map(Piece::Line).collect();
+            let lines = marked(lines, next, query.app.is_none());
+            let started = Started {
+                environment,
+                news,
+                positions,
+            };
+            Ok((started, lines))
         })
         .await?;
         self.started = Some(started);
-        self.ready.extend(lines.into_iter().map(Followed::Line));
+        self.ready.extend(lines);
         Ok(())
     }
 
@@ -152,13 +155,12 @@ impl Follower {
         let (environment, query, filter) = (started.environment.clone(), self.query.clone(), self.filter.clone());
         let mut positions = std::mem::take(&mut started.positions);
         let now_ms = self.logs.shared.clock.now_ms();
-        let after = self.after.clone();
         let (positions, lines, moved) = blocking(move || {
-            let (mut lines, mut moved) = (Vec::new(), false);
+            let (mut pieces, mut moved) = (Vec::new(), false);
+            let before = numbers(&positions);
             let asked = environment.asked(&query);
             for (app, segments) in &asked {
                 // A log that was not there when following began is read from its beginning.
-                let known = positions.contains_key(app);
                 let position = positions.entry(app.clone()).or_default();
                 let page = segments.forwards(*position)?;
                 moved |= page.next != *position;
@@ -166,29 +168,21 @@ impl Follower {
                 let numbers = page.first_line()..;
                 let found = page.bytes.split(|&byte| byte == b'\n').zip(numbers);
                 let found = found.filter_map(|(line, number)| filter.found(app, number, line));
-                let found: Vec<Found> = found
-                    .filter(|found| after.as_ref().is_none_or(|after| found.id > *after))
-                    .collect();
-                let missed = match &after {
-                    // Whoever goes on from a line has only lost what was between.
-                    Some(after) if !known && after.app == *app => page.first_line().saturating_sub(after.number + 1),
-                    Some(_) if !known => 0,
-                    _ => page.missed,
-                };
-                if missed > 0 {
-                    lines.push(Followed::Gap {
+                let found: Vec<Found> = found.collect();
+                if page.missed > 0 {
+                    pieces.push(Piece::Gap {
                         app: app.clone(),
-                        lines: missed,
+                        lines: page.missed,
                         before: found.first().map(|found| found.id.clone()),
                         at_ms: found.first().map_or(now_ms, |found| found.line.at_ms),
                     });
                 }
-                lines.extend(found.into_iter().map(Followed::Line));
+                pieces.extend(found.into_iter().map(Piece::Line));
             }
             if asked.len() > 1 {
-                lines.sort_by_cached_key(order);
+                pieces.sort_by_cached_key(order);
             }
-            Ok((positions, lines, moved))
+            Ok((positions, marked(pieces, before, query.app.is_none()), moved))
         })
         .await?;
         if let Some(started) = &mut self.started {
@@ -199,11 +193,57 @@ impl Follower {
     }
 }
 
+/// What was read, before it is known how far it is.
+enum Piece {
+    Line(Found),
+    Gap {
+        app: AppName,
+        lines: u64,
+        before: Option<LineId>,
+        at_ms: i64,
+    },
+}
+
+/// The numbers of the next lines.
+fn numbers(positions: &BTreeMap<AppName, Position>) -> BTreeMap<AppName, u64> {
+    positions
+        .iter()
+        .map(|(app, position)| (app.clone(), position.line()))
+        .collect()
+}
+
+/// Says of each line how far it is. `next` are the numbers of the next lines before it.
+fn marked(pieces: Vec<Piece>, mut next: BTreeMap<AppName, u64>, several: bool) -> Vec<Followed> {
+    let mark = |piece| match piece {
+        Piece::Line(found) => {
+            next.remove(&found.id.app);
+            let mark = Mark {
+                last: found.id.clone(),
+                next: several.then(|| next.clone()),
+            };
+            next.insert(found.id.app.clone(), found.id.number + 1);
+            Followed::Line(found, mark)
+        }
+        Piece::Gap {
+            app,
+            lines,
+            before,
+            at_ms,
+        } => Followed::Gap {
+            app,
+            lines,
+            before,
+            at_ms,
+        },
+    };
+    pieces.into_iter().map(mark).collect()
+}
+
 /// Where it stands among what several logs have: a gap before the line that follows it.
-fn order(followed: &Followed) -> Option<LineId> {
-    match followed {
-        Followed::Line(found) => Some(found.id.clone()),
-        Followed::Gap { before, .. } => before.clone(),
+fn order(piece: &Piece) -> Option<LineId> {
+    match piece {
+        Piece::Line(found) => Some(found.id.clone()),
+        Piece::Gap { before, .. } => before.clone(),
     }
 }
 

@@ -28,7 +28,7 @@ use weir_model::log::{LogLine, LogStream};
 use weir_model::{AppName, EnvironmentId, InstanceId, ProcessName, UnixMillis};
 
 use crate::clock::Clock;
-pub use find::{Found, LineId, Start};
+pub use find::{Found, LineId, Mark, Start};
 pub use follow::Followed;
 use line::{Entry, Needle, RawLine, Writer};
 use segments::{Position, Segments};

@@ -260,6 +260,38 @@ impl Segments {
         }
     }
 
+    /// Before the oldest line that is kept.
+    pub(super) fn beginning(&self) -> Position {
+        let first = self.lock().segments.front().map_or(0, |segment| segment.first_line);
+        Position::of_line(first)
+    }
+
+    /// Before a line, so that it is the next one; those that are kept no more are missed from there. Reads
+    /// one file at most.
+    pub(super) fn at_line(&self, line: u64) -> io::Result<Position> {
+        let (segments, next_line) = {
+            let state = self.lock();
+            (state.segments.clone(), state.next_line)
+        };
+        if line > next_line {
+            // There are not so many: it is another log than the line was of.
+            return Ok(self.beginning());
+        }
+        let Some(segment) = segments.iter().rev().find(|segment| segment.first_line <= line) else {
+            return Ok(Position::of_line(line));
+        };
+        let lines = line - segment.first_line;
+        match offset_of(&path_of(&self.folder, segment.first_line), segment.bytes, lines) {
+            // It went since we looked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Position::of_line(line)),
+            offset => Ok(Position {
+                segment: segment.first_line,
+                offset: offset?,
+                line,
+            }),
+        }
+    }
+
     /// Shows lines before a position with their numbers, newest first, until told to stop. Files that
     /// were last written before `since_ms` are left out.
     pub(super) fn backwards(
@@ -367,6 +399,15 @@ impl Segments {
 }
 
 impl Position {
+    /// At the beginning of a file, if the line is the first of one, or else before the next file.
+    fn of_line(line: u64) -> Self {
+        Self {
+            segment: line,
+            offset: 0,
+            line,
+        }
+    }
+
     /// Number of the next line.
     pub(super) fn line(self) -> u64 {
         self.line
@@ -471,6 +512,27 @@ fn read_lines(path: &Path, offset: u64, end: u64) -> io::Result<Vec<u8>> {
         bytes.truncate(index + 1);
     }
     Ok(bytes)
+}
+
+/// Behind so many lines of a file of which so many bytes are whole lines.
+fn offset_of(path: &Path, bytes: u64, lines: u64) -> io::Result<u64> {
+    let mut file = File::open(path)?.take(bytes);
+    let (mut offset, mut left) = (0, lines);
+    let mut block = vec![0; usize::try_from(BLOCK).unwrap_or(1)];
+    while left > 0 {
+        let length = file.read(&mut block)?;
+        if length == 0 {
+            break;
+        }
+        let mut ends = block[..length].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let wanted = usize::try_from(left - 1).unwrap_or(usize::MAX);
+        if let Some((index, _)) = ends.nth(wanted) {
+            return Ok(offset + len(&block[..=index]));
+        }
+        left -= lines_in(&block[..length]);
+        offset += len(&block[..length]);
+    }
+    Ok(offset)
 }
 
 /// Shows the lines before `end`, newest first, without their ends, until told to stop.

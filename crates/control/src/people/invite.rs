@@ -8,6 +8,7 @@ use weir_model::{InvitationId, UserId};
 use weir_store::{Invitation, Member, User};
 
 use super::password::Passwords;
+use super::throttle::Source;
 use super::{Asked, PEOPLE, Scopes, check_email, check_name, membership, password, read_grants, require_giving};
 use crate::api::ApiError;
 use crate::api::auth::{Caller, hash_of};
@@ -18,7 +19,8 @@ use crate::secrets::{Secret, random_bytes};
 const DAY_MS: i64 = 86_400_000;
 const DAYS: u32 = 7;
 const MOST_DAYS: u32 = 30;
-const OPEN: usize = 1_000;
+/// Open invitations of one who invites.
+const OPEN: i64 = 100;
 /// A link to set a password holds so long.
 pub(crate) const RESET_MS: i64 = DAY_MS;
 
@@ -55,13 +57,14 @@ pub(crate) async fn create(
     if !(1..=MOST_DAYS).contains(&days) {
         return Err(ApiError::invalid(format!("an invitation holds 1 to {MOST_DAYS} days")));
     }
-    if context.store.invitation_list().await?.len() >= OPEN {
+    let now_ms = context.clock.now_ms();
+    let open = context.store.invitation_count_of(&caller.identity(), now_ms).await?;
+    if open >= OPEN {
         return Err(
-            ApiError::conflict("too-many", format!("{OPEN} invitations are open at most"))
+            ApiError::conflict("too-many", format!("{OPEN} invitations of one are open at most"))
                 .with_hint("take some back: `weir people invitations`"),
         );
     }
-    let now_ms = context.clock.now_ms();
     let secret = new_secret();
     let invitation = Invitation {
         id: InvitationId::from_parts(now_ms, context.clock.random()),
@@ -69,6 +72,7 @@ pub(crate) async fn create(
         email: request.email.as_deref().map(check_email).transpose()?,
         roles: asked.iter().map(|asked| (asked.role, asked.place.reach())).collect(),
         created_by: caller.name().to_owned(),
+        created_by_id: Some(caller.identity()),
         created_ms: now_ms,
         expires_ms: now_ms + i64::from(days) * DAY_MS,
         used_ms: None,
@@ -137,10 +141,10 @@ pub(crate) async fn look(context: &Context, secret: &str) -> Result<Invitation, 
 pub(crate) async fn accept(
     context: &Context,
     passwords: &Passwords,
+    (invitation, source): (Invitation, &Source),
     signed_in: Option<User>,
     request: AcceptInvitation,
 ) -> Result<User, ApiError> {
-    let invitation = look(context, &request.secret).await?;
     let now_ms = context.clock.now_ms();
     let (user, is_new) = match signed_in {
         Some(user) => {
@@ -152,7 +156,10 @@ pub(crate) async fn accept(
             }
             (user, false)
         }
-        None => (new_user(context, passwords, &invitation, request).await?, true),
+        None => (
+            new_user(context, passwords, (&invitation, source), request).await?,
+            true,
+        ),
     };
     let scopes = Scopes::of(context).await?;
     let has = context.store.membership_list_of(Member::User(user.id)).await?;
@@ -183,7 +190,7 @@ pub(crate) async fn accept(
 async fn new_user(
     context: &Context,
     passwords: &Passwords,
-    invitation: &Invitation,
+    (invitation, source): (&Invitation, &Source),
     request: AcceptInvitation,
 ) -> Result<User, ApiError> {
     let missing = |what: &str| ApiError::invalid(format!("`{what}` is needed from somebody who is new"));
@@ -213,7 +220,7 @@ async fn new_user(
             format!("one Weir has {PEOPLE} people at most"),
         ));
     }
-    person(context, email, name, passwords.hash(&secret).await?)
+    person(context, email, name, passwords.hash(source, &secret).await?)
 }
 
 /// Somebody new.

@@ -71,9 +71,7 @@ pub(crate) fn read_grants(scopes: &Scopes, caller: &Caller, grants: &[RoleGrant]
         let role: Role = grant.role.parse().map_err(|words: String| ApiError::invalid(words))?;
         let place = match scopes.parse(&grant.scope) {
             Ok(place) if caller.rights.knows(place) => place,
-            Ok(_) => return Err(Scopes::missing(&grant.scope)),
-            Err(_) if !knows_outer(scopes, caller, &grant.scope) => return Err(Scopes::missing(&grant.scope)),
-            Err(error) => return Err(error),
+            _ => return Err(scopes.missing(&caller.rights, &grant.scope)),
         };
         if asked.iter().any(|other| other.place == place) {
             return Err(ApiError::invalid(format!("there are two roles for `{}`", grant.scope))
@@ -88,15 +86,10 @@ pub(crate) fn read_grants(scopes: &Scopes, caller: &Caller, grants: &[RoleGrant]
     Ok(asked)
 }
 
-/// Whether the project is known of which an environment is named that is not there.
-fn knows_outer(scopes: &Scopes, caller: &Caller, scope: &str) -> bool {
-    let outer = scope.split_once('/').map(|(project, _)| scopes.parse(project));
-    matches!(outer, Some(Ok(place)) if caller.rights.knows(place))
-}
-
-/// Fails unless the one who asks may give, or take, a role somewhere.
+/// Fails unless the one who asks may give, or take, a role somewhere. What is named by them is known to
+/// them; where somebody else has a role is not told to those who do not know of it.
 pub(crate) fn require_giving(caller: &Caller, role: Role, place: Place, scope: &str) -> Result<(), ApiError> {
-    caller.require(Permission::People, place, scope, || Scopes::missing(scope))?;
+    caller.require(Permission::People, place, scope, roles_elsewhere)?;
     if caller.rights.may_give(role, place) {
         return Ok(());
     }
@@ -104,6 +97,12 @@ pub(crate) fn require_giving(caller: &Caller, role: Role, place: Place, scope: &
         "you cannot give or take the role `{role}` in {scope}: it is more than you have there"
     ))
     .with_hint(format!("ask somebody who is `{role}` there, or an owner")))
+}
+
+/// The answer where somebody has a role in what the one who asks does not know of.
+fn roles_elsewhere() -> ApiError {
+    ApiError::forbidden("there are roles in something that you do not look after")
+        .with_hint("take away the roles that you gave, or ask an owner of the whole Weir")
 }
 
 /// The answer where nobody would own the Weir any more.
@@ -220,39 +219,67 @@ pub(crate) async fn find_person(context: &Context, caller: &Caller, wanted: &str
     Err(no_such_person())
 }
 
+/// A role that was given or taken away.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) place: Place,
+    pub(crate) scope: String,
+    /// For the audit log: `developer`, or `no developer any more`.
+    pub(crate) words: String,
+}
+
 /// Gives somebody these roles in place of those that the one who asks looks after; others stay.
 pub(crate) async fn set_grants(
     context: &Context,
     caller: &Caller,
     wanted: &str,
     grants: &[RoleGrant],
-) -> Result<User, ApiError> {
+) -> Result<(User, Vec<Changed>), ApiError> {
     let (user, crowd) = find_person(context, caller, wanted).await?;
-    let asked = read_grants(&crowd.scopes, caller, grants)?;
+    let member = Member::User(user.id);
     let present = crowd.roles_of(user.id, |place| caller.rights.may(Permission::People, place));
-    let stays = |membership: &Membership| {
-        let same = |asked: &Asked| asked.place.reach() == membership.reach && asked.role == membership.role;
-        asked.iter().any(same)
-    };
+    let changed = change_roles(context, caller, &crowd.scopes, member, &present, grants).await?;
+    Ok((user, changed))
+}
+
+/// Gives a member these roles in place of the present ones that the one who asks looks after.
+pub(crate) async fn change_roles(
+    context: &Context,
+    caller: &Caller,
+    scopes: &Scopes,
+    member: Member,
+    present: &[(&Membership, Place, String)],
+    grants: &[RoleGrant],
+) -> Result<Vec<Changed>, ApiError> {
+    let asked = read_grants(scopes, caller, grants)?;
+    let same = |asked: &Asked, has: &Membership| asked.place.reach() == has.reach && asked.role == has.role;
+    let mut changed = Vec::new();
     let mut remove = Vec::new();
-    for (membership, place, scope) in &present {
-        if !stays(membership) {
+    for (membership, place, scope) in present {
+        if !asked.iter().any(|asked| same(asked, membership)) {
             require_giving(caller, membership.role, *place, scope)?;
             remove.push(membership.id);
+            changed.push(Changed {
+                place: *place,
+                scope: scope.clone(),
+                words: format!("no {} any more", membership.role),
+            });
         }
     }
     let mut add = Vec::new();
     for asked in &asked {
-        let has = |(membership, _, _): &(&Membership, Place, String)| {
-            membership.reach == asked.place.reach() && membership.role == asked.role
-        };
-        if !present.iter().any(has) {
+        if !present.iter().any(|(membership, _, _)| same(asked, membership)) {
             require_giving(caller, asked.role, asked.place, &asked.scope)?;
-            add.push(self::membership(context, caller.name(), Member::User(user.id), asked));
+            add.push(membership(context, caller.name(), member, asked));
+            changed.push(Changed {
+                place: asked.place,
+                scope: asked.scope.clone(),
+                words: asked.role.to_string(),
+            });
         }
     }
     if context.store.membership_change(&remove, &add).await? {
-        return Ok(user);
+        return Ok(changed);
     }
     Err(last_owner())
 }

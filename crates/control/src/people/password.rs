@@ -1,19 +1,24 @@
 //! Passwords of people: argon2id, worked out beside the threads that serve, a few at a time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::{Argon2, PasswordVerifier as _};
 use http::StatusCode;
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::throttle::Source;
 use crate::api::ApiError;
 use crate::protecting;
 use crate::secrets::{Secret, hex, random_bytes};
 
-/// Worked out at once, and waiting for it at most.
+/// Worked out at once, and at most under way at one time: of all; of these, of one source.
 const AT_ONCE: usize = 2;
-const WAITING: usize = 20;
+const MOST: usize = 22;
+const MOST_OF_ONE: usize = 4;
+/// So many more, for browsers in which somebody was signed in before: strangers cannot fill these places.
+const MOST_KNOWN: usize = 10;
 /// Shortest password in characters, longest in bytes.
 const SHORTEST: usize = 12;
 const LONGEST_BYTES: usize = 512;
@@ -49,7 +54,7 @@ const COMMON: &[&str] = &[
 #[derive(Debug)]
 pub struct Passwords {
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    under_way: Mutex<HashMap<Turn, usize>>,
     /// Checked for people that do not exist, so that the time says nothing.
     dummy: OnceCell<String>,
 }
@@ -58,15 +63,21 @@ impl Default for Passwords {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: AtomicUsize::new(0),
+            under_way: Mutex::default(),
             dummy: OnceCell::new(),
         }
     }
 }
 
 impl Passwords {
-    /// Whether the password is right. Where there is no hash, as much is worked, and it is wrong.
-    pub(crate) async fn is_right(&self, hash: Option<&str>, password: &Secret) -> Result<bool, ApiError> {
+    /// Whether the password is right. Where there is no hash, as much is worked, and it is wrong. Fails
+    /// with 503 where too many are being checked, of all or of this source.
+    pub(crate) async fn is_right(
+        &self,
+        source: &Source,
+        hash: Option<&str>,
+        password: &Secret,
+    ) -> Result<bool, ApiError> {
         // No password is so long; as much is worked as for any other.
         let fits = password.expose().len() <= LONGEST_BYTES;
         let known = hash.is_some() && fits;
@@ -79,7 +90,7 @@ impl Passwords {
         } else {
             String::new()
         });
-        let right = self.work(move || {
+        let right = self.work(Turn::of(source), move || {
             Ok(Argon2::default()
                 .verify_password(password.expose().as_bytes(), hash.as_str())
                 .is_ok())
@@ -87,22 +98,24 @@ impl Passwords {
         Ok(right.await? && known)
     }
 
-    /// The hash of a new password.
-    pub(crate) async fn hash(&self, password: &Secret) -> Result<String, ApiError> {
+    /// The hash of a new password. Fails with 503 where too many are being checked.
+    pub(crate) async fn hash(&self, source: &Source, password: &Secret) -> Result<String, ApiError> {
         let password = Secret::new(password.expose().to_owned());
-        self.work(move || protecting::fresh_hash(password.expose())).await
+        let make = move || protecting::fresh_hash(password.expose());
+        self.work(Turn::of(source), make).await
     }
 
     async fn dummy(&self) -> Result<String, ApiError> {
-        let make = || async { self.hash(&Secret::new(hex(&random_bytes::<16>()))).await };
+        let make = || self.work(Turn::Own, || protecting::fresh_hash(&hex(&random_bytes::<16>())));
         self.dummy.get_or_try_init(make).await.cloned()
     }
 
     async fn work<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let _waits = Waits::begin(&self.waiting)?;
+        let _waits = Waits::begin(&self.under_way, turn)?;
         let place = self.places.clone().acquire_owned().await.map_err(ApiError::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             // The place is free when the work is done, not when nobody waits for it any more.
@@ -113,29 +126,71 @@ impl Passwords {
     }
 }
 
+/// Whose turn it is. All known browsers of one person are one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Turn {
+    /// Weir's own.
+    Own,
+    /// That of a person, in a browser in which she was signed in before.
+    Person(String),
+    /// That of an address.
+    Address(IpAddr),
+}
+
+impl Turn {
+    fn of(source: &Source) -> Self {
+        match source {
+            Source::Address(address) => Self::Address(*address),
+            // A known browser is called by its person first.
+            Source::Device(claim) => Self::Person(claim.split('.').next().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
 /// One that waits, for as long as it does.
-struct Waits<'a>(&'a AtomicUsize);
+struct Waits<'a> {
+    under_way: &'a Mutex<HashMap<Turn, usize>>,
+    turn: Turn,
+}
 
 impl<'a> Waits<'a> {
-    fn begin(count: &'a AtomicUsize) -> Result<Self, ApiError> {
-        let waits = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) < WAITING + AT_ONCE {
-            return Ok(waits);
+    fn begin(under_way: &'a Mutex<HashMap<Turn, usize>>, turn: Turn) -> Result<Self, ApiError> {
+        let mut all = lock(under_way);
+        let most = match turn {
+            Turn::Address(_) => MOST,
+            Turn::Person(_) | Turn::Own => MOST + MOST_KNOWN,
+        };
+        let of_one = all.get(&turn).copied().unwrap_or_default();
+        if of_one >= MOST_OF_ONE || all.values().sum::<usize>() >= most {
+            let mut error = ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "passwords-busy",
+                "too many passwords are being checked",
+            );
+            error.retry_after_s = Some(2);
+            return Err(error.with_hint("try again in a moment"));
         }
-        let mut error = ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "passwords-busy",
-            "too many passwords are being checked",
-        );
-        error.retry_after_s = Some(2);
-        Err(error.with_hint("try again in a moment"))
+        all.insert(turn.clone(), of_one + 1);
+        drop(all);
+        Ok(Self { under_way, turn })
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut all = lock(self.under_way);
+        if let Some(of_one) = all.get_mut(&self.turn) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                all.remove(&self.turn);
+            }
+        }
     }
+}
+
+fn lock(under_way: &Mutex<HashMap<Turn, usize>>) -> MutexGuard<'_, HashMap<Turn, usize>> {
+    // What it guards is changed in single steps, so it is good after a panic too.
+    under_way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a password is not taken.
@@ -181,39 +236,62 @@ mod tests {
         assert!(check("два слова и ещё", "anna@example.org").is_ok());
     }
 
+    fn address(last: u8) -> Source {
+        Source::address(IpAddr::from([192, 0, 2, last]))
+    }
+
     #[tokio::test]
     async fn a_password_is_right_or_wrong_and_nobody_has_none() {
         let passwords = Passwords::default();
         let secret = |text: &str| Secret::new(text.to_owned());
-        let hash = passwords.hash(&secret("four words of no use")).await.unwrap();
+        let hash = passwords
+            .hash(&address(1), &secret("four words of no use"))
+            .await
+            .unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(
             passwords
-                .is_right(Some(&hash), &secret("four words of no use"))
+                .is_right(&address(1), Some(&hash), &secret("four words of no use"))
                 .await
                 .unwrap()
         );
         assert!(
             !passwords
-                .is_right(Some(&hash), &secret("four words of any use"))
+                .is_right(&address(1), Some(&hash), &secret("four words of any use"))
                 .await
                 .unwrap()
         );
-        assert!(!passwords.is_right(None, &secret("four words of no use")).await.unwrap());
+        assert!(
+            !passwords
+                .is_right(&address(1), None, &secret("four words of no use"))
+                .await
+                .unwrap()
+        );
     }
 
     #[tokio::test]
-    async fn who_waits_is_bounded() {
+    async fn who_waits_is_bounded_for_each_source_and_for_all() {
         let passwords = Passwords::default();
-        let slow = || {
-            passwords.work(|| {
+        let slow = |source: Source| {
+            passwords.work(Turn::of(&source), || {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 Ok(())
             })
         };
-        let many = futures_util::future::join_all((0..40).map(|_| slow())).await;
-        let refused = many.iter().filter(|answer| answer.is_err()).count();
-        assert_eq!(refused, 40 - WAITING - AT_ONCE);
-        assert!(slow().await.is_ok(), "places are free again");
+        let refused = async |sources: Vec<Source>| {
+            let many = futures_util::future::join_all(sources.into_iter().map(slow)).await;
+            many.iter().filter(|answer| answer.is_err()).count()
+        };
+        // One source leaves places to others, be it a person with many known browsers.
+        let device = |number: usize| Source::Device(format!("usr_1.{number}"));
+        let mut sources = vec![address(1); 40];
+        sources.extend((0..40).map(device));
+        sources.push(address(2));
+        assert_eq!(refused(sources).await, 80 - 2 * MOST_OF_ONE);
+        // Many addresses leave places to known browsers.
+        let mut sources: Vec<Source> = (0..40).map(address).collect();
+        sources.push(device(1));
+        assert_eq!(refused(sources).await, 40 - MOST);
+        assert_eq!(refused(vec![address(1)]).await, 0, "places are free again");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_model::policy::{Place, Reach};
+use weir_model::policy::{Place, Reach, Rights};
 use weir_model::project::{Environment, Project};
 use weir_model::{AccountId, EnvironmentId, ProjectId};
 use weir_store::Account;
@@ -93,11 +93,21 @@ impl Scopes {
             .ok_or_else(|| projects::no_such_environment(&project.name, environment))
     }
 
-    /// What is told to those who may not know of a scope.
-    pub(crate) fn missing(text: &str) -> ApiError {
-        match text.strip_prefix("account:") {
-            Some(name) => scopes::no_such_account(name),
-            None => projects::no_such_project(text.split('/').next().unwrap_or(text)),
+    /// What is told to those who may not know of a scope, or of which it does not exist: the two look the
+    /// same. Who knows the project learns that it has no such environment, and nothing of its others.
+    pub(crate) fn missing(&self, rights: &Rights, text: &str) -> ApiError {
+        if let Some(name) = text.strip_prefix("account:") {
+            return scopes::no_such_account(name);
+        }
+        let Some((name, environment)) = text.split_once('/') else {
+            return projects::no_such_project(text);
+        };
+        let mut projects = self.projects.values();
+        let known = projects
+            .find(|project| project.name.as_str() == name && rights.knows(Place::Project(project.account, project.id)));
+        match known {
+            Some(project) => projects::no_such_environment(&project.name, environment),
+            None => projects::no_such_project(name),
         }
     }
 }

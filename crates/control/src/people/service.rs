@@ -1,12 +1,14 @@
 //! Service accounts: programs with roles and tokens of their own.
 
+use std::collections::BTreeMap;
+
 use weir_api::{CreateServiceAccount, CreateServiceToken, RoleGrant};
-use weir_model::policy::{Permission, Reach};
+use weir_model::policy::{Permission, Place};
 use weir_model::project::{Scope, Token};
 use weir_model::{ServiceAccountId, TokenId};
-use weir_store::{Member, ServiceAccount};
+use weir_store::{Member, Membership, ServiceAccount};
 
-use super::{Scopes, membership, read_grants, require_giving};
+use super::{Changed, Scopes, change_roles, membership, read_grants, require_giving};
 use crate::api::ApiError;
 use crate::api::auth::{Caller, hash_of, new_secret};
 use crate::api::present::{self, instant};
@@ -14,7 +16,10 @@ use crate::context::Context;
 use crate::secrets::Secret;
 use crate::tokens;
 
-const ACCOUNTS: usize = 1_000;
+/// Most service accounts of a project with its environments, of an account, and of the whole.
+const ACCOUNTS: i64 = 100;
+/// Most tokens of one.
+const TOKENS: i64 = 20;
 const NAME_CHARACTERS: usize = 40;
 
 /// The answer for one that does not exist, or that the one who asks may not know of.
@@ -45,17 +50,19 @@ pub(crate) async fn create(
         return Err(ApiError::invalid("a service account needs a role"));
     };
     require_giving(caller, asked.role, asked.place, &asked.scope)?;
-    if context.store.service_account_list().await?.len() >= ACCOUNTS {
+    let home = asked.place.reach();
+    if context.store.service_account_count(home).await? >= ACCOUNTS {
         return Err(ApiError::conflict(
             "too-many",
-            format!("one Weir has {ACCOUNTS} service accounts at most"),
-        ));
+            format!("one project has {ACCOUNTS} service accounts at most, and so has an account or the whole"),
+        )
+        .with_hint("remove some: `weir service-account list`"));
     }
     let now_ms = context.clock.now_ms();
     let account = ServiceAccount {
         id: ServiceAccountId::from_parts(now_ms, context.clock.random()),
         name: name.to_owned(),
-        home: asked.place.reach(),
+        home,
         created_by: caller.name().to_owned(),
         created_ms: now_ms,
     };
@@ -65,14 +72,15 @@ pub(crate) async fn create(
 }
 
 /// Those that the one who asks looks after.
-pub(crate) async fn list(context: &Context, caller: &Caller) -> Result<Vec<ServiceAccount>, ApiError> {
-    let scopes = Scopes::of(context).await?;
-    let mut accounts = context.store.service_account_list().await?;
-    accounts.retain(|account| {
-        let place = scopes.find(account.home);
-        place.is_some_and(|(place, _)| caller.rights.may(Permission::People, place))
-    });
-    Ok(accounts)
+pub(crate) async fn list(context: &Context, caller: &Caller) -> Result<Vec<weir_api::ServiceAccount>, ApiError> {
+    let programs = Programs::of(context).await?;
+    let accounts = context.store.service_account_list().await?;
+    let looks_after = |account: &&ServiceAccount| {
+        let home = programs.home_of(account);
+        home.is_some_and(|(place, _)| caller.rights.may(Permission::People, place))
+    };
+    let own = accounts.iter().filter(looks_after);
+    Ok(own.map(|account| programs.shown(caller, account)).collect())
 }
 
 /// The account of an identity in the path. The guard has seen to it that the one who asks looks after it.
@@ -109,7 +117,12 @@ pub(crate) async fn create_token(
         .map_err(|words: String| ApiError::invalid(words))?;
     let now_ms = context.clock.now_ms();
     let expires_ms = tokens::expiry(request.expires_days, now_ms)?;
-    tokens::check_number(context).await?;
+    if context.store.token_count_of(account.id).await? >= TOKENS {
+        return Err(
+            ApiError::conflict("too-many", format!("a service account has {TOKENS} tokens at most"))
+                .with_hint("remove those that are not used: `weir service-account list` says when each was"),
+        );
+    }
     let secret = new_secret();
     let token = Token {
         id: TokenId::from_parts(now_ms, context.clock.random()),
@@ -126,34 +139,79 @@ pub(crate) async fn create_token(
     Ok((token, secret))
 }
 
-/// As the API tells of it.
-pub(crate) async fn shown(context: &Context, account: &ServiceAccount) -> Result<weir_api::ServiceAccount, ApiError> {
-    let scopes = Scopes::of(context).await?;
-    let name = |reach: Reach| scopes.find(reach).map(|(_, scope)| scope);
-    let memberships = context
-        .store
-        .membership_list_of(Member::ServiceAccount(account.id))
-        .await?;
-    let grants = memberships.iter().filter_map(|membership| {
-        Some(RoleGrant {
-            role: membership.role.to_string(),
-            scope: name(membership.reach)?,
+/// Gives one these roles in place of those that the one who asks looks after; others stay.
+pub(crate) async fn set_grants(
+    context: &Context,
+    caller: &Caller,
+    account: &ServiceAccount,
+    grants: &[RoleGrant],
+) -> Result<Vec<Changed>, ApiError> {
+    let programs = Programs::of(context).await?;
+    let looks_after = |place| caller.rights.may(Permission::People, place);
+    let present = programs.roles_of(account.id, looks_after);
+    let member = Member::ServiceAccount(account.id);
+    change_roles(context, caller, &programs.scopes, member, &present, grants).await
+}
+
+/// Everything that is needed to tell of service accounts, read once for all of them.
+pub(crate) struct Programs {
+    scopes: Scopes,
+    memberships: BTreeMap<ServiceAccountId, Vec<Membership>>,
+    tokens: BTreeMap<ServiceAccountId, Vec<Token>>,
+}
+
+impl Programs {
+    /// Reads it.
+    pub(crate) async fn of(context: &Context) -> Result<Self, ApiError> {
+        let mut memberships: BTreeMap<ServiceAccountId, Vec<Membership>> = BTreeMap::new();
+        for membership in context.store.membership_list().await? {
+            if let Member::ServiceAccount(account) = membership.member {
+                memberships.entry(account).or_default().push(membership);
+            }
+        }
+        let mut tokens: BTreeMap<ServiceAccountId, Vec<Token>> = BTreeMap::new();
+        for token in context.store.token_list().await? {
+            if let Some(account) = token.service_account {
+                tokens.entry(account).or_default().push(token);
+            }
+        }
+        Ok(Self {
+            scopes: Scopes::of(context).await?,
+            memberships,
+            tokens,
         })
-    });
-    let grants = grants.collect();
-    let mut shown = Vec::new();
-    for token in context.store.token_list().await? {
-        if token.service_account == Some(account.id) {
-            shown.push(present::token(context, &token).await?);
+    }
+
+    fn roles_of(&self, account: ServiceAccountId, seen: impl Fn(Place) -> bool) -> Vec<(&Membership, Place, String)> {
+        let own = self.memberships.get(&account).into_iter().flatten();
+        let own = own.filter_map(|membership| {
+            let (place, scope) = self.scopes.find(membership.reach)?;
+            seen(place).then_some((membership, place, scope))
+        });
+        own.collect()
+    }
+
+    /// Where one belongs; `None` if that is gone.
+    pub(crate) fn home_of(&self, account: &ServiceAccount) -> Option<(Place, String)> {
+        self.scopes.find(account.home)
+    }
+
+    /// One as the API tells of it, with the roles that the one who asks looks after.
+    pub(crate) fn shown(&self, caller: &Caller, account: &ServiceAccount) -> weir_api::ServiceAccount {
+        let roles = self.roles_of(account.id, |place| caller.rights.may(Permission::People, place));
+        let grants = roles.into_iter().map(|(membership, _, scope)| RoleGrant {
+            role: membership.role.to_string(),
+            scope,
+        });
+        let tokens = self.tokens.get(&account.id).into_iter().flatten();
+        weir_api::ServiceAccount {
+            id: account.id.to_string(),
+            name: account.name.clone(),
+            scope: self.home_of(account).map(|(_, scope)| scope).unwrap_or_default(),
+            grants: grants.collect(),
+            created: instant(account.created_ms),
+            created_by: account.created_by.clone(),
+            tokens: tokens.map(|token| present::token_of(token, None)).collect(),
         }
     }
-    Ok(weir_api::ServiceAccount {
-        id: account.id.to_string(),
-        name: account.name.clone(),
-        scope: name(account.home).unwrap_or_default(),
-        grants,
-        created: instant(account.created_ms),
-        created_by: account.created_by.clone(),
-        tokens: shown,
-    })
 }

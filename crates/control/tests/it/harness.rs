@@ -44,17 +44,18 @@ pub(crate) fn config(data: PathBuf) -> Config {
         smtp: None,
         dns_hook: None,
         tcp_ports: None,
+        trusted_proxies: Vec::new(),
+        proxy_header: weir_model::proxy::ProxyHeader::Either,
         data,
     }
 }
 
 /// Opens control on a folder and serves its API; gives its address.
 pub(crate) async fn serve_in(folder: &Path) -> (Context, String, SimEngine) {
-    serve_by(folder, Arc::new(SystemClock)).await
+    serve_by(config(folder.to_owned()), Arc::new(SystemClock)).await
 }
 
-async fn serve_by(folder: &Path, clock: Arc<dyn Clock>) -> (Context, String, SimEngine) {
-    let config = config(folder.to_owned());
+async fn serve_by(config: Config, clock: Arc<dyn Clock>) -> (Context, String, SimEngine) {
     std::fs::create_dir_all(config.repositories()).unwrap();
     let store = weir_store::Store::open(&config.database).await.unwrap();
     let engine = SimEngine::new(7);
@@ -83,8 +84,20 @@ impl Control {
 
     /// With a clock of the test's own.
     pub(crate) async fn start_by(clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(clock, |_| {}).await
+    }
+
+    /// With a proxy on this machine that is believed: `x-forwarded-for` says who asks.
+    pub(crate) async fn start_behind_a_proxy(clock: Arc<dyn Clock>) -> Self {
+        let trust = |config: &mut Config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        Self::start_with(clock, trust).await
+    }
+
+    async fn start_with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (context, address, engine) = serve_by(folder.path(), clock).await;
+        let mut config = config(folder.path().to_owned());
+        change(&mut config);
+        let (context, address, engine) = serve_by(config, clock).await;
         let admin = std::fs::read_to_string(folder.path().join("admin-token"))
             .unwrap()
             .trim()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use weir_model::policy::Role;
-use weir_model::project::EnvironmentMode;
+use weir_model::project::{Environment, EnvironmentMode};
 use weir_model::{EnvironmentId, EnvironmentName};
 
 use crate::harness::{Control, answer};
@@ -379,4 +379,38 @@ async fn member(control: &Control, role: Role, scope: &str) -> String {
     let (status, made) = account(control, role, scope).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     token_of(control, &made).await
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_watched_as_soon_as_there_is() {
+    let control = Control::start().await;
+    let shop = control.project("shop").await;
+    let mut names = vec!["production".to_owned()];
+    for number in 0..230 {
+        let name = format!("e{number}");
+        let id = EnvironmentId::from_parts(1, number);
+        let environment = Environment::new(id, shop.id, EnvironmentName::new(&name).unwrap(), 1);
+        control
+            .context
+            .store
+            .environment_insert(&environment, &[])
+            .await
+            .unwrap();
+        names.push(name);
+    }
+    let topics: Vec<String> = names
+        .iter()
+        .flat_map(|name| ["environment", "releases", "domains"].map(|kind| format!("{kind}:shop/{name}")))
+        .collect();
+    let mut streams = Vec::new();
+    for some in topics.chunks(8) {
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        streams.push(watch(&control, &control.admin, &some).await);
+    }
+    // An account has a third of 2,000 at most; what is last is not refused for good.
+    let last = topics.last().unwrap().clone();
+    let mut late = watch(&control, &control.admin, &[last.as_str()]).await;
+    assert_eq!(late.next().await.unwrap().0, "tick", "there is no room");
+    streams.clear();
+    assert_eq!(late.expect("state").await["topic"], last);
 }

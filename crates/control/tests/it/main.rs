@@ -38,6 +38,8 @@ mod past;
 mod pebble;
 mod people;
 mod protection;
+mod reach;
 mod serve;
+mod shares;
 mod tcp;
 mod tls;

@@ -436,7 +436,8 @@ async fn follow(control: &Control, after: Option<&str>, number: usize) -> Vec<(S
     events
         .map(|event| {
             let data: Value = serde_json::from_str(&field(event, "data:")).unwrap();
-            assert_eq!(data["id"], field(event, "id:"));
+            let id = field(event, "id:");
+            assert_eq!(data["id"], id.split(';').next().unwrap());
             (field(event, "id:"), data["text"].as_str().unwrap().to_owned())
         })
         .collect()
@@ -464,4 +465,32 @@ async fn a_followed_log_goes_on_behind_the_last_line() {
     assert_eq!(texts(&rest), ["late", "same"]);
     let rest = follow(&control, Some(&first[0].0), 3).await;
     assert_eq!(texts(&rest), ["two", "late", "same"]);
+}
+
+#[tokio::test]
+async fn what_another_app_wrote_meanwhile_is_not_left_out() {
+    let control = Control::start().await;
+    let shop = control.project("shop").await;
+    let production = control.production(&shop).await;
+    let append = async |app: &str, at_ms, text: &str| {
+        let line = line(app, at_ms, text.to_owned());
+        control.context.logs.append(production.id, &[line]).await;
+        control.context.logs.flush().await;
+    };
+    append("shop", 2_000_000, "one").await;
+    append("data", 1_000_000, "two").await;
+    let first = follow(&control, None, 2).await;
+    let texts = |lines: &[(String, String)]| lines.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&first), ["two", "one"]);
+    // Lines that stand before the last one that was seen, in a log that was there and in one that was not.
+    append("data", 1_500_000, "three").await;
+    append("worker", 1_600_000, "four").await;
+    let rest = follow(&control, Some(&first[1].0), 2).await;
+    assert_eq!(texts(&rest), ["three", "four"]);
+    // In the middle of what was told, too.
+    let rest = follow(&control, Some(&first[0].0), 3).await;
+    assert_eq!(texts(&rest), ["three", "four", "one"]);
+    append("shop", 1_000_000, "five").await;
+    let rest = follow(&control, Some(&rest[2].0), 1).await;
+    assert_eq!(texts(&rest), ["five"]);
 }

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
+pub use weir_model::proxy::ProxyHeader;
+use weir_model::proxy::{self, Told, TwoClients};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// More hops than any chain of proxies has; what stands before them is not looked at.
-const MOST_HOPS: usize = 32;
 
 /// What counts as one client: an address, or with IPv6 the network of 64 bits that every
 /// subscriber has whole.
@@ -45,24 +45,6 @@ pub(crate) struct Visitor {
     pub(crate) secure: bool,
 }
 
-/// In which headers trusted proxies say for whom they speak.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ProxyHeader {
-    /// In either. Requests that have both, and in which the two name different clients, are
-    /// refused: one of the two could be the client's own words.
-    #[default]
-    Either,
-    /// In `X-Forwarded-For` and `X-Forwarded-Proto`; `Forwarded` is not looked at.
-    XForwardedFor,
-    /// In `Forwarded` (RFC 7239); the others are not looked at.
-    Forwarded,
-}
-
-/// The headers of a request name two different clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("X-Forwarded-For and Forwarded name different clients")]
-pub(crate) struct TwoClients;
-
 /// What a proxy that is believed says of whom it speaks for: the rightmost address that is none of
 /// the proxies', because whoever is left of it could have written anything.
 ///
@@ -74,60 +56,31 @@ pub(crate) fn forwarded(
     by: ProxyHeader,
     peer: Visitor,
 ) -> Result<Visitor, TwoClients> {
-    let usual = || rightmost(x_forwarded_for(headers), trusted, peer.address);
-    let standard = || rightmost(forwarded_for(headers), trusted, peer.address);
+    let told = Told {
+        x_forwarded_for: lines(headers, X_FORWARDED_FOR),
+        forwarded: lines(headers, header::FORWARDED),
+    };
+    let address = proxy::client(&told, by, |address| contains(trusted, address), peer.address)?;
     let is_https = |scheme: &str| scheme.eq_ignore_ascii_case("https");
-    let (usual_scheme, standard_scheme) = (usual_scheme(headers), standard_scheme(headers));
-    let there = (
-        headers.contains_key(X_FORWARDED_FOR),
-        headers.contains_key(header::FORWARDED),
-    );
-    let (address, scheme) = match (by, there) {
-        (ProxyHeader::XForwardedFor, _) | (ProxyHeader::Either, (_, false)) => (usual(), usual_scheme.map(is_https)),
-        (ProxyHeader::Forwarded, _) | (ProxyHeader::Either, (false, true)) => {
-            (standard(), standard_scheme.map(is_https))
-        }
-        (ProxyHeader::Either, (true, true)) => {
-            let address = usual();
-            if address != standard() {
-                return Err(TwoClients);
-            }
-            // A client that lies about it harms only itself: it is sent to TLS.
-            let schemes = [usual_scheme, standard_scheme].into_iter().flatten();
-            (address, schemes.map(is_https).reduce(|one, other| one && other))
+    let (usual, standard) = (usual_scheme(headers), standard_scheme(headers));
+    let secure = match (by, told.x_forwarded_for.is_empty(), told.forwarded.is_empty()) {
+        (ProxyHeader::XForwardedFor, ..) | (ProxyHeader::Either, _, true) => usual.map(is_https),
+        (ProxyHeader::Forwarded, ..) | (ProxyHeader::Either, true, false) => standard.map(is_https),
+        // A client that lies about it harms only itself: it is sent to TLS.
+        (ProxyHeader::Either, false, false) => {
+            let schemes = [usual, standard].into_iter().flatten();
+            schemes.map(is_https).reduce(|one, other| one && other)
         }
     };
     Ok(Visitor {
         address,
-        secure: scheme.unwrap_or(peer.secure),
+        secure: secure.unwrap_or(peer.secure),
     })
 }
 
-/// The rightmost address of a chain that is none of the proxies'.
-fn rightmost(chain: Vec<Option<IpAddr>>, trusted: &[IpNet], peer: IpAddr) -> IpAddr {
-    let mut address = peer;
-    for hop in chain.into_iter().rev().take(MOST_HOPS) {
-        // What is no address (`unknown`, a pseudonym) hides whoever is behind it.
-        let Some(hop) = hop else { break };
-        address = hop;
-        if !contains(trusted, hop) {
-            break;
-        }
-    }
-    address
-}
-
-fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let lines = headers.get_all(X_FORWARDED_FOR).iter();
-    let words = lines.flat_map(|line| line.to_str().unwrap_or("unknown").split(','));
-    words.map(|word| address(word.trim())).collect()
-}
-
-/// The `for` of each hop (RFC 7239).
-fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let lines = headers.get_all(header::FORWARDED).iter();
-    let hops = lines.flat_map(|line| line.to_str().unwrap_or("for=unknown").split(','));
-    hops.map(|hop| address(parameter(hop, "for")?)).collect()
+fn lines(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
+    let lines = headers.get_all(name).iter();
+    lines.map(|line| line.to_str().unwrap_or(proxy::UNKNOWN)).collect()
 }
 
 /// The scheme by which the visitor came to the last proxy, which is the one that is believed.
@@ -138,28 +91,7 @@ fn usual_scheme(headers: &HeaderMap) -> Option<&str> {
 
 fn standard_scheme(headers: &HeaderMap) -> Option<&str> {
     let line = headers.get_all(header::FORWARDED).iter().next_back()?;
-    parameter(line.to_str().ok()?.rsplit(',').next()?, "proto")
-}
-
-fn parameter<'a>(hop: &'a str, wanted: &str) -> Option<&'a str> {
-    hop.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        let value = value.trim();
-        let plain = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        name.trim().eq_ignore_ascii_case(wanted).then(|| plain.unwrap_or(value))
-    })
-}
-
-/// An address as proxies write it: plain, in brackets, or with a port.
-fn address(text: &str) -> Option<IpAddr> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address.to_canonical());
-    }
-    let bare = match text.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => text.split_once(':')?.0,
-    };
-    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    proxy::parameter(line.to_str().ok()?.rsplit(',').next()?, "proto")
 }
 
 #[cfg(test)]

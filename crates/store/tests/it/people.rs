@@ -81,6 +81,7 @@ async fn the_first_is_alone_and_the_last_owner_stays() {
             email: Some(ben.email.clone()),
             roles: vec![(Role::Owner, Reach::Platform)],
             created_by: "anna@example.org".to_owned(),
+            created_by_id: None,
             created_ms: 5,
             expires_ms: 100,
             used_ms: None,
@@ -133,6 +134,7 @@ async fn two_owners_who_go_at_once_leave_one() {
             email: None,
             roles: Vec::new(),
             created_by: String::new(),
+            created_by_id: None,
             created_ms: 5,
             expires_ms: 100,
             used_ms: None,
@@ -205,6 +207,43 @@ async fn roles_go_with_what_they_are_for() {
             store.service_account_list().await.unwrap(),
             std::slice::from_ref(&account)
         );
+        // Names are unique in one place; the bound is that of the project.
+        let of = |number: u128, home| ServiceAccount {
+            id: ServiceAccountId::from_parts(1, number),
+            home,
+            ..account.clone()
+        };
+        for (number, home, fits) in [
+            (2, account.home, false),
+            (3, Reach::Project(project.id), true),
+            (4, Reach::Platform, true),
+        ] {
+            let other = of(number, home);
+            let role = role(6 + number, Member::ServiceAccount(other.id), Role::Viewer, home);
+            let inserted = store.service_account_insert(&other, &role).await;
+            assert_eq!(inserted.is_ok(), fits, "{inserted:?}");
+        }
+        assert_eq!(store.service_account_count(account.home).await.unwrap(), 2);
+        assert_eq!(store.service_account_count(Reach::Platform).await.unwrap(), 1);
+        assert_eq!(store.token_count_of(account.id).await.unwrap(), 1);
+        assert_eq!(store.token_count(None).await.unwrap(), 0);
+        let last = of(4, Reach::Platform);
+        let invitation = Invitation {
+            id: InvitationId::from_parts(1, 1),
+            secret_sha256: "secret".to_owned(),
+            email: None,
+            roles: Vec::new(),
+            created_by: last.name.clone(),
+            created_by_id: Some(last.id.to_string()),
+            created_ms: 5,
+            expires_ms: 100,
+            used_ms: None,
+        };
+        store.invitation_insert(&invitation).await.unwrap();
+        let open = |now_ms| store.invitation_count_of(invitation.created_by_id.as_deref().unwrap(), now_ms);
+        assert_eq!((open(99).await.unwrap(), open(100).await.unwrap()), (1, 0));
+        assert!(store.service_account_delete(last.id).await.unwrap());
+        assert_eq!(store.invitation_list().await.unwrap(), [], "it ends with who made it");
 
         store.project_delete(project.id).await.unwrap();
         let left = store.membership_list().await.unwrap();
@@ -364,7 +403,7 @@ async fn found(store: &weir_store::Store, change: impl FnOnce(&mut AuditSearch))
 #[tokio::test]
 async fn what_was_done_is_found() {
     on_each_database(|database| async move {
-        let store = database.store;
+        let store = database.store.clone();
         const NONE: [i64; 0] = [];
         let project = three(&store).await;
         let text = |text: &str| Some(text.to_owned());
@@ -387,6 +426,24 @@ async fn what_was_done_is_found() {
         let own = Some(vec![project.id.to_string()]);
         assert_eq!(found(&store, |search| search.within = own).await, [2, 1]);
         assert_eq!(found(&store, |search| search.within = Some(Vec::new())).await, NONE);
+        let olga = entry("Ольга@example.org", "ΌΔΟΣ", AuditPlace::default(), 12);
+        store.audit_insert(&olga).await.unwrap();
+        for who in ["ольга", "ЛЬГА@EX", "USR_1 о"] {
+            assert_eq!(found(&store, |search| search.who = text(who)).await[0], 4, "{who}");
+        }
+        assert_eq!(found(&store, |search| search.text = text("όδος")).await, [4]);
+        // What was written before nothing was folded is found as before.
+        let mut connection = look(&database).await;
+        sqlx::raw_sql(
+            "INSERT INTO audit_entries (sequence, at_ms, who_kind, who, role, address, agent, method, route, scope,
+                target, status, request, detail)
+             VALUES (100, 1, 'token', 'Old', 'none', '', '', 'PUT', '/', 'weir', '', 200, 'r', 'Long Ago')",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(found(&store, |search| search.who = text("OLD")).await, [100]);
+        assert_eq!(found(&store, |search| search.text = text("long ago")).await, [100]);
     })
     .await;
 }

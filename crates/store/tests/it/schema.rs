@@ -244,6 +244,72 @@ fn migrations() -> Vec<(i64, String)> {
         .collect()
 }
 
+/// An empty store that has run only these migrations.
+async fn go_back_to(connection: &mut sqlx::AnyConnection, migrations: &[(i64, String)]) {
+    drop_all(connection).await;
+    let notes = "CREATE TABLE schema_migrations (version BIGINT NOT NULL, name TEXT NOT NULL,
+        CONSTRAINT schema_migrations_primary PRIMARY KEY (version))";
+    sqlx::raw_sql(notes).execute(&mut *connection).await.unwrap();
+    for (version, migration) in migrations {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(migration.clone()))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, 'then')")
+            .bind(*version)
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn service_accounts_and_invitations_of_before_go_on() {
+    on_each_database(|database| async move {
+        let mut connection = look(&database).await;
+        go_back_to(&mut connection, &migrations()[..15]).await;
+        let account = weir_model::ServiceAccountId::from_parts(1, 2);
+        let user = weir_model::UserId::from_parts(1, 1);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO users (id, email, name, totp_step, language, disabled, created_ms)
+             VALUES ('{user}', 'anna@example.org', 'Anna', 0, '', 0, 1);
+             INSERT INTO service_accounts (id, name, place, created_by, created_ms)
+             VALUES ('{account}', 'ci', 'platform', 'anna@example.org', 1);
+             INSERT INTO memberships (id, service_account_id, role, place, created_by, created_ms)
+             VALUES ('{}', '{account}', 'viewer', 'platform', 'anna@example.org', 1);
+             INSERT INTO invitations (id, secret_sha256, roles, created_by, created_ms, expires_ms)
+             VALUES ('{}', 'secret', '[]', 'anna@example.org', 1, 100)",
+            weir_model::MembershipId::from_parts(1, 3),
+            weir_model::InvitationId::from_parts(1, 4),
+        )))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        drop(connection);
+        let store = Store::open(&database.url).await.unwrap();
+        let accounts = store.service_account_list().await.unwrap();
+        assert_eq!((accounts.len(), accounts[0].name.as_str()), (1, "ci"));
+        let member = weir_store::Member::ServiceAccount(account);
+        let roles = store.membership_list_of(member).await.unwrap();
+        assert_eq!(roles.len(), 1);
+        let again = weir_store::ServiceAccount {
+            id: weir_model::ServiceAccountId::from_parts(9, 9),
+            ..accounts[0].clone()
+        };
+        let role = weir_store::Membership {
+            id: weir_model::MembershipId::from_parts(9, 9),
+            member: weir_store::Member::ServiceAccount(again.id),
+            ..roles[0].clone()
+        };
+        let conflict = store.service_account_insert(&again, &role).await.unwrap_err();
+        assert!(matches!(conflict, StoreError::Conflict(_)), "{conflict}");
+        let open = store.invitation_count_of(&user.to_string(), 50).await.unwrap();
+        assert_eq!(open, 1, "it is hers");
+        store.close().await;
+    })
+    .await;
+}
+
 /// A journal that an earlier Weir has written, and what it adds up to.
 fn kept_journal() -> (Vec<JournalRow>, serde_json::Value) {
     let mut lines: Vec<serde_json::Value> = include_str!("../../../ledger/tests/journals/0001.jsonl")
@@ -273,21 +339,7 @@ async fn a_journal_outlives_every_migration_and_replays_to_the_same_sums() {
         let (rows, sums) = kept_journal();
         for present in 1..=all.len() {
             let mut connection = look(&database).await;
-            drop_all(&mut connection).await;
-            let notes = "CREATE TABLE schema_migrations (version BIGINT NOT NULL, name TEXT NOT NULL,
-                CONSTRAINT schema_migrations_primary PRIMARY KEY (version))";
-            sqlx::raw_sql(notes).execute(&mut connection).await.unwrap();
-            for (version, migration) in &all[..present] {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(migration.clone()))
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-                sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, 'then')")
-                    .bind(*version)
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-            }
+            go_back_to(&mut connection, &all[..present]).await;
             // The first version has no journal; there it begins after the migration.
             let has_journal = present > 1;
             if has_journal {

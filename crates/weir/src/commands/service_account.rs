@@ -1,4 +1,4 @@
-use weir_api::{CreateServiceAccount, CreateServiceToken, RoleGrant, ServiceAccount, Token};
+use weir_api::{CreateServiceAccount, CreateServiceToken, RoleGrant, ServiceAccount, SetGrants, Token};
 
 use crate::client::Client;
 use crate::commands::people::{grants_text, segment};
@@ -13,7 +13,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "service-accounts",
-    after_help = "Examples:\n  weir service-account create ci --role developer --scope shop/staging\n  weir service-account token ci --days 90\n  weir service-account list\n  weir service-account delete ci"
+    after_help = "Examples:\n  weir service-account create ci --role developer --scope shop/staging\n  weir service-account token ci --days 90\n  weir service-account list\n  weir service-account role ci viewer --scope shop/staging\n  weir service-account delete ci"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,9 +35,21 @@ enum Verb {
     },
     /// Show them, with their tokens.
     List,
+    /// Give one a role for a scope, in place of the one that it has there. Its tokens may at once what that
+    /// allows.
+    Role {
+        /// Name or identity of the service account, or SCOPE/NAME with where it belongs.
+        account: String,
+        /// Which role.
+        #[arg(value_parser = ["viewer", "billing", "developer", "admin", "owner", "none"])]
+        role: String,
+        /// Where: weir, account:NAME, PROJECT or PROJECT/ENVIRONMENT.
+        #[arg(long, value_name = "SCOPE")]
+        scope: String,
+    },
     /// Make a token. It is shown once, on standard output.
     Token {
-        /// Name of the service account.
+        /// Name or identity of the service account, or SCOPE/NAME with where it belongs.
         account: String,
         /// What the token is for.
         #[arg(long, default_value = "token")]
@@ -51,7 +63,7 @@ enum Verb {
     },
     /// Remove one with its roles and tokens.
     Delete {
-        /// Name of the service account.
+        /// Name or identity of the service account, or SCOPE/NAME with where it belongs.
         account: String,
     },
 }
@@ -73,6 +85,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<()> {
             })
         }
         Verb::List => list(&client, session).await,
+        Verb::Role { account, role, scope } => set_role(&client, session, &account, role, scope).await,
         Verb::Token {
             account,
             name,
@@ -118,7 +131,7 @@ async fn list(client: &Client, session: &Session) -> Result<()> {
                 rows.push(row(account, &roles, Some(token)));
             }
         }
-        let headers = ["SERVICE ACCOUNT", "ROLES", "TOKEN", "FOR", "LAST USED", "ENDS"];
+        let headers = ["SERVICE ACCOUNT", "OF", "ROLES", "TOKEN", "FOR", "LAST USED", "ENDS"];
         ui.table(&headers, &rows, "there are no service accounts")
     })
 }
@@ -126,6 +139,7 @@ async fn list(client: &Client, session: &Session) -> Result<()> {
 fn row(account: &ServiceAccount, roles: &str, token: Option<&Token>) -> Vec<Cell> {
     vec![
         account.name.as_str().into(),
+        account.scope.as_str().into(),
         roles.into(),
         token.map(|token| token.id.clone()).into(),
         token.map(|token| token.name.clone()).into(),
@@ -134,12 +148,80 @@ fn row(account: &ServiceAccount, roles: &str, token: Option<&Token>) -> Vec<Cell
     ]
 }
 
+async fn set_role(client: &Client, session: &Session, account: &str, role: String, scope: String) -> Result<()> {
+    let account = find(client, account).await?;
+    let mut grants = account.grants;
+    grants.retain(|grant| grant.scope != scope);
+    if role != "none" {
+        grants.push(RoleGrant { role, scope });
+    }
+    let path = format!("/v1/service-accounts/{}/grants", segment(&account.id));
+    let changed: ServiceAccount = client.put(&path, &SetGrants { grants }).await?;
+    let ui = &session.ui;
+    ui.result(&changed, || {
+        ui.note(&format!("{} is now {}", changed.name, grants_text(&changed.grants)));
+        Ok(())
+    })
+}
+
 async fn find(client: &Client, wanted: &str) -> Result<ServiceAccount> {
     let accounts: Vec<ServiceAccount> = client.get("/v1/service-accounts").await?;
-    let mut matching = accounts.into_iter();
-    let found = matching.find(|account| account.name == wanted || account.id == wanted);
-    found.ok_or_else(|| {
+    choose(accounts, wanted)
+}
+
+/// The one that is meant. Names are unique only where the accounts belong.
+fn choose(accounts: Vec<ServiceAccount>, wanted: &str) -> Result<ServiceAccount> {
+    let full = |account: &ServiceAccount| format!("{}/{}", account.scope, account.name);
+    let meant = |account: &ServiceAccount| [&account.name, &account.id, &full(account)].contains(&&wanted.to_owned());
+    let mut found: Vec<ServiceAccount> = accounts.into_iter().filter(meant).collect();
+    if found.len() > 1 {
+        let names: Vec<String> = found.iter().map(full).collect();
+        return Err(
+            Failure::usage(format!("there are {} service accounts `{wanted}`", found.len()))
+                .hint(format!("say which: {}", names.join(", "))),
+        );
+    }
+    found.pop().ok_or_else(|| {
         Failure::not_found(format!("there is no service account `{wanted}`"))
             .hint("list them with: weir service-account list")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str, scope: &str) -> ServiceAccount {
+        ServiceAccount {
+            id: format!("sva_{name}_{scope}"),
+            name: name.to_owned(),
+            scope: scope.to_owned(),
+            grants: Vec::new(),
+            created: String::new(),
+            created_by: String::new(),
+            tokens: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_several_of_one_name_it_is_said_which() {
+        let all = || {
+            vec![
+                account("ci", "shop"),
+                account("ci", "shop/staging"),
+                account("watch", "weir"),
+            ]
+        };
+        for (wanted, scope) in [
+            ("watch", "weir"),
+            ("shop/ci", "shop"),
+            ("shop/staging/ci", "shop/staging"),
+            ("sva_ci_shop", "shop"),
+        ] {
+            assert_eq!(choose(all(), wanted).unwrap().scope, scope, "{wanted}");
+        }
+        let text = format!("{:?}", choose(all(), "ci").unwrap_err());
+        assert!(text.contains("shop/ci, shop/staging/ci"), "{text}");
+        assert!(choose(all(), "shop").is_err());
+    }
 }

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use weir_api::{ClassStatus, EnvironmentMoney, EnvironmentStatus, Instance, ProcessStatus, RefusedRequests};
 
 use super::cap::{cap_text, kept_text};
@@ -154,14 +156,17 @@ fn tell_refused(ui: &Ui, refused: &RefusedRequests) -> Result<()> {
 }
 
 fn tell_money(ui: &Ui, money: &EnvironmentMoney) -> Result<()> {
-    ui.data(&format!(
-        "spent {} {} in this period; {} left of {} (cap of {})",
-        shown(&money.spent),
-        money.currency,
-        shown(&money.left),
-        cap_text(&money.cap),
-        money.scope
-    ))?;
+    let mut words = format!("spent {} {} in this period", shown(&money.spent), money.currency);
+    if let (Some(left), Some(cap)) = (&money.left, &money.cap) {
+        let _ = write!(
+            words,
+            "; {} left of {} (cap of {})",
+            shown(left),
+            cap_text(cap),
+            money.scope
+        );
+    }
+    ui.data(&words)?;
     let Some(stopped) = &money.stopped else { return Ok(()) };
     let words = format!("stopped: {}{}; {}", stopped.message, kept_text(stopped), stopped.hint);
     ui.data(&ui.out(Look::Bad, &words))

@@ -311,6 +311,8 @@ impl PlatformOptions {
             keep_previous_s: bounds.keep_previous_s,
             dns_hook: self.dns_hook()?,
             tcp_ports: self.tcp_ports()?,
+            trusted_proxies: self.protection.trusted_proxies().to_vec(),
+            proxy_header: self.protection.proxy_header(),
             smtp: self.smtp.clone().map(weir_control::secrets::Secret::new),
             data,
         })

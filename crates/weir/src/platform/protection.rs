@@ -13,7 +13,7 @@ pub(crate) struct ProtectionOptions {
     /// Networks of load balancers that begin each connection with the PROXY protocol: 10.0.0.0/8,192.0.2.7.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     proxy_protocol_from: Vec<Network>,
-    /// Networks of proxies that are believed about for whom they speak.
+    /// Networks of proxies before applications or the console that are believed about for whom they speak.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
     /// In which headers trusted proxies say for whom they speak; the others are not believed.
@@ -101,6 +101,16 @@ impl ProtectionOptions {
             .chain(numbers)
             .flat_map(|(name, value)| [name.into(), value.into()])
             .collect()
+    }
+
+    /// Networks of proxies that are believed about for whom they speak.
+    pub(crate) fn trusted_proxies(&self) -> &[Network] {
+        &self.trusted_proxies
+    }
+
+    /// In which headers they say it.
+    pub(crate) fn proxy_header(&self) -> ProxyHeader {
+        self.proxy_header.into()
     }
 
     /// Tells a node.

@@ -317,13 +317,13 @@ async fn environment(Path((project, name)): Path<(String, String)>) -> Response 
         money: Some(EnvironmentMoney {
             currency: "EUR".into(),
             spent: "1.2345678".into(),
-            cap: Cap {
+            cap: Some(Cap {
                 limit: "7.00".into(),
                 period: "month".into(),
                 pace: true,
-            },
+            }),
             scope: "shop".into(),
-            left: "0.00".into(),
+            left: Some("0.00".into()),
             stopped: Some(Stopped {
                 reason: "project-cap".into(),
                 message: "the spending cap of the project is reached".into(),

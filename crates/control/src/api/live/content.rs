@@ -7,6 +7,7 @@ use weir_model::project::{Environment, Project};
 use weir_store::TaskSearch;
 
 use super::hub::Topic;
+use crate::api::caps::MoneyOfEnvironment;
 use crate::api::error::ApiError;
 use crate::api::overview::{Everything, Inventory, Releases};
 use crate::api::{caps, environments, tasks};
@@ -22,7 +23,7 @@ const TASKS: i64 = 50;
 #[derive(Debug)]
 pub(super) enum Content {
     Overview(Box<Everything>),
-    Environment(Place, Box<EnvironmentStatus>),
+    Environment(Box<EnvironmentStatus>, Option<Box<MoneyOfEnvironment>>),
     Caps(Vec<(Place, CapStanding)>),
     /// The same for all who may see it.
     Same(String),
@@ -44,9 +45,9 @@ impl Content {
             }
             Topic::Environment(id) => {
                 let (project, environment) = environment(context, *id).await?;
-                let place = Place::Environment(project.account, project.id, environment.id);
                 let status = status::of_environment(context, &project, &environment).await?;
-                Self::Environment(place, Box::new(status))
+                let money = MoneyOfEnvironment::of(context, &project, &environment).await?;
+                Self::Environment(Box::new(status), money.map(Box::new))
             }
             Topic::Releases(id) => {
                 let (_, environment) = environment(context, *id).await?;
@@ -65,17 +66,17 @@ impl Content {
 
     /// As JSON, what somebody may see of it who may watch the topic.
     pub(super) fn seen_by(&self, rights: &Rights) -> Result<String, ApiError> {
-        let sees_money = |place: &Place| rights.may(Permission::SeeMoney, *place);
         match self {
             Self::Same(text) => Ok(text.clone()),
             Self::Overview(everything) => json(&everything.seen_by(rights)),
             Self::Caps(rows) => {
-                let seen = rows.iter().filter(|(place, _)| sees_money(place));
+                let seen = rows
+                    .iter()
+                    .filter(|(place, _)| rights.may(Permission::SeeMoney, *place));
                 json(&seen.map(|(_, row)| row).collect::<Vec<_>>())
             }
-            Self::Environment(place, status) if sees_money(place) => json(status),
-            Self::Environment(_, status) => json(&EnvironmentStatus {
-                money: None,
+            Self::Environment(status, money) => json(&EnvironmentStatus {
+                money: money.as_ref().and_then(|money| money.seen_by(rights)),
                 ..(**status).clone()
             }),
         }

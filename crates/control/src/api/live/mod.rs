@@ -58,6 +58,7 @@ pub(super) async fn watch_live(
     let now = Instant::now();
     let mut stream = Stream {
         topics: Vec::new(),
+        later: Vec::new(),
         ready: VecDeque::new(),
         next_tick: now + TICK,
         next_look: now + LOOK_AGAIN,
@@ -168,6 +169,8 @@ struct Stream {
     caller: Caller,
     /// As they were asked for.
     names: Vec<String>,
+    /// Of those, what could not be watched for the moment.
+    later: Vec<String>,
     topics: Vec<One>,
     ready: VecDeque<Event>,
     next_tick: Instant,
@@ -207,39 +210,47 @@ impl Stream {
     /// Watches what was asked for, as far as it is for them; what is watched already goes on.
     async fn choose(&mut self) {
         let mut before = std::mem::take(&mut self.topics);
+        self.later.clear();
         for name in self.names.clone() {
             let index = before.iter().position(|one| one.name == name);
             let old = index.map(|index| before.swap_remove(index));
-            let (topic, account) = match topic_of(&self.api.context, &self.caller, &name).await {
-                Ok(found) => found,
-                // Nobody loses anything because the database is busy.
-                Err(error) if old.is_some() && error.status.is_server_error() => {
-                    self.topics.extend(old);
-                    continue;
-                }
-                Err(error) => {
-                    self.refuse(&name, &error);
-                    continue;
-                }
-            };
-            if let Some(old) = old.filter(|old| old.topic == topic) {
-                self.topics.push(old);
-                continue;
+            self.choose_one(name, old).await;
+        }
+    }
+
+    async fn choose_one(&mut self, name: String, old: Option<One>) {
+        let (topic, account) = match topic_of(&self.api.context, &self.caller, &name).await {
+            Ok(found) => found,
+            Err(error) => return self.not_chosen(name, old, &error),
+        };
+        if let Some(old) = old.filter(|old| old.topic == topic) {
+            return self.topics.push(old);
+        }
+        match self.api.live.watch(&self.api.context, topic.clone(), account) {
+            Ok(mut watched) => {
+                // What is known already is news, too.
+                watched.mark_changed();
+                self.topics.push(One {
+                    name,
+                    topic,
+                    watched,
+                    sent: None,
+                    at_ms: None,
+                });
             }
-            match self.api.live.watch(&self.api.context, topic.clone(), account) {
-                Ok(mut watched) => {
-                    // What is known already is news, too.
-                    watched.mark_changed();
-                    self.topics.push(One {
-                        name,
-                        topic,
-                        watched,
-                        sent: None,
-                        at_ms: None,
-                    });
-                }
-                Err(error) => self.refuse(&name, &error),
-            }
+            Err(error) => self.not_chosen(name, None, &error),
+        }
+    }
+
+    /// Nobody loses anything, or is refused for good, because the database is busy or there is no room for
+    /// the moment: it is tried again.
+    fn not_chosen(&mut self, name: String, old: Option<One>, error: &ApiError) {
+        if !error.status.is_server_error() {
+            return self.refuse(&name, error);
+        }
+        match old {
+            Some(old) => self.topics.push(old),
+            None => self.later.push(name),
         }
     }
 
@@ -298,7 +309,11 @@ impl Stream {
         self.next_look = Instant::now() + LOOK_AGAIN;
         match self.caller.rights_now(&self.api.context).await {
             Ok(None) => self.end("signed-out"),
-            Ok(Some(rights)) if rights == self.caller.rights => {}
+            Ok(Some(rights)) if rights == self.caller.rights => {
+                for name in std::mem::take(&mut self.later) {
+                    self.choose_one(name, None).await;
+                }
+            }
             Ok(Some(rights)) => {
                 self.caller.rights = rights;
                 self.choose().await;
