@@ -42,7 +42,7 @@ const RELEASE = `import time
 
 for number in range(3):
     print("release line %d" % number, flush=True)
-    time.sleep(2)
+    time.sleep(1)
 `;
 
 const page = await visitor();
@@ -285,9 +285,11 @@ await step('files of any name are uploaded, shown as they are, and downloaded', 
   const kept = (await api('GET', files('/'))).entries.map((entry) => entry.name);
   assert.deepEqual(kept.toSorted(), NAMES.toSorted());
   for (const name of NAMES) {
-    const { path, name: proposed } = await download(page.getByRole('link', { name: `Download ${name}`, exact: true }));
+    const link = page.getByRole('link', { name: `Download ${name}`, exact: true });
+    const { path, name: proposed } = await download(link).catch((error) => assert.fail(`${name}: ${error}`));
     assert.equal(await readFile(path, 'utf8'), `this is ${name}\n`, name);
-    if (/^[\p{L}\d ,.%-]+$/u.test(name) && !name.startsWith('-') && !name.startsWith('long')) assert.equal(proposed, name);
+    // Others browsers make tamer themselves.
+    if (/^\p{L}[\p{L}\d ,.-]{1,40}$/u.test(name)) assert.equal(proposed, name);
   }
   await look(page, 'files');
 });
@@ -317,9 +319,11 @@ await step('a file is renamed, edited and removed; what somebody else changed is
   // A line break cannot be typed into a field.
   await run('weir', ['exec', '--project', 'shop', '--', 'sh', '-c', 'printf x > "/data/two\nlines"; ln -s /etc /data/link']);
   await page.reload();
-  for (const name of ['two\nlines', '<script>window.__pwned=1', '--help']) {
-    await page.getByRole('button', { name: `Remove ${name.replace('\n', ' ')}`, exact: true }).click();
-    await dialog.getByRole('textbox').fill(name.replace('\n', ''));
+  for (const name of ['two\ufffdlines', 'right\u202Eto-left.txt', '<script>window.__pwned=1', '--help']) {
+    await page.getByRole('button', { name: `Remove ${name}`, exact: true }).click();
+    await dialog.getByRole('textbox').fill('something else');
+    assert.ok(await dialog.getByRole('button', { name: 'Remove' }).isDisabled());
+    await dialog.getByRole('textbox').fill(name.replace(/[\ufffd\u202E]/, ''));
     await dialog.getByRole('button', { name: 'Remove' }).click();
     await dialog.waitFor({ state: 'detached' });
     await until(`${name} is gone`, async () => !(await api('GET', files('/'))).entries.some((entry) => entry.name === name));
