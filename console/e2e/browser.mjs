@@ -5,7 +5,7 @@
 // tenants that was run, and what axe-core finds in the views that are looked at.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,9 @@ export const ADA = 'ada@example.org';
 const LIMIT_MS = 20_000;
 const DESK = { width: 1200, height: 900 };
 const PHONE = { width: 390, height: 844 };
-/** Where pictures go, if they are wanted. */
+/** Pictures are kept with the source, so they are small. */
+const PICTURE_BYTES = 60 << 10;
+/** Where they go, if they are wanted. */
 const PICTURES = process.env.WEIR_E2E_SCREENSHOTS === '1' ? new URL('../../docs/images/', import.meta.url) : null;
 
 const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
@@ -91,10 +93,11 @@ export async function look(page, picture) {
     { name: 'desk-light', viewport: DESK, colorScheme: 'light' },
     { name: 'phone-dark', viewport: PHONE, colorScheme: 'dark' },
   ];
+  await page.waitForFunction(() => !document.querySelector('.skeleton'));
   for (const { name, viewport, colorScheme } of passes) {
-    await page.setViewportSize(viewport);
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    if (picture && PICTURES) await page.screenshot({ path: new URL(`${picture}-${name}.png`, PICTURES).pathname });
+    if (picture && PICTURES) await draw(page, `${picture}-${name}.png`, viewport);
+    await page.setViewportSize(viewport);
     const where = `${new URL(page.url()).pathname} (${name})`;
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (wide > 0) complaints.push(`${where}: the page is ${wide} px wider than the screen`);
@@ -105,6 +108,13 @@ export async function look(page, picture) {
   }
   await page.setViewportSize(DESK);
   await page.emulateMedia({ colorScheme: 'light', reducedMotion: null });
+}
+
+async function draw(page, file, { width, height }) {
+  await page.setViewportSize({ width: Math.min(width, 960), height: Math.min(height, 540) });
+  await mkdir(PICTURES, { recursive: true });
+  const picture = await page.screenshot({ path: new URL(file, PICTURES).pathname });
+  if (picture.length > PICTURE_BYTES) complaints.push(`${file} has ${picture.length} bytes`);
 }
 
 /** Makes the owner of a Weir that nobody has visited yet, or signs in as she. */

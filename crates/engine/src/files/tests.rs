@@ -84,6 +84,10 @@ fn what_is_written_is_read_and_listed() {
     let listing = tree.list(&at("/f"), None, 10).unwrap();
     assert_eq!(listing.entries[0].path.encoded(), "/f/%FF");
     assert_eq!(listing.entries[0].name(), "\u{fffd}");
+    let long = "l".repeat(255);
+    tree.make_folder(&at("/g")).unwrap();
+    tree.make_folder(&at(&format!("/g/{long}"))).unwrap();
+    assert_eq!(tree.list(&at("/g"), None, 10).unwrap().entries[0].name(), long);
     assert!(matches!(
         tree.rename(&at("/f"), &at("/f/g")),
         Err(FileError::Refused(_))
