@@ -111,7 +111,7 @@ export async function look(page, picture) {
 }
 
 async function draw(page, file, { width, height }) {
-  await page.setViewportSize({ width: Math.min(width, 960), height: Math.min(height, 540) });
+  await page.setViewportSize({ width: Math.min(width, 960), height: Math.min(height, 500) });
   await mkdir(PICTURES, { recursive: true });
   const picture = await page.screenshot({ path: new URL(file, PICTURES).pathname });
   if (picture.length > PICTURE_BYTES) complaints.push(`${file} has ${picture.length} bytes`);

@@ -488,7 +488,7 @@ await step('a cap below what is spent pauses the app, and the console says so by
 });
 
 await step('the other views have nothing to complain of', async () => {
-  for (const [path, heading, picture] of [['/', 'Overview', 'overview'], [HERE, /production/, 'environment'], [`${HERE}/charts`, /production/, 'charts'], [`${HERE}/domains`, /production/], [`${HERE}/settings`, /production/], ['/projects/shop', 'shop'], ['/costs', /Costs/], ['/costs/invoices', 'Invoices'], ['/activity', 'Activity'], ['/activity/audit', /Audit/], ['/people', 'People'], ['/help', 'Help'], ['/settings', 'Settings']]) {
+  for (const [path, heading, picture] of [['/', 'Overview', 'overview'], [HERE, /production/, 'environment'], [`${HERE}/charts`, /production/], [`${HERE}/domains`, /production/], [`${HERE}/settings`, /production/], ['/projects/shop', 'shop'], ['/costs', /Costs/], ['/costs/invoices', 'Invoices'], ['/activity', 'Activity'], ['/activity/audit', /Audit/], ['/people', 'People'], ['/help', 'Help'], ['/settings', 'Settings']]) {
     await page.goto(url + path);
     await page.getByRole('heading', { level: 1, name: heading }).waitFor();
     await look(page, picture);
