@@ -3,41 +3,10 @@
 //   WEIR_URL=http://127.0.0.1:8081 WEIR_TOKEN="$(cat DIR/admin-token)" node e2e/people.mjs
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { chromium } from 'playwright-core';
+import { ADA, PASSWORD, finish, look, show, step, token, url, visitor } from './browser.mjs';
 
-const url = process.env.WEIR_URL;
-const token = process.env.WEIR_TOKEN;
-assert.ok(url && token, 'WEIR_URL and WEIR_TOKEN say which Weir it is');
-const PASSWORD = 'four words of no use';
 const NEW_PASSWORD = 'ключ four other words 100% ü';
-const ADA = 'ada@example.org';
 const GRACE = 'grace@example.org';
-
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
-const complaints = [];
-let shown;
-
-/** A browser of somebody's own, with no cookies yet. */
-async function visitor() {
-  const context = await browser.newContext({ locale: 'en', viewport: { width: 1200, height: 900 } });
-  context.setDefaultTimeout(20_000);
-  const page = await context.newPage();
-  shown = page;
-  page.on('console', (message) => message.type() === 'error' && !/Failed to load resource/.test(message.text()) && complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(error.message));
-  return page;
-}
-
-async function step(name, run) {
-  try {
-    await run();
-  } catch (error) {
-    const text = await shown.evaluate(() => document.body.innerText).catch(() => '');
-    console.error(`failed: ${name}\nat ${shown.url()}:\n${text.slice(0, 3000)}\n`, complaints);
-    throw error;
-  }
-  console.log(`ok: ${name}`);
-}
 
 /** The code of now, or of a later step: each is good once. */
 function codeOf(secret, later = 0) {
@@ -89,8 +58,9 @@ await step('the page comes with its headers, and nothing else does', async () =>
 });
 
 await step('the first visit makes the owner, with the admin token only', async () => {
-  shown = ada;
+  await show(ada);
   await ada.getByRole('heading', { name: 'Welcome to Weir' }).waitFor();
+  await look(ada);
   await ada.getByLabel('Admin token').fill('weir_wrong');
   await ada.getByLabel('Name').fill('Ada');
   await ada.getByLabel('Mail address').fill(ADA);
@@ -126,6 +96,7 @@ await step('a second factor is on once its code was right', async () => {
   await dialog.getByText('the code is wrong').waitFor();
   await giveCode(ada, codeOf(secret));
   await ada.getByRole('heading', { name: 'Recovery codes' }).waitFor();
+  await look(ada);
   recovery = (await ada.getByRole('dialog').locator('pre').innerText()).trim().split('\n');
   assert.equal(recovery.length, 10);
   await ada.getByRole('button', { name: 'I have kept them' }).click();
@@ -133,10 +104,11 @@ await step('a second factor is on once its code was right', async () => {
 });
 
 await step('without the code the password opens nothing', async () => {
-  shown = elsewhere;
+  await show(elsewhere);
   await elsewhere.goto(`${url}/settings`);
   await signIn(elsewhere, ADA, PASSWORD);
   await elsewhere.getByLabel('Code', { exact: true }).waitFor();
+  await look(elsewhere);
   assert.equal(await status(elsewhere, '/v1/me/sessions'), 401);
   await giveCode(elsewhere, 'no-such-code');
   await elsewhere.getByRole('alert').getByText('the code is wrong').waitFor();
@@ -145,7 +117,7 @@ await step('without the code the password opens nothing', async () => {
 });
 
 await step('a changed password ends the other sessions, and this one goes on', async () => {
-  shown = ada;
+  await show(ada);
   await ada.reload();
   await sessions(ada).nth(2).waitFor();
   await ada.getByLabel('Present password').fill(PASSWORD);
@@ -161,19 +133,19 @@ await step('a changed password ends the other sessions, and this one goes on', a
 });
 
 await step('a recovery code lets in once, and a session can be ended from another', async () => {
-  shown = elsewhere;
+  await show(elsewhere);
   await elsewhere.goto(`${url}/settings`);
   await signIn(elsewhere, ADA, NEW_PASSWORD);
   await elsewhere.getByLabel('Code', { exact: true }).waitFor();
   await giveCode(elsewhere, recovery[0]);
   await sessions(elsewhere).nth(2).waitFor();
-  shown = ada;
+  await show(ada);
   await ada.reload();
   await sessions(ada).nth(2).waitFor();
   await ada.getByRole('button', { name: /^End (?!all)/ }).click();
   await sessions(ada).nth(2).waitFor({ state: 'detached' });
   assert.equal(await status(elsewhere, '/v1/me/sessions'), 401);
-  shown = elsewhere;
+  await show(elsewhere);
   await elsewhere.reload();
   await signIn(elsewhere, ADA, NEW_PASSWORD);
   await elsewhere.getByLabel('Code', { exact: true }).waitFor();
@@ -182,7 +154,7 @@ await step('a recovery code lets in once, and a session can be ended from anothe
 });
 
 await step('the second factor is switched off with the password, whatever letters it has', async () => {
-  shown = ada;
+  await show(ada);
   await ada.getByRole('button', { name: 'Switch it off' }).click();
   await ada.getByRole('dialog').getByLabel('Present password').fill(NEW_PASSWORD);
   await ada.getByRole('dialog').getByRole('button', { name: 'Switch it off' }).click();
@@ -200,15 +172,17 @@ await step('an invitation is made for a project', async () => {
   await dialog.getByLabel('Where', { exact: true }).selectOption('shop');
   await dialog.getByRole('button', { name: 'Make the invitation' }).click();
   link = (await dialog.locator('pre').innerText()).trim();
+  await look(ada);
   assert.ok(link.startsWith(`${url}/invitation#`), link);
   await ada.keyboard.press('Escape');
 });
 
 await step('who has the link comes in, once, with that role and no other', async () => {
-  shown = grace;
+  await show(grace);
   await grace.goto(link);
   await grace.getByText(`${ADA} invites you:`).waitFor();
   await grace.getByText('developer: shop').waitFor();
+  await look(grace);
   await grace.getByLabel('Name').fill('Grace');
   await grace.getByLabel('Password').fill(PASSWORD);
   await grace.getByRole('button', { name: 'Accept' }).click();
@@ -219,42 +193,42 @@ await step('who has the link comes in, once, with that role and no other', async
   assert.equal(await status(grace, '/v1/projects/other'), 404);
   assert.equal(await status(grace, '/v1/people'), 403);
   assert.equal(await grace.evaluate(async () => (await fetch('/v1/projects/shop', { method: 'DELETE' })).status), 403);
-  shown = elsewhere;
+  await show(elsewhere);
   await elsewhere.goto(link);
   await elsewhere.getByText('there is no such invitation, or it holds no more').waitFor();
 });
 
 await step('a role that was changed holds at once', async () => {
-  shown = ada;
+  await show(ada);
   await ada.reload();
   await ada.getByRole('button', { name: 'Change roles Grace' }).click();
   await ada.getByRole('dialog').getByLabel('Role', { exact: true }).selectOption('viewer');
   await ada.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
   await ada.getByRole('row', { name: /Grace.*viewer/ }).waitFor();
   assert.equal(await status(grace, '/v1/caps'), 403);
-  shown = grace;
+  await show(grace);
   await grace.reload();
   await overview(grace);
   assert.equal(await sections(grace).getByRole('link', { name: 'Costs' }).count(), 0);
 });
 
 await step('who is suspended is out, and comes back by a link to set a password', async () => {
-  shown = ada;
+  await show(ada);
   await ada.getByRole('button', { name: 'Suspend Grace' }).click();
   await ada.getByRole('dialog').getByRole('button', { name: 'Suspend' }).click();
   await ada.getByRole('button', { name: 'Let in again Grace' }).waitFor();
-  shown = grace;
+  await show(grace);
   await grace.reload();
   await signIn(grace, GRACE, PASSWORD);
   await grace.getByRole('alert').getByText('the mail address or the password is wrong').waitFor();
-  shown = ada;
+  await show(ada);
   await ada.getByRole('button', { name: 'Let in again Grace' }).click();
   await ada.getByRole('dialog').getByRole('button', { name: 'Let in again' }).click();
   await ada.getByRole('button', { name: 'New password Grace' }).click();
   await ada.getByRole('dialog').getByRole('button', { name: 'Make the link' }).click();
   link = (await ada.getByRole('dialog').locator('pre').innerText()).trim();
   await ada.keyboard.press('Escape');
-  shown = grace;
+  await show(grace);
   await grace.goto(link);
   await grace.getByLabel('New password').fill(NEW_PASSWORD);
   await grace.getByRole('button', { name: 'Change the password' }).click();
@@ -262,7 +236,7 @@ await step('who is suspended is out, and comes back by a link to set a password'
 });
 
 await step('all of it is in the audit log', async () => {
-  shown = ada;
+  await show(ada);
   await ada.goto(`${url}/activity/audit`);
   for (const [operation, who] of [['POST /v1/setup', ADA], ['POST /v1/invitations/accept', GRACE], ['PUT /v1/people/{person}/grants', ADA], ['POST /v1/password-resets/use', GRACE]]) {
     await ada.getByRole('row').filter({ hasText: operation }).filter({ hasText: who }).first().waitFor();
@@ -270,5 +244,4 @@ await step('all of it is in the audit log', async () => {
   await ada.getByRole('row').filter({ hasText: 'POST /v1/setup' }).filter({ hasText: 'refused' }).waitFor();
 });
 
-assert.deepEqual(complaints, []);
-await browser.close();
+await finish();

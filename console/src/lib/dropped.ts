@@ -16,12 +16,12 @@ export interface Dropped {
   skipped: string[];
 }
 
-/** Reads what was dropped. With `everything` nothing is left out. */
+/** Reads what was dropped. With `everything` nothing is left out, not even the name of the folder. */
 export async function readDrop(items: DataTransferItemList, everything: boolean): Promise<Dropped> {
   // The list is empty as soon as the event is over: what is in it has to be taken at once.
   const roots = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const dropped: Dropped = { name: roots[0]?.name ?? '', entries: [], bytes: 0, skipped: [] };
-  const single = roots.length === 1 && roots[0]?.isDirectory;
+  const single = !everything && roots.length === 1 && roots[0]?.isDirectory;
   for (const root of roots) await walk(root, single ? '' : root.name, dropped, everything);
   return dropped;
 }
@@ -60,7 +60,7 @@ export function readFiles(files: FileList, everything: boolean): Dropped {
   for (const file of files) {
     const parts = (file.webkitRelativePath || file.name).split('/');
     dropped.name ||= parts[0] ?? '';
-    const path = (parts.length > 1 ? parts.slice(1) : parts).join('/');
+    const path = (parts.length > 1 && !everything ? parts.slice(1) : parts).join('/');
     if (!everything && parts.slice(1).some((part) => SKIPPED.has(part))) {
       if (dropped.skipped.length < 100) dropped.skipped.push(path);
       continue;

@@ -78,7 +78,9 @@ fn trials() -> Vec<Trial> {
             own_domain_leads_to_the_app
             same_idempotency_key_creates_once;
         console:
-            people_sign_in_and_work_in_a_browser;
+            people_sign_in_and_work_in_a_browser
+            an_app_is_deployed_and_cared_for_in_a_browser
+            hostile_texts_paths_and_cookies_do_nothing_in_a_browser;
         logs:
             logs_are_found_by_text_process_and_time
             flood_of_lines_is_bounded_and_said;

@@ -149,11 +149,11 @@ impl FileFacts {
         }
     }
 
-    /// Its name, for people; `/` for the root.
+    /// Its whole name, for people; `/` for the root.
     pub fn name(&self) -> String {
         self.path
             .split()
-            .map_or_else(|| "/".to_owned(), |(_, name)| path::shown(name))
+            .map_or_else(|| "/".to_owned(), |(_, name)| path::whole(name))
     }
 }
 

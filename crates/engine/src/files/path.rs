@@ -136,13 +136,17 @@ impl TreePath {
     }
 }
 
-/// Bytes for people.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// Bytes for people, whole.
+pub(super) fn whole(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let flat: String = text
-        .chars()
+    text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+        .collect()
+}
+
+/// Bytes for people, as messages have them: their beginning.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let flat = whole(bytes);
     match flat.char_indices().nth(200) {
         Some((cut, _)) => format!("{}…", &flat[..cut]),
         None => flat,

@@ -96,6 +96,16 @@ fn what_is_written_is_read_and_listed() {
 }
 
 #[test]
+fn a_name_is_shown_whole_however_long() {
+    let Place {
+        tree, _folder: _kept, ..
+    } = place();
+    let long = "l".repeat(255);
+    tree.make_folder(&at(&format!("/{long}"))).unwrap();
+    assert_eq!(tree.list(&at("/"), None, 10).unwrap().entries[0].name(), long);
+}
+
+#[test]
 fn a_long_folder_comes_in_parts_sorted_by_name() {
     let Place {
         tree,
