@@ -69,8 +69,6 @@ use crate::console;
 use crate::context::Context;
 use crate::people::password::Passwords;
 use crate::people::throttle::Throttle;
-pub(crate) use browser::IDLE_MS;
-use crate::volumes::Volumes;
 pub(crate) use browser::{IDLE_MS, LONGEST_MS};
 pub use error::ApiError;
 pub use guard::BodyKind;

@@ -160,6 +160,17 @@ async fn two_owners_who_go_at_once_leave_one() {
     .await;
 }
 
+/// One that deploys.
+fn program(home: Reach) -> ServiceAccount {
+    ServiceAccount {
+        id: ServiceAccountId::from_parts(1, 1),
+        name: "ci".to_owned(),
+        home,
+        created_by: "anna".to_owned(),
+        created_ms: 3,
+    }
+}
+
 #[tokio::test]
 async fn roles_go_with_what_they_are_for() {
     on_each_database(|database| async move {
@@ -187,13 +198,7 @@ async fn roles_go_with_what_they_are_for() {
         let conflict = store.membership_change(&[], &[twice]).await.unwrap_err();
         assert!(matches!(conflict, StoreError::Conflict(_)), "{conflict}");
 
-        let account = ServiceAccount {
-            id: ServiceAccountId::from_parts(1, 1),
-            name: "ci".to_owned(),
-            home: Reach::Environment(project.id, production.id),
-            created_by: "anna".to_owned(),
-            created_ms: 3,
-        };
+        let account = program(Reach::Environment(project.id, production.id));
         let member = Member::ServiceAccount(account.id);
         let deploys = role(6, member, Role::Developer, account.home);
         store.service_account_insert(&account, &deploys).await.unwrap();
@@ -207,6 +212,26 @@ async fn roles_go_with_what_they_are_for() {
             store.service_account_list().await.unwrap(),
             std::slice::from_ref(&account)
         );
+        store.project_delete(project.id).await.unwrap();
+        let left = store.membership_list().await.unwrap();
+        assert_eq!(
+            left.iter().map(|left| left.role).collect::<Vec<_>>(),
+            [Role::Owner, Role::Billing]
+        );
+        assert_eq!(store.service_account_by_id(account.id).await.unwrap(), None);
+        assert_eq!(store.token_by_secret_sha256("hash of ci").await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_and_bounds_of_programs_are_those_of_their_place() {
+    on_each_database(|database| async move {
+        let store = database.store;
+        let (project, production) = house(&store, "shop").await;
+        let account = program(Reach::Environment(project.id, production.id));
+        let deploys = role(6, Member::ServiceAccount(account.id), Role::Developer, account.home);
+        store.service_account_insert(&account, &deploys).await.unwrap();
         // Names are unique in one place; the bound is that of the project.
         let of = |number: u128, home| ServiceAccount {
             id: ServiceAccountId::from_parts(1, number),
@@ -225,6 +250,9 @@ async fn roles_go_with_what_they_are_for() {
         }
         assert_eq!(store.service_account_count(account.home).await.unwrap(), 2);
         assert_eq!(store.service_account_count(Reach::Platform).await.unwrap(), 1);
+        let mut token = fixtures::token("hash of ci", None);
+        token.service_account = Some(account.id);
+        store.token_insert(&token).await.unwrap();
         assert_eq!(store.token_count_of(account.id).await.unwrap(), 1);
         assert_eq!(store.token_count(None).await.unwrap(), 0);
         let last = of(4, Reach::Platform);
@@ -244,15 +272,6 @@ async fn roles_go_with_what_they_are_for() {
         assert_eq!((open(99).await.unwrap(), open(100).await.unwrap()), (1, 0));
         assert!(store.service_account_delete(last.id).await.unwrap());
         assert_eq!(store.invitation_list().await.unwrap(), [], "it ends with who made it");
-
-        store.project_delete(project.id).await.unwrap();
-        let left = store.membership_list().await.unwrap();
-        assert_eq!(
-            left.iter().map(|left| left.role).collect::<Vec<_>>(),
-            [Role::Owner, Role::Billing]
-        );
-        assert_eq!(store.service_account_by_id(account.id).await.unwrap(), None);
-        assert_eq!(store.token_by_secret_sha256("hash of ci").await.unwrap(), None);
     })
     .await;
 }
