@@ -234,7 +234,8 @@ await test('what was refused to a session that had ended comes with the next', a
   await page.goto(`${server.url}/projects/shop/production`);
   await page.getByRole('link', { name: 'Variables' }).waitFor();
   control.signedIn = false;
-  await page.getByRole('link', { name: 'Variables' }).click();
+  // Not with the pointer: the page may have asked for something meanwhile, and the dialog lie over it already.
+  await page.getByRole('link', { name: 'Variables' }).evaluate((link) => link.click());
   await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
   await page.getByLabel('Password').fill('correct horse battery');
   await page.getByRole('button', { name: 'Sign in' }).click();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use http::{HeaderMap, header};
 use weir_model::UnixMillis;
 use weir_model::policy::{Permission, Place};
-use weir_store::User;
+use weir_store::{StoreError, User};
 
 use crate::api::{ApiError, LONGEST_MS};
 use crate::context::Context;
@@ -65,14 +65,14 @@ pub(crate) async fn learn(context: &Context, headers: &HeaderMap, user: &User) -
 }
 
 /// Hosts at which sessions may live.
-pub(crate) async fn all(context: &Context) -> Result<BTreeSet<String>, ApiError> {
+pub(crate) async fn all(context: &Context) -> Result<BTreeSet<String>, StoreError> {
     let now_ms = context.clock.now_ms();
     let known = known(context).await?.into_iter();
     let used = known.filter(|(_, at_ms)| now_ms - at_ms < LONGEST_MS + NOTED_MS);
     Ok(used.map(|(host, _)| host).collect())
 }
 
-async fn known(context: &Context) -> Result<Vec<(String, UnixMillis)>, ApiError> {
+async fn known(context: &Context) -> Result<Vec<(String, UnixMillis)>, StoreError> {
     let settings = context.store.setting_list(SETTING).await?.into_iter();
     let read = settings.filter_map(|(name, value)| {
         let host = name.strip_prefix(SETTING)?.to_owned();

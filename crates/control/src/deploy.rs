@@ -15,7 +15,7 @@ use weir_store::StoreError;
 use crate::canary;
 use crate::context::Context;
 use crate::hosts::{self, platform_host};
-use crate::{protecting, tcp, worst_case};
+use crate::{console_hosts, protecting, tcp, worst_case};
 
 /// How many deployments are looked through for the one to roll back to.
 const DEPLOYMENTS_LOOKED_AT: i64 = 200;
@@ -249,16 +249,21 @@ async fn name_apps(
             context.tasks.line(task, LineKind::Hint, &text).await;
             continue;
         }
-        match context.store.domain_insert(&domain).await {
-            Ok(()) => {}
-            Err(StoreError::Conflict(_)) => {
-                let text = format!(
-                    "{} belongs to something else, so {app} has no host of its own: weir domain add HOST --app {app}",
-                    domain.host
-                );
-                context.tasks.line(task, LineKind::Hint, &text).await;
-            }
-            Err(error) => return Err(error.into()),
+        // People sign in to the console at some names.
+        let inserted = match console_hosts::all(context).await?.contains(&domain.host) {
+            true => false,
+            false => match context.store.domain_insert(&domain).await {
+                Ok(()) => true,
+                Err(StoreError::Conflict(_)) => false,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        if !inserted {
+            let text = format!(
+                "{} belongs to something else, so {app} has no host of its own: weir domain add HOST --app {app}",
+                domain.host
+            );
+            context.tasks.line(task, LineKind::Hint, &text).await;
         }
     }
     Ok(())

@@ -72,8 +72,18 @@ pub(crate) struct Record {
     /// It was looked through and began to become that. If it is not done, that broke off in the middle.
     #[serde(default)]
     pub(crate) begun: bool,
+    /// It could not become that, and whoever sent it was told why: only they try it again.
+    #[serde(default)]
+    pub(crate) failed: bool,
     /// It has become that; what was left out of it then.
     pub(crate) done: Option<Vec<String>>,
+}
+
+impl Record {
+    /// Whether nobody came to its end with it, nor told anybody why not.
+    fn is_broken_off(&self) -> bool {
+        self.begun && !self.failed && self.done.is_none()
+    }
 }
 
 /// An upload.
@@ -211,7 +221,7 @@ pub(crate) async fn interrupted(context: &Context) -> Result<Vec<(EnvironmentId,
                 continue;
             };
             let uploads = list(&entry.path(), now_ms).into_iter();
-            let broken = uploads.filter(|it| it.record.begun && it.record.done.is_none() && it.lock().is_ok());
+            let broken = uploads.filter(|it| it.record.is_broken_off() && it.lock().is_ok());
             found.extend(broken.map(|upload| (environment, upload)));
         }
         Ok(found)
@@ -326,6 +336,13 @@ impl Upload {
     /// It begins to become what it is to be. Blocks.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.record.begun = true;
+        self.record.failed = false;
+        self.write_down()
+    }
+
+    /// It could not become what it is to be, which somebody is told. Blocks.
+    pub(crate) fn fail(&mut self) -> io::Result<()> {
+        self.record.failed = true;
         self.write_down()
     }
 

@@ -106,6 +106,26 @@ fn a_recall_leaves_to_those_who_were_called_what_they_come_for() {
 }
 
 #[test]
+fn who_was_called_and_does_not_come_keeps_nobody_waiting() {
+    let mut world = World::new(28_000);
+    let (mut late, mut next) = (pin!(world.wait(0, 10_000)), pin!(world.wait(0, 15_000)));
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(late.as_mut().poll(context).is_pending());
+    for _ in 0..8 {
+        world.step();
+    }
+    assert!(next.as_mut().poll(context).is_pending());
+    for _ in 0..4 {
+        world.step();
+    }
+    assert_eq!(next.as_mut().poll(context), Poll::Ready(Ok(())));
+    assert!(world.pay(0, 15_000));
+    assert_eq!(late.as_mut().poll(context), Poll::Ready(Ok(())));
+    assert!(world.pay(0, 10_000));
+    world.end();
+}
+
+#[test]
 fn a_recall_waits_for_nobody_whose_time_is_over_or_who_went_away() {
     for gone in [false, true] {
         let mut world = World::new(28_000);

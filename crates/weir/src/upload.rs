@@ -16,8 +16,9 @@ const PART_BYTES: u64 = 8 << 20;
 const ATTEMPTS: u32 = 20;
 /// What was sent is unpacked by somebody for so long at most, or waits for its turn.
 const BUSY_PATIENCE: Duration = Duration::from_secs(3600);
-/// Between two questions meanwhile.
+/// Between two questions meanwhile, longer and longer; each is written down in the audit log.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Begins an upload at `path` and sends the file to its end, however often the connection breaks.
 /// Gives the upload and its path. Where that fails, or is interrupted, the upload is forgotten.
@@ -62,6 +63,7 @@ async fn send_parts(
     let mut spinner = Spinner::new(ui, "sending");
     let mut failures = 0;
     let mut came = Instant::now();
+    let mut busy = BUSY_PAUSE;
     while upload.received < length {
         spinner.set_text(format!("sending, {} of {}", size(upload.received), size(length)));
         spinner.tick();
@@ -70,7 +72,11 @@ async fn send_parts(
         // How much came through is known there only.
         while let Err(error) = sent {
             let pause = match error.kind.as_str() {
-                BUSY | "upload-busy" if came.elapsed() < BUSY_PATIENCE => BUSY_PAUSE,
+                BUSY | "upload-busy" if came.elapsed() < BUSY_PATIENCE => {
+                    let pause = busy;
+                    busy = (busy * 2).min(LONGEST_BUSY_PAUSE);
+                    pause
+                }
                 _ if is_passing(&error) && failures < ATTEMPTS => {
                     failures += 1;
                     Duration::from_millis(500) * 2_u32.pow(failures.min(6))
@@ -84,7 +90,7 @@ async fn send_parts(
         }
         let now = sent?;
         if now.received > upload.received {
-            (failures, came) = (0, Instant::now());
+            (failures, came, busy) = (0, Instant::now(), BUSY_PAUSE);
         }
         upload = now;
     }

@@ -23,6 +23,9 @@ use crate::audit::Notes;
 use crate::people::throttle::Source;
 use crate::people::{self, Changed, Crowd, Scopes, find_person, invite, last_owner, last_seen, require_giving};
 
+/// So much of the name of a role is written down; the right ones are shorter.
+const ROLE_NOTED: usize = 32;
+
 /// What the roles may: from the one table that every request is decided by.
 #[utoipa::path(get, path = "/v1/roles", tag = "people", responses((status = 200, body = RoleTable)))]
 pub(super) async fn list_roles(State(api): State<Api>) -> Json<RoleTable> {
@@ -99,10 +102,16 @@ pub(super) async fn set_grants(
 
 /// Notes which roles are asked for, each where it is.
 pub(super) async fn note_grants(api: &Api, notes: &Notes, grants: &[RoleGrant]) -> Result<(), ApiError> {
+    // More are refused in a moment, and nobody is to wait for what is written down of them.
+    if grants.len() > people::GRANTS {
+        notes.detail(&format!("{} roles", grants.len()));
+        return Ok(());
+    }
     let scopes = Scopes::of(&api.context).await?;
     for grant in grants {
+        let role: String = grant.role.chars().take(ROLE_NOTED).collect();
         match scopes.parse(&grant.scope) {
-            Ok(place) => notes.also_at(&grant.scope, place, &grant.role),
+            Ok(place) => notes.also_at(&grant.scope, place, &role),
             Err(_) => notes.detail(&format!("{} of {}", grant.role, grant.scope)),
         }
     }

@@ -12,10 +12,12 @@ use weir_build::{Source, SourceLimits, kind_word};
 use weir_ledger::book::Scope;
 use weir_ledger::forecast::{Load, worst_case};
 use weir_model::AppName;
+use weir_model::policy::{Permission, Place, Rights};
 use weir_model::project::{Environment, Project};
 use weir_model::release::{Release, ReleaseSource};
 
 use super::Api;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{InEnvironment, PathOf};
 use super::scopes;
@@ -36,19 +38,26 @@ const STEPS: usize = 100;
     params(("upload" = String, Path, description = "The upload")), responses((status = 200, body = Proposal)))]
 pub(super) async fn get_proposal(
     State(api): State<Api>,
+    caller: Caller,
     at: InEnvironment,
     PathOf(path): PathOf<UploadPath>,
 ) -> Result<Json<Proposal>, ApiError> {
     let upload = source_of(&api.context, &at.environment, &path.upload).await?;
     ensure_whole(&upload)?;
     let turn = turn().await?;
-    propose(&api.context, &at, upload.part(), turn).await.map(Json)
+    propose(&api.context, &caller.rights, &at, upload.part(), turn)
+        .await
+        .map(Json)
 }
 
 /// The same for the source of the live release, where that is kept: for what was pushed.
 #[utoipa::path(get, path = "/v1/projects/{project}/environments/{environment}/proposal", tag = "uploads",
     responses((status = 200, body = Proposal)))]
-pub(super) async fn get_live_proposal(State(api): State<Api>, at: InEnvironment) -> Result<Json<Proposal>, ApiError> {
+pub(super) async fn get_live_proposal(
+    State(api): State<Api>,
+    caller: Caller,
+    at: InEnvironment,
+) -> Result<Json<Proposal>, ApiError> {
     let context = &api.context;
     let Some(live) = live_release(context, &at.environment).await? else {
         return Err(
@@ -64,7 +73,9 @@ pub(super) async fn get_live_proposal(State(api): State<Api>, at: InEnvironment)
         .await
         .map_err(|error| not_kept(&error.to_string()))?;
     let path = archive.0.clone();
-    propose(context, &at, path, (turn, archive)).await.map(Json)
+    propose(context, &caller.rights, &at, path, (turn, archive))
+        .await
+        .map(Json)
 }
 
 async fn turn() -> Result<tokio::sync::SemaphorePermit<'static>, ApiError> {
@@ -144,6 +155,7 @@ fn not_kept(reason: &str) -> ApiError {
 /// `held` is let go of when the archive was looked through, also if nobody waits for that any more.
 async fn propose(
     context: &Context,
+    rights: &Rights,
     at: &InEnvironment,
     archive: PathBuf,
     held: impl Send + 'static,
@@ -165,7 +177,7 @@ async fn propose(
         Ok::<_, ApiError>(weir_build::propose(&source, &main_app))
     });
     let found = looked.await.map_err(ApiError::internal)??;
-    let worst = worst_of(context, &at.project, &at.environment, &found).await?;
+    let worst = worst_of(context, &at.project, &at.environment, rights, &found).await?;
     let lines = found
         .explanations
         .into_iter()
@@ -200,6 +212,7 @@ async fn worst_of(
     context: &Context,
     project: &Project,
     environment: &Environment,
+    rights: &Rights,
     found: &weir_build::Proposal,
 ) -> Result<Option<ProposedWorst>, ApiError> {
     if found.apps.is_empty() {
@@ -220,13 +233,26 @@ async fn worst_of(
     let name = project.name.as_str();
     let path = [
         (
+            Place::Environment(account.id, project.id, environment.id),
             format!("{name}/{}", environment.name),
             Scope::Environment(environment.id),
         ),
-        (name.to_owned(), Scope::Project(project.id)),
-        (format!("account:{}", account.name), Scope::Account(account.id)),
+        (
+            Place::Project(account.id, project.id),
+            name.to_owned(),
+            Scope::Project(project.id),
+        ),
+        (
+            Place::Account(account.id),
+            format!("account:{}", account.name),
+            Scope::Account(account.id),
+        ),
     ];
-    let bounds = path.into_iter().filter_map(|(scope, of)| {
+    // How far a cap is says what is spent there.
+    let seen = path
+        .into_iter()
+        .filter(|(place, _, _)| rights.may(Permission::SeeMoney, *place));
+    let bounds = seen.filter_map(|(_, scope, of)| {
         let standing = context.money.standing(of).filter(|standing| standing.cap.is_some())?;
         let left = standing
             .limit

@@ -41,6 +41,7 @@ pub(super) async fn create_upload(
         name: named(&request.name),
         purpose: Purpose::Source,
         begun: false,
+        failed: false,
         done: None,
     };
     let upload = uploads::create(&api.context, at.environment.id, record).await?;

@@ -61,6 +61,7 @@ pub(super) async fn create_file_upload(
         name: named(&request.name),
         purpose,
         begun: false,
+        failed: false,
         done: None,
     };
     let mut upload = uploads::create(&api.context, at.environment.id, record).await?;

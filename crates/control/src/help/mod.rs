@@ -184,8 +184,10 @@ pub(crate) async fn set_state(
 /// What a token names no place for is about the place that it is for: so what is asked there has one bound,
 /// however many tokens are made. People ask for themselves.
 async fn about_what_it_is_for(context: &Context, caller: &Caller) -> Result<Option<About>, ApiError> {
-    let reach = match caller.who {
+    let reach = match &caller.who {
         Who::Person(..) => None,
+        // It may have roles elsewhere, where its words are nobody's business.
+        Who::ServiceAccount(_, account) => Some(account.home),
         _ => caller.rights.grants().first().map(|grant| grant.reach),
     };
     let Some(reach) = reach.filter(|reach| *reach != Reach::Platform) else {

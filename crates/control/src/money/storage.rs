@@ -40,7 +40,7 @@ const ROUNDING: Nano = Nano(10);
 /// Longest wait for money on one environment; a refusal of before holds for a second.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest wait for money that was granted and is on its way.
-const UNDERWAY: Duration = Duration::from_secs(30);
+const UNDERWAY: Duration = Duration::from_secs(5);
 /// Pause before a wallet that was refused is looked at again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// Where it is kept until when what is stored is paid.
@@ -131,10 +131,11 @@ impl Keeper {
         let before = self.paid.clone();
         for id in ids {
             if self.context.stop.is_cancelled() {
-                return;
+                break;
             }
             self.keep(id).await;
         }
+        // Also when it was broken off: what was paid is not paid again after the next start.
         if self.paid != before {
             write_setting(&self.context, PAID, &self.paid).await;
         }
@@ -328,7 +329,8 @@ impl Money {
         let paid = pay_within(&till, units, PATIENCE).await;
         let left = self.use_tail(environment, None).await;
         // What was granted at the last moment is fetched: nobody else would spend it.
-        paid || (left != cost && pay_within(&till, units, UNDERWAY).await)
+        let granted = matches!((left, cost), (Some(left), Some(cost)) if left < cost);
+        paid || (granted && pay_within(&till, units, UNDERWAY).await)
     }
 
     /// Reserves the tail of so many bytes and of room for growth, before that is used up.

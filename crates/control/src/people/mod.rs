@@ -22,7 +22,7 @@ pub(crate) use scope::Scopes;
 
 /// Most people, and roles of one of them: every list is bounded.
 pub(crate) const PEOPLE: usize = 5_000;
-const GRANTS: usize = 200;
+pub(crate) const GRANTS: usize = 200;
 const NAME_CHARACTERS: usize = 80;
 
 /// All that a person may.

@@ -18,6 +18,8 @@ use crate::clock::Clock;
 const COUNT_AGAIN_MS: i64 = 30_000;
 /// … nor before so many times as long as the count took.
 const COUNT_AGAIN_TIMES: i64 = 10;
+/// … but after this at the latest.
+const LONGEST_PAUSE_MS: i64 = 600_000;
 /// Longest time of a count.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Most volumes whose amounts are remembered.
@@ -138,20 +140,23 @@ impl Counts {
         let began_ms = clock.now_ms();
         let counted = counting.await;
         let at_ms = clock.now_ms();
-        let whole = counted.unwrap_or_else(|error| {
-            tracing::info!(%error, environment = %key.0, volume = key.1, "what is in a volume cannot be counted whole");
-            false
-        });
         let took_ms = at_ms.saturating_sub(began_ms).max(0);
+        // It may have waited for its turn most of that time.
+        let pause_ms = took_ms.saturating_mul(COUNT_AGAIN_TIMES).min(LONGEST_PAUSE_MS);
         let mut entries = self.entries();
         if let Some(entry) = entries.get_mut(&key) {
-            let so_far = entry.running.take().map(|(so_far, _)| so_far);
-            entry.known = Some(Counted {
-                at_ms,
-                amount: so_far.map(|so_far| so_far.get()).unwrap_or_default(),
-                whole,
-            });
-            entry.again_ms = at_ms.saturating_add(COUNT_AGAIN_MS.max(took_ms.saturating_mul(COUNT_AGAIN_TIMES)));
+            let amount = entry.running.take().map(|(so_far, _)| so_far.get()).unwrap_or_default();
+            let now = |whole| Counted { at_ms, amount, whole };
+            let known = match (counted, entry.known) {
+                (Ok(whole), _) => now(whole),
+                (Err(error), known) => {
+                    tracing::info!(%error, environment = %key.0, volume = key.1, "what is in a volume cannot be counted");
+                    // What was known is nearer to the truth.
+                    known.unwrap_or(now(false))
+                }
+            };
+            entry.known = Some(Counted { at_ms, ..known });
+            entry.again_ms = at_ms.saturating_add(COUNT_AGAIN_MS.max(pause_ms));
         }
         drop(entries);
         drop(end);

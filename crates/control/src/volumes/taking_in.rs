@@ -36,7 +36,14 @@ pub(crate) async fn complete(
     let mut own = upload.clone();
     let work = move |tree: &Tree| {
         let _writing = writing;
-        take_in(tree, &mut own)?;
+        if let Err(error) = take_in(tree, &mut own) {
+            if own.record.begun
+                && let Err(error) = own.fail()
+            {
+                tracing::warn!(upload = own.id, %error, "that an upload failed cannot be written down");
+            }
+            return Err(error);
+        }
         Ok(own.record)
     };
     upload.record = context.volumes.run_long(context, (account, volume), work).await?;

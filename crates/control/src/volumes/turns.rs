@@ -20,6 +20,9 @@ const OF_ENVIRONMENT: usize = 4;
 const LONG_OF_ACCOUNT: usize = 16;
 /// What may be done at once that takes long.
 const LONG: usize = 128;
+/// What may be counted at once in an account, and in all: apart from what people wait for.
+const COUNTS_OF_ACCOUNT: usize = 4;
+const COUNTS: usize = 16;
 /// Longest wait for a turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait of a count for those before it.
@@ -30,10 +33,53 @@ const COUNTING_PATIENCE: Duration = Duration::from_secs(300);
 pub(super) struct Turns {
     environments: Gates<EnvironmentId>,
     counting: Gates<EnvironmentId>,
-    accounts: Gates<AccountId>,
-    long: Arc<Semaphore>,
+    long: Wide,
+    counts: Wide,
     patience: Duration,
     counting_patience: Duration,
+}
+
+/// What is bounded for an account and over all.
+#[derive(Debug)]
+struct Wide {
+    accounts: Gates<AccountId>,
+    all: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Wide {
+    fn new(of_account: usize, most: usize) -> Self {
+        Self {
+            accounts: Gates::new(of_account),
+            all: Arc::new(Semaphore::new(most)),
+            most,
+        }
+    }
+
+    async fn through(
+        &self,
+        own: OwnedSemaphorePermit,
+        account: AccountId,
+        until: Instant,
+    ) -> Result<Turn, VolumeError> {
+        let of_account = through(self.accounts.of(account), until, || {
+            format!(
+                "{} archives and other long works are under way in the volumes of this account already",
+                self.accounts.most
+            )
+        });
+        let of_account = of_account.await?;
+        let of_all = through(Arc::clone(&self.all), until, || {
+            format!(
+                "{} archives and other long works are under way in all volumes of this Weir already",
+                self.most
+            )
+        });
+        let of_all = of_all.await?;
+        Ok(Turn {
+            _permits: vec![own, of_account, of_all],
+        })
+    }
 }
 
 /// The right to do something; it ends when dropped.
@@ -71,8 +117,8 @@ impl Default for Turns {
         Self {
             environments: Gates::new(OF_ENVIRONMENT),
             counting: Gates::new(1),
-            accounts: Gates::new(LONG_OF_ACCOUNT),
-            long: Arc::new(Semaphore::new(LONG)),
+            long: Wide::new(LONG_OF_ACCOUNT, LONG),
+            counts: Wide::new(COUNTS_OF_ACCOUNT, COUNTS),
             patience: PATIENCE,
             counting_patience: COUNTING_PATIENCE,
         }
@@ -92,30 +138,14 @@ impl Turns {
         let until = Instant::now() + self.patience;
         // Who waits at a gate holds only what is his own.
         let own = through(self.environments.of(environment), until, of_environment).await?;
-        self.wide(own, account, until).await
+        self.long.through(own, account, until).await
     }
 
     /// For a count: one after the other in an environment, apart from what people do there.
     pub(super) async fn counting(&self, environment: EnvironmentId, account: AccountId) -> Result<Turn, VolumeError> {
         let until = Instant::now() + self.counting_patience;
         let own = through(self.counting.of(environment), until, of_environment).await?;
-        self.wide(own, account, until).await
-    }
-
-    async fn wide(&self, own: OwnedSemaphorePermit, account: AccountId, until: Instant) -> Result<Turn, VolumeError> {
-        let of_account = through(self.accounts.of(account), until, || {
-            format!(
-                "{LONG_OF_ACCOUNT} archives and other long works are under way in the volumes of this account already"
-            )
-        });
-        let of_account = of_account.await?;
-        let of_all = through(Arc::clone(&self.long), until, || {
-            format!("{LONG} archives and other long works are under way in all volumes of this Weir already")
-        });
-        let of_all = of_all.await?;
-        Ok(Turn {
-            _permits: vec![own, of_account, of_all],
-        })
+        self.counts.through(own, account, until).await
     }
 }
 
@@ -169,7 +199,13 @@ mod tests {
         assert!(refused.contains("this environment"), "{refused}");
         let refused = busy(turns.long(environment(100), greedy).await);
         assert!(refused.contains("this account"), "{refused}");
-        assert!(busy(turns.counting(environment(100), greedy).await).contains("this account"));
+        // Counts have turns of their own, and not all of them.
+        let mut counts = Vec::new();
+        for number in 0..COUNTS_OF_ACCOUNT as u128 {
+            counts.push(turns.counting(environment(100 + number), greedy).await.unwrap());
+        }
+        assert!(busy(turns.counting(environment(150), greedy).await).contains("this account"));
+        counts.push(turns.counting(environment(150), other).await.unwrap());
         // What is short needs no more than its environment, and another account nothing of this one.
         drop(turns.short(environment(100)).await.unwrap());
         held.push(turns.long(environment(200), other).await.unwrap());

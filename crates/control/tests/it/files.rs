@@ -483,6 +483,42 @@ async fn a_tree_that_broke_off_goes_on_to_its_end() {
 }
 
 #[tokio::test]
+async fn an_upload_that_failed_is_tried_again_by_who_asks_only() {
+    let (control, folder) = with_volume().await;
+    std::fs::create_dir(folder.join("new")).unwrap();
+    let begin = json!({"path": "/new/file", "kind": "file", "size": 5, "name": "file", "replace": true});
+    let (_, upload) = control.call(Method::POST, &volume("/uploads"), Some(begin)).await;
+    let id = upload["id"].as_str().unwrap();
+    let path = volume(&format!("/uploads/{id}"));
+    // The folder that it was to go into is none any more.
+    std::fs::remove_dir(folder.join("new")).unwrap();
+    std::fs::write(folder.join("new"), "").unwrap();
+    let (status, _, body) = append(&control, &path, 0, b"hello".to_vec()).await;
+    assert!(status.is_client_error(), "{status} {body}");
+    let (record, _) = kept(&control, id);
+    assert!(
+        std::fs::read_to_string(&record)
+            .unwrap()
+            .contains(r#""begun":true,"failed":true"#)
+    );
+    std::fs::remove_file(folder.join("new")).unwrap();
+    std::fs::create_dir(folder.join("new")).unwrap();
+    std::fs::write(folder.join("new/file"), "meanwhile").unwrap();
+
+    // Control goes on with what broke off, which this did not.
+    let (_, other) = broken_off(&control, &folder, "left").await;
+    let going_on = tokio::spawn(weir_control::volumes::go_on(control.context.clone()));
+    let text = || std::fs::read_to_string(&other).unwrap_or_default();
+    until("the end of the other", || text().contains(r#""done":["/evil"]"#)).await;
+    control.context.stop.cancel();
+    going_on.await.unwrap();
+    assert_eq!(std::fs::read(folder.join("new/file")).unwrap(), b"meanwhile");
+    let (status, body) = control.call(Method::GET, &path, None).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(std::fs::read(folder.join("new/file")).unwrap(), b"hello");
+}
+
+#[tokio::test]
 async fn a_tree_is_unpacked_to_its_end_and_once_although_the_client_hangs_up() {
     const FILES: usize = 10_000;
     let (control, folder) = with_volume().await;

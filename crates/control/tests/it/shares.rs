@@ -330,6 +330,12 @@ async fn what_was_done_stands_where_it_was_done() {
     let (_, elsewhere) = anna.call(Method::GET, "/v1/audit?scope=other&who=anna", None).await;
     assert_eq!(elsewhere[0]["detail"], "viewer", "{elsewhere}");
     assert_eq!(elsewhere.as_array().unwrap().len(), 1);
+    // Of a great many roles, which are refused, none is written down.
+    let many = json!({"grants": vec![json!({"role": "r".repeat(20), "scope": "weir"}); 10_000]});
+    let (status, body) = anna.call(Method::PUT, GRANTS, Some(many)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    let (_, latest) = anna.call(Method::GET, "/v1/audit", None).await;
+    assert_eq!(latest[0]["detail"], "10000 roles", "{}", latest[0]);
     // In any language, whatever the database knows of it.
     for text in ["РАЗВЁРТ", "вание"] {
         let found = control.request(Method::GET, "/v1/audit").query(&[("text", text)]);

@@ -111,9 +111,10 @@ impl Tree {
         let mut bytes = 0_u64;
         each(archive, |entry, path| {
             let target = into.append(path)?;
-            // Ends what unpacks to more than there is room for, too.
+            // Ends what unpacks to more than there is room for, too. What goes on in the middle had its
+            // room when it began, and what is there already takes some of it.
             bytes = bytes.saturating_add(entry.size());
-            if bytes > most {
+            if bytes > most && existing != Existing::Resume {
                 return Err(FileError::Full);
             }
             if !is_file(entry.header().entry_type()) {

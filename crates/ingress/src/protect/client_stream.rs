@@ -86,9 +86,9 @@ impl<S> ClientStream<S> {
         bytes: impl FnOnce(T) -> usize,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(outcome) = &written {
-            if self.stalled.take().is_some()
-                && let Ok(outcome) = outcome
-            {
+            if self.stalled.take().is_some() {
+                self.activity.go_on(self.shared.clock.now_ms());
+                let Ok(outcome) = outcome else { return written };
                 let bytes = u64::try_from(bytes(*outcome)).unwrap_or(u64::MAX);
                 if !self
                     .answer_pace
@@ -101,6 +101,7 @@ impl<S> ClientStream<S> {
         }
         let timeout = self.shared.limits.write_stall_timeout;
         if self.stalled.is_none() {
+            self.activity.stall();
             self.answer_pace.wait(self.shared.clock.now_ms());
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));

@@ -98,6 +98,8 @@ pub(crate) struct Activity {
     begun: AtomicU64,
     /// A request was refused before all of it was read.
     refused: AtomicBool,
+    /// What is left of an answer waits for the client to take it.
+    stalled: AtomicBool,
     idle_since_ms: AtomicU64,
     /// Wakes the connection, which then ends.
     pub(crate) give_up: Notify,
@@ -150,13 +152,26 @@ impl Activity {
         }
     }
 
+    /// What is sent waits for the client from now on.
+    pub(crate) fn stall(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// The client has taken some of it.
+    pub(crate) fn go_on(&self, now_ms: u64) {
+        self.idle_since_ms.store(now_ms, Ordering::Relaxed);
+        self.stalled.store(false, Ordering::Relaxed);
+    }
+
     /// Whether no request is being answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Relaxed) == 0
     }
 
     fn idle_since(&self) -> Option<u64> {
-        self.is_idle().then(|| self.idle_since_ms.load(Ordering::Relaxed))
+        // The last of an answer may go out long after it was made.
+        let is_idle = self.is_idle() && !self.stalled.load(Ordering::Relaxed);
+        is_idle.then(|| self.idle_since_ms.load(Ordering::Relaxed))
     }
 }
 

@@ -30,6 +30,11 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 const ACKNOWLEDGES: u8 = 1;
+const PADDED: u8 = 8;
+/// Bytes that fill a frame up, at most, with the one that says how many.
+const MOST_PADDING: u64 = 256;
+/// The bits of a stream's number.
+const STREAM: u32 = 0x7fff_ffff;
 
 /// The frames of one client. Times are milliseconds by any clock that does not go back.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub(crate) struct Frames {
     owed: u64,
     /// Twice the number of requests taken back, less that of requests.
     resets: u64,
+    /// The highest number of a stream that was opened.
+    newest: u32,
     looked_ms: u64,
 }
 
@@ -57,6 +64,7 @@ impl Frames {
             noise: 0,
             owed: 0,
             resets: 0,
+            newest: 0,
             looked_ms: now_ms,
         }
     }
@@ -109,16 +117,26 @@ impl Frames {
     }
 
     fn count(&mut self) {
-        let [high, middle, low, kind, flags, ..] = self.head;
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.rest = usize::try_from(length).unwrap_or(usize::MAX);
         let whole = u64::from(length) + HEAD_NOISE;
+        // What fills a frame up carries nothing.
+        let padding = if flags & PADDED == 0 || kind == CONTINUATION {
+            0
+        } else {
+            MOST_PADDING
+        };
+        let carried = u64::from(length).saturating_sub(padding);
         match kind {
-            DATA | HEADERS | CONTINUATION if length > 0 => {
-                if kind == HEADERS {
+            DATA | HEADERS | CONTINUATION if carried > 0 => {
+                // Trailers are no other request.
+                let stream = u32::from_be_bytes(stream) & STREAM;
+                if kind == HEADERS && stream > self.newest {
+                    self.newest = stream;
                     self.resets = self.resets.saturating_sub(1);
                 }
-                self.makes_up(u64::from(length));
+                self.makes_up(carried);
             }
             _ => {
                 if kind == RESET {
@@ -141,6 +159,8 @@ impl Frames {
 mod tests {
     use super::*;
 
+    const ENDS_STREAM: u8 = 1;
+
     fn frame(kind: u8, length: usize) -> Vec<u8> {
         let mut frame = u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
         frame.extend([kind, 0, 0, 0, 0, 1]);
@@ -149,12 +169,20 @@ mod tests {
     }
 
     /// After how many times of the same the client is cut off; it has asked once before.
-    fn cut_off_after(frames: &[Vec<u8>], piece: usize, pause_ms: u64, answered: usize) -> Option<usize> {
+    fn cut_off_after(frames: &[Vec<u8>], piece: usize, pause_ms: u64, answered: usize) -> Option<u32> {
         let bytes = [vec![0xff; PREFACE_BYTES], frame(SETTINGS, 18)].concat();
         let (mut watched, mut now_ms) = (Frames::new(0), 0);
         assert_eq!(watched.came(&bytes, 0), Ok(()));
-        let bytes = frames.concat();
-        (0..200_000).find(|_| {
+        (0..200_000_u32).find(|round| {
+            // Each time other streams.
+            let mut frames = frames.to_vec();
+            for (number, frame) in (1..).zip(&mut frames) {
+                let stream = round * 8 + number;
+                if frame[3] != HEADERS || frame[4] & ENDS_STREAM == 0 {
+                    frame[5..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
+                }
+            }
+            let bytes = frames.concat();
             now_ms += pause_ms;
             watched.went(answered);
             bytes.chunks(piece).any(|piece| watched.came(piece, now_ms).is_err())
@@ -172,6 +200,9 @@ mod tests {
             let unknown = cut_off_after(&[frame(0xbe, 1_000)], piece, 0, 0).unwrap();
             assert!(unknown < 600, "{unknown}");
             assert!(cut_off_after(&[frame(DATA, 0)], piece, 0, 0).is_some());
+            let mut padded = frame(DATA, 1);
+            padded[4] = PADDED;
+            assert!(cut_off_after(&[padded], piece, 0, 0).is_some());
         }
     }
 
@@ -190,6 +221,11 @@ mod tests {
     fn who_takes_back_most_of_what_it_asks_is_cut_off() {
         let taken_back = [frame(HEADERS, 30), frame(RESET, 4)];
         let requests = cut_off_after(&taken_back, 100, 0, 0).unwrap();
+        assert!((900..1_100).contains(&requests), "{requests}");
+        // Trailers make up for nothing.
+        let mut trailers = frame(HEADERS, 30);
+        trailers[4] = ENDS_STREAM;
+        let requests = cut_off_after(&[frame(HEADERS, 30), trailers, frame(RESET, 4)], 100, 0, 0).unwrap();
         assert!((900..1_100).contains(&requests), "{requests}");
         // Half of them, or at leisure.
         let half = [frame(HEADERS, 30), frame(HEADERS, 30), frame(RESET, 4)];

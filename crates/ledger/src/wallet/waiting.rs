@@ -133,7 +133,11 @@ impl Future for Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            lock(&self.wallet.queue).waiters.remove(&number);
+            let gone = lock(&self.wallet.queue).waiters.remove(&number);
+            // What it was to have is for the next.
+            if gone.is_some_and(|waiter| waiter.verdict == Some(Ok(()))) {
+                self.wallet.bell.ring_if_awaited();
+            }
         }
     }
 }

@@ -425,12 +425,13 @@ impl Slot {
     /// What has to be poured so that nobody lacks anything, in pico-units; 0 if nothing.
     fn lacking(holding: &Holding, floor: i64, needs: Needs) -> i64 {
         let floor_lacks = (floor - holding.reserved()).max(0);
+        // What is promised is there for others only.
         let request = needs.request.map_or(0, |need| {
-            (need - holding.available(Urgency::Request)).max(0) + floor_lacks
+            (need.saturating_add(needs.promised) - holding.available(Urgency::Request)).max(0) + floor_lacks
         });
-        let instance = needs
-            .instance
-            .map_or(0, |need| (need - holding.available(Urgency::Instance)).max(0));
+        let instance = needs.instance.map_or(0, |need| {
+            (need.saturating_add(needs.promised) - holding.available(Urgency::Instance)).max(0)
+        });
         floor_lacks.max(request).max(instance)
     }
 
@@ -439,13 +440,14 @@ impl Slot {
         // What is about to be poured need not be asked for again: near the end that would be
         // refused, and with the refusal the money be called back before anybody could draw it.
         let left = holding.left().saturating_add(holding.pouring());
+        let free = left - needs.promised;
         let floor_lacks = (floor - holding.reserved()).max(0);
         let request = needs
             .request
-            .map(|need| need.saturating_add(floor_lacks) - holding.available(Urgency::Request) - left);
+            .map(|need| need.saturating_add(floor_lacks) - holding.available(Urgency::Request) - free);
         let instance = needs
             .instance
-            .map(|need| need - holding.available(Urgency::Instance) - left);
+            .map(|need| need - holding.available(Urgency::Instance) - free);
         // Instances first. The floor by itself is worth no more than asking: it must not make
         // the ledger refuse the little that keeps an instance running.
         let lacks = instance
