@@ -101,7 +101,8 @@ async fn an_upgraded_node_serves_by_what_the_one_before_kept_until_control_speak
     let mut socket = tunnel(node.address, 1).await;
     echo(&mut socket).await;
     let generation = teller.tell(vec![switched(1, &new, &old)]);
-    teller.until_applied(generation).await;
+    // That of the file is the higher one.
+    eventually("what control says is applied", || teller.applied() == generation).await;
     assert_eq!(page(node.address, 1, "/").await.text(), "new");
     assert_eq!(page(node.address, 2, "/").await.status, 404);
     echo(&mut socket).await;

@@ -123,7 +123,7 @@ impl Teller {
         (told.wholes, told.differences)
     }
 
-    fn applied(&self) -> u64 {
+    pub(crate) fn applied(&self) -> u64 {
         let told = self.told.lock().unwrap();
         told.reports.last().map_or(0, |report| report.applied_generation)
     }
